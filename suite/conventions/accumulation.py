@@ -1,0 +1,100 @@
+"""Gradient accumulation: K micro-batches make one step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from suite.conventions.convention import convention
+from suite.units import per
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from suite.protocols import Loop
+    from suite.units import Column, Units
+
+
+def mean_loss(loop: Loop) -> Tensor:
+    """What `reduction='mean'` and a penalty give for one micro-batch or one rank."""
+    count = loop.column("elements").sum().clamp(min=1)
+    return loop.losses().sum() / count + loop.regulariser()
+
+
+def mean_of_microbatch_means_loop(loop: Loop) -> None:
+    window = loop.microbatches()
+    for microbatch in window:
+        (mean_loss(microbatch) / len(window)).backward()
+
+
+@convention(
+    protocol=mean_of_microbatch_means_loop,
+    formula="(1/K) Σ_k (1/V_k) Σ_{u∈k} g_u, V_k the elements of micro-batch k",
+    denominator="micro-batch, after element",
+    used_by="most hand-written loops (loss / K); Megatron-LM's default; optax.MultiSteps",
+    source="pytorch.org AMP examples, gradient accumulation; megatron schedules.py",
+    needs=("microbatches",),
+)
+def mean_of_microbatch_means(units: Units) -> Column:
+    """Each micro-batch's mean, then the mean over the micro-batches that there are."""
+    return units.column(per(units.groups("microbatch")) * per(units.total(by="microbatch")))
+
+
+def sum_of_microbatch_means_loop(loop: Loop) -> None:
+    for microbatch in loop.microbatches():
+        mean_loss(microbatch).backward()
+
+
+@convention(
+    protocol=sum_of_microbatch_means_loop,
+    formula="Σ_k (1/V_k) Σ_{u∈k} g_u",
+    denominator="element of the micro-batch",
+    used_by="loops in which nobody divided by K; Horovod backward_passes_per_step",
+    source="horovod/torch/optimizer.py",
+    needs=("microbatches",),
+)
+def sum_of_microbatch_means(units: Units) -> Column:
+    """Each micro-batch's mean, summed. The regulariser is counted K times too."""
+    return units.column(per(units.total(by="microbatch")), regulariser=units.groups("microbatch"))
+
+
+def window_exact_loop(loop: Loop) -> None:
+    window = loop.microbatches()
+    count = sum(microbatch.column("elements").sum() for microbatch in window)
+    for microbatch in window:
+        loss = microbatch.losses().sum() / max(count, 1)
+        (loss + loop.regulariser() / len(window)).backward()
+
+
+@convention(
+    protocol=window_exact_loop,
+    formula="(1/Σ_k V_k) Σ_u g_u",
+    denominator="element of the window",
+    used_by="Hugging Face Trainer since 4.46 (num_items_in_batch)",
+    source="github.com/huggingface/transformers/pull/34191",
+    needs=("microbatches",),
+)
+def window_exact(units: Units) -> Column:
+    """Micro-batch sums over one count for the whole window: the batch that was not split."""
+    return units.column(per(units.total()))
+
+
+def partial_window_over_full_k_loop(loop: Loop) -> None:
+    for microbatch in loop.microbatches():
+        (mean_loss(microbatch) / loop.units.window).backward()
+
+
+@convention(
+    protocol=partial_window_over_full_k_loop,
+    formula="(1/K_full) Σ_k (1/V_k) Σ_{u∈k} g_u",
+    denominator="micro-batch of a full window, after element",
+    used_by="Accelerate; PyTorch Lightning (the last, partial window of an epoch)",
+    source="github.com/Lightning-AI/pytorch-lightning/issues/19987; accelerate Accelerator.backward",
+    needs=("microbatches",),
+)
+def partial_window_over_full_k(units: Units) -> Column:
+    """Micro-batch means divided by the full K though the window holds fewer micro-batches."""
+    share = per(units.window)
+    return units.column(
+        share * per(units.total(by="microbatch")),
+        regulariser=float(share * units.groups("microbatch")),
+    )

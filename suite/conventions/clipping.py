@@ -1,0 +1,151 @@
+"""Clipping by norm: of what, and before or after dividing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from suite.conventions.accumulation import mean_loss
+from suite.conventions.averages import mean, sum_
+from suite.conventions.convention import convention
+from suite.gram import clip_factor, norm, unit_norms
+from suite.units import per
+
+if TYPE_CHECKING:
+    from suite.gram import Gram
+    from suite.protocols import Loop
+    from suite.units import Column, Group, Units
+
+
+def clip_each_unit_loop(loop: Loop) -> None:
+    for sample in loop.samples():
+        for loss in sample.losses()[0]:
+            loop.accumulate(loop.clip(sample.gradient(loss)), divide_by=loop.n)
+    loop.accumulate(loop.gradient(loop.regulariser()))
+
+
+@convention(
+    protocol=clip_each_unit_loop,
+    formula="(1/n) Σ_u min(1, C/‖g_u‖) g_u",
+    denominator="sample",
+    used_by="DP-SGD (Abadi et al. 2016) without its noise; Opacus; TF-Privacy; optax.contrib.dpsgd",
+    source="arXiv 1607.00133, Algorithm 1",
+    needs=("max_norm",),
+)
+def clip_each_unit(units: Units, gram: Gram) -> Column:
+    """Each unit's gradient clipped to C, then the mean over samples. The regulariser is not clipped."""
+    return units.column(clip_factor(unit_norms(gram), _threshold(units)) * per(units.n))
+
+
+def clip_mean_loop(loop: Loop) -> None:
+    loss = loop.losses().sum() / loop.n + loop.regulariser()
+    loop.accumulate(loop.clip(loop.gradient(loss)))
+
+
+@convention(
+    protocol=clip_mean_loop,
+    formula="min(1, C/‖ḡ‖) ḡ, ḡ = (1/n) Σ_u g_u",
+    denominator="sample",
+    used_by="torch.nn.utils.clip_grad_norm_ after the backward of a mean; Keras global_clipnorm; "
+    "Hugging Face Trainer",
+    source="torch/nn/utils/clip_grad.py; Pascanu et al. 2013, arXiv 1211.5063",
+    needs=("max_norm",),
+)
+def clip_mean(units: Units, gram: Gram) -> Column:
+    """The mean over samples, clipped to C."""
+    return _clipped(mean.column(units), gram, _threshold(units))
+
+
+def clip_sum_then_divide_loop(loop: Loop) -> None:
+    loss = loop.losses().sum() + loop.regulariser()
+    loop.accumulate(loop.clip(loop.gradient(loss)), divide_by=loop.n)
+
+
+@convention(
+    protocol=clip_sum_then_divide_loop,
+    formula="(1/n) min(1, C/‖Σ_u g_u‖) Σ_u g_u",
+    denominator="sample",
+    used_by="Caffe iter_size; any loop that divides after clip_grad_norm_",
+    source="caffe/src/caffe/solvers/sgd_solver.cpp, ApplyUpdate",
+    needs=("max_norm",),
+)
+def clip_sum_then_divide(units: Units, gram: Gram) -> Column:
+    """The sum clipped to C, then divided by n: the mean clipped to C/n."""
+    return _clipped(sum_.column(units), gram, _threshold(units)) * per(units.n)
+
+
+def clip_mean_at_c_over_n_loop(loop: Loop) -> None:
+    loss = loop.losses().sum() / loop.n + loop.regulariser()
+    loop.accumulate(loop.clip(loop.gradient(loss), loop.max_norm / loop.n))
+
+
+@convention(
+    protocol=clip_mean_at_c_over_n_loop,
+    formula="min(1, (C/n)/‖ḡ‖) ḡ, ḡ = (1/n) Σ_u g_u",
+    denominator="sample",
+    used_by="the translation of clip-sum-then-divide into the usual order",
+    source="follows from homogeneity of the norm",
+    needs=("max_norm",),
+)
+def clip_mean_at_c_over_n(units: Units, gram: Gram) -> Column:
+    """The mean over samples, clipped to C/n."""
+    return _clipped(mean.column(units), gram, _threshold(units) / units.n)
+
+
+def clip_each_microbatch_loop(loop: Loop) -> None:
+    window = loop.microbatches()
+    for microbatch in window:
+        gradient = microbatch.gradient(mean_loss(microbatch))
+        loop.accumulate(loop.clip(gradient), divide_by=len(window))
+
+
+@convention(
+    protocol=clip_each_microbatch_loop,
+    formula="(1/K) Σ_k min(1, C/‖ḡ_k‖) ḡ_k, ḡ_k the mean over micro-batch k",
+    denominator="micro-batch, after element",
+    used_by="TF-Privacy (num_microbatches); loops that clip inside the accumulation",
+    source="tensorflow_privacy dp_optimizer_keras.py",
+    needs=("max_norm", "microbatches"),
+)
+def clip_each_microbatch(units: Units, gram: Gram) -> Column:
+    """Each micro-batch's mean clipped to C, then the mean over micro-batches."""
+    return _clip_groups(units, gram, "microbatch") * per(units.groups("microbatch"))
+
+
+def clip_each_rank_then_sum_loop(loop: Loop) -> None:
+    gradients = [loop.clip(rank.gradient(mean_loss(rank))) for rank in loop.ranks()]
+    loop.accumulate(loop.all_reduce(gradients))
+
+
+@convention(
+    protocol=clip_each_rank_then_sum_loop,
+    formula="Σ_r min(1, C/‖ḡ_r‖) ḡ_r, ḡ_r the mean over rank r",
+    denominator="element of the rank",
+    used_by="BERT's TPU training (clips on each shard; the apply step sums)",
+    source="google-research/bert optimization.py; by reading, not by running",
+    needs=("max_norm", "ranks"),
+)
+def clip_each_rank_then_sum(units: Units, gram: Gram) -> Column:
+    """Each rank's mean clipped to C, then summed over ranks."""
+    return _clip_groups(units, gram, "rank")
+
+
+def _threshold(units: Units) -> float:
+    assert units.max_norm is not None  # noqa: S101  guarded by `needs`
+    return units.max_norm
+
+
+def _clipped(column: Column, gram: Gram, max_norm: float) -> Column:
+    return column * clip_factor(norm(gram, column), max_norm)
+
+
+def _clip_groups(units: Units, gram: Gram, by: Group) -> Column:
+    """The sum over groups of each group's clipped mean, in which the regulariser takes part."""
+    index = getattr(units, by)
+    means = units.column(per(units.total(by=by)))
+    total = np.zeros(len(units))
+    for group in np.unique(index[units.data]):
+        inside = (index == group) | ~units.data
+        total += _clipped(np.where(inside, means, 0.0), gram, _threshold(units))
+    return total

@@ -1,0 +1,115 @@
+"""What a convention is, and the decorator that registers one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from suite.registry import Registry
+
+if TYPE_CHECKING:
+    from suite.gram import Gram
+    from suite.protocols import Loop
+    from suite.units import Column, Units
+
+
+@dataclass(frozen=True)
+class Convention:
+    """A named, citable way to make one gradient of a batch.
+
+    Args:
+        name: as people type it.
+        family: the module that it is defined in (`averages`, `weights`, …).
+        summary: one line.
+        note: what else is to know; may be empty.
+        formula: the reduced gradient, in the words of the units table.
+        denominator: the unit that is counted in the denominator.
+        used_by: who computes this.
+        source: where that can be read.
+        needs: what the units table must hold; keys of `suite.units.NEEDS`.
+        uses_gram: whether the coefficients depend on the Gram matrix.
+        protocol: the literal loop, which leaves the gradient in `.grad`.
+        column: the coefficients, from the units table (and the Gram matrix).
+    """
+
+    name: str
+    family: str
+    summary: str
+    note: str
+    formula: str
+    denominator: str
+    used_by: str
+    source: str
+    needs: tuple[str, ...]
+    uses_gram: bool
+    protocol: Callable[[Loop], None]
+    column: Callable[..., Column]
+
+    def missing(self, units: Units) -> str | None:
+        """Why this convention does not apply to `units`, or None where it does."""
+        return units.missing(self.needs)
+
+    def coefficients(self, units: Units, gram: Gram) -> Column:
+        """`[units]` the coefficient of each unit."""
+        return self.column(units, gram) if self.uses_gram else self.column(units)
+
+    def card(self) -> dict[str, Any]:
+        """All that a person may want to know of it, for `gradsuite show`."""
+        return {
+            "convention": self.name,
+            "family": self.family,
+            "summary": self.summary,
+            "formula": self.formula,
+            "unit of the denominator": self.denominator,
+            "used by": self.used_by,
+            "source": self.source,
+            "needs": ", ".join(self.needs) or "nothing",
+            "note": self.note,
+        }
+
+
+conventions: Registry[Convention] = Registry("convention")
+
+
+def convention(
+    *,
+    protocol: Callable[[Loop], None],
+    formula: str,
+    denominator: str,
+    used_by: str,
+    source: str,
+    needs: tuple[str, ...] = (),
+    name: str | None = None,
+) -> Callable[[Callable[..., Column]], Convention]:
+    """Register the decorated function, which gives the coefficients, as a convention.
+
+    The function takes the units table, and the Gram matrix if it has a second parameter. Its name
+    (underscores become hyphens) is the convention's name unless `name` is given; its docstring is the
+    summary and the note.
+
+    Raises:
+        UsageError: A convention of this name exists.
+    """
+
+    def register(column: Callable[..., Column]) -> Convention:
+        summary, _, note = inspect.cleandoc(column.__doc__ or "").partition("\n\n")
+        return conventions.add(
+            Convention(
+                name=name or column.__name__.strip("_").replace("_", "-"),
+                family=column.__module__.rpartition(".")[2],
+                summary=" ".join(summary.split()),
+                note=" ".join(note.split()),
+                formula=formula,
+                denominator=denominator,
+                used_by=used_by,
+                source=source,
+                needs=needs,
+                uses_gram=len(inspect.signature(column).parameters) > 1,
+                protocol=protocol,
+                column=column,
+            )
+        )
+
+    return register

@@ -1,0 +1,164 @@
+"""Parts of a sample's loss: terms, augmented copies, and the regulariser."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from suite.conventions.convention import convention
+from suite.units import per
+
+if TYPE_CHECKING:
+    from suite.protocols import Loop
+    from suite.units import Column, Units
+
+
+def sum_of_terms_loop(loop: Loop) -> None:
+    loss = sum(term.sum() / loop.n for term in loop.losses().unbind(1))
+    (loss + loop.regulariser()).backward()
+
+
+@convention(
+    protocol=sum_of_terms_loop,
+    formula="Σ_t (1/n) Σ_i g_it",
+    denominator="sample",
+    used_by="loss = loss_a + loss_b, each a mean over samples",
+    source="the usual way to write a multi-task loss; Ren et al. 2015, eq. 1, without its divisors",
+    needs=("terms",),
+)
+def sum_of_terms(units: Units) -> Column:
+    """Sum over the loss terms of their means over samples."""
+    return units.column(per(units.n))
+
+
+def mean_of_terms_loop(loop: Loop) -> None:
+    terms = [term.sum() / loop.n for term in loop.losses().unbind(1)]
+    (sum(terms) / len(terms) + loop.regulariser()).backward()
+
+
+@convention(
+    protocol=mean_of_terms_loop,
+    formula="(1/T) Σ_t (1/n) Σ_i g_it",
+    denominator="sample and term",
+    used_by="torch.stack(losses).mean()",
+    source="the usual way to average a list of losses",
+    needs=("terms",),
+)
+def mean_of_terms(units: Units) -> Column:
+    """Mean over the loss terms of their means over samples."""
+    return units.column(per(units.n) * per(len(units.parts)))
+
+
+def weighted_sum_of_terms_loop(loop: Loop) -> None:
+    weights = loop.column("term_weight")[0]
+    terms = [term.sum() / loop.n for term in loop.losses().unbind(1)]
+    loss = sum(weight * term for weight, term in zip(weights, terms, strict=True))
+    (loss + loop.regulariser()).backward()
+
+
+@convention(
+    protocol=weighted_sum_of_terms_loop,
+    formula="Σ_t λ_t (1/n) Σ_i g_it",
+    denominator="sample",
+    used_by="loss = λ_a·loss_a + λ_b·loss_b",
+    source="Ren et al. 2015 (Faster R-CNN, λ = 10); Liu et al. 2016 (SSD, α)",
+    needs=("terms", "term_weight"),
+)
+def weighted_sum_of_terms(units: Units) -> Column:
+    """Weighted sum over the loss terms of their means over samples."""
+    assert units.term_weight is not None  # noqa: S101  guarded by `needs`
+    return units.column(units.term_weight * per(units.n))
+
+
+def sum_of_term_means_loop(loop: Loop) -> None:
+    counts = loop.column("elements").sum(0).clamp(min=1)
+    loss = sum(
+        term.sum() / count for term, count in zip(loop.losses().unbind(1), counts, strict=True)
+    )
+    (loss + loop.regulariser()).backward()
+
+
+@convention(
+    protocol=sum_of_term_means_loop,
+    formula="Σ_t (1/Σ_i m_it) Σ_i g_it",
+    denominator="element of the term",
+    used_by="mse_loss(a, b) + cross_entropy(c, d) at PyTorch's defaults",
+    source="torch.nn.functional, reduction='mean'",
+    needs=("terms",),
+)
+def sum_of_term_means(units: Units) -> Column:
+    """Sum over the loss terms, each divided by its own number of elements.
+
+    Where terms differ in their elements, this changes the mixture, which no learning rate repairs.
+    """
+    return units.column(per(units.total(by="part")))
+
+
+def mean_of_copies_loop(loop: Loop) -> None:
+    (loop.losses().mean(1).sum() / loop.n + loop.regulariser()).backward()
+
+
+@convention(
+    protocol=mean_of_copies_loop,
+    formula="(1/nM) Σ_i Σ_j g_ij",
+    denominator="sample and copy",
+    used_by="batch augmentation (Hoffer et al.), repeated augmentation (Berman et al.)",
+    source="arXiv 1901.09335; arXiv 1902.05509",
+    needs=("copies",),
+)
+def mean_of_copies(units: Units) -> Column:
+    """Mean over the M augmented copies of each sample, then over samples."""
+    return units.column(per(units.n) * per(len(units.parts)))
+
+
+def sum_of_copies_loop(loop: Loop) -> None:
+    for copy in range(loop.losses().shape[1]):
+        share = loop.regulariser() if copy == 0 else 0
+        (loop.losses()[:, copy].sum() / loop.n + share).backward()
+
+
+@convention(
+    protocol=sum_of_copies_loop,
+    formula="(1/n) Σ_i Σ_j g_ij",
+    denominator="sample",
+    used_by="loops that call backward() once a copy and divide by n only",
+    source="PyTorch accumulates gradients: torch.Tensor.backward",
+    needs=("copies",),
+)
+def sum_of_copies(units: Units) -> Column:
+    """Sum over the augmented copies of each sample, then the mean over samples: M times too large."""
+    return units.column(per(units.n))
+
+
+def regulariser_alone_loop(loop: Loop) -> None:
+    (loop.losses().sum() / loop.n).backward()
+    loop.regulariser().backward()
+
+
+@convention(
+    protocol=regulariser_alone_loop,
+    formula="(1/n) Σ_u g_u + ∇R",
+    denominator="sample, for the data only",
+    used_by="weight_decay in torch.optim; keras.regularizers; most papers",
+    source="torch.optim.SGD, weight_decay; keras/src/regularizers",
+    needs=("regulariser",),
+)
+def regulariser_alone(units: Units) -> Column:
+    """Mean over samples, the regulariser added as it is."""
+    return units.column(per(units.n), regulariser=1)
+
+
+def regulariser_over_n_loop(loop: Loop) -> None:
+    ((loop.losses().sum() + loop.regulariser()) / loop.n).backward()
+
+
+@convention(
+    protocol=regulariser_over_n_loop,
+    formula="(1/n) (Σ_u g_u + ∇R)",
+    denominator="sample, for the data and the regulariser",
+    used_by="scikit-learn MLPClassifier and MLPRegressor (alpha)",
+    source="sklearn/neural_network/_multilayer_perceptron.py",
+    needs=("regulariser",),
+)
+def regulariser_over_n(units: Units) -> Column:
+    """The regulariser divided by n together with the data."""
+    return units.column(per(units.n), regulariser=float(per(units.n)))

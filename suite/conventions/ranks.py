@@ -1,0 +1,96 @@
+"""Data-parallel ranks: what the all-reduce sums, and what it divides by."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from suite.conventions.accumulation import mean_loss
+from suite.conventions.convention import convention
+from suite.units import per
+
+if TYPE_CHECKING:
+    from suite.protocols import Gradient, Loop
+    from suite.units import Column, Units
+
+
+def _rank_gradients(loop: Loop) -> list[Gradient]:
+    return [rank.gradient(mean_loss(rank)) for rank in loop.ranks()]
+
+
+def mean_of_rank_means_loop(loop: Loop) -> None:
+    gradients = _rank_gradients(loop)
+    loop.accumulate(loop.all_reduce(gradients), divide_by=len(gradients))
+
+
+@convention(
+    protocol=mean_of_rank_means_loop,
+    formula="(1/R) Σ_r (1/V_r) Σ_{u∈r} g_u, V_r the elements of rank r",
+    denominator="rank, after element",
+    used_by="PyTorch DistributedDataParallel and FSDP; Horovod (Average)",
+    source="torch.nn.parallel.DistributedDataParallel",
+    needs=("ranks",),
+)
+def mean_of_rank_means(units: Units) -> Column:
+    """Each rank's mean, then the mean over the ranks that have data."""
+    return units.column(per(units.groups("rank")) * per(units.total(by="rank")))
+
+
+def sum_of_rank_means_loop(loop: Loop) -> None:
+    loop.accumulate(loop.all_reduce(_rank_gradients(loop)))
+
+
+@convention(
+    protocol=sum_of_rank_means_loop,
+    formula="Σ_r (1/V_r) Σ_{u∈r} g_u",
+    denominator="element of the rank",
+    used_by="Horovod (Sum); DeepSpeed gradient_allreduce_op='sum'",
+    source="horovod/torch/optimizer.py; deepspeed engine.py",
+    needs=("ranks",),
+)
+def sum_of_rank_means(units: Units) -> Column:
+    """Each rank's mean, summed over ranks. The regulariser is counted R times too."""
+    return units.column(per(units.total(by="rank")), regulariser=units.groups("rank"))
+
+
+def global_count_loop(loop: Loop) -> None:
+    ranks = loop.ranks()
+    count = sum(rank.column("elements").sum() for rank in ranks)
+    gradients = [
+        rank.gradient(rank.losses().sum() / max(count, 1) + rank.regulariser() / len(ranks))
+        for rank in ranks
+    ]
+    loop.accumulate(loop.all_reduce(gradients))
+
+
+@convention(
+    protocol=global_count_loop,
+    formula="(1/Σ_r V_r) Σ_u g_u",
+    denominator="element of all ranks",
+    used_by="fairseq (sample_size); torchtune; Megatron-LM calculate_per_token_loss; "
+    "Hugging Face average_tokens_across_devices",
+    source="fairseq/trainer.py; megatron schedules.py; transformers trainer.py",
+    needs=("ranks",),
+)
+def global_count(units: Units) -> Column:
+    """Rank sums over one count for all ranks: the batch that was not split."""
+    return units.column(per(units.total()))
+
+
+def joined_ranks_over_world_size_loop(loop: Loop) -> None:
+    loop.accumulate(loop.all_reduce(_rank_gradients(loop)), divide_by=loop.units.world_size)
+
+
+@convention(
+    protocol=joined_ranks_over_world_size_loop,
+    formula="(1/R_initial) Σ_{r with data} (1/V_r) Σ_{u∈r} g_u",
+    denominator="rank that training began with, after element",
+    used_by="PyTorch DDP Join, divide_by_initial_world_size=True (its default)",
+    source="torch.nn.parallel.DistributedDataParallel.join",
+    needs=("ranks",),
+)
+def joined_ranks_over_world_size(units: Units) -> Column:
+    """Rank means divided by the initial world size though some ranks have run out of data."""
+    share = per(units.world_size)
+    return units.column(
+        share * per(units.total(by="rank")), regulariser=float(share * units.groups("rank"))
+    )

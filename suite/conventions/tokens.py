@@ -1,0 +1,91 @@
+"""Tokens, padding and ignored targets: which positions the denominator counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from suite.conventions.convention import convention
+from suite.units import per
+
+if TYPE_CHECKING:
+    from suite.protocols import Loop
+    from suite.units import Column, Units
+
+
+def token_mean_loop(loop: Loop) -> None:
+    valid = loop.column("elements").sum().clamp(min=1)
+    (loop.losses().sum() / valid + loop.regulariser()).backward()
+
+
+@convention(
+    protocol=token_mean_loop,
+    formula="(1/V) Σ_u g_u, V the valid tokens of the batch",
+    denominator="valid token",
+    used_by="PyTorch CrossEntropyLoss(ignore_index); Hugging Face causal LMs; DAPO; fairseq",
+    source="torch.nn.CrossEntropyLoss; transformers loss_utils.py; arXiv 2503.14476",
+    needs=("positions",),
+)
+def token_mean(units: Units) -> Column:
+    """Mean over the valid tokens of the batch.
+
+    A batch without a valid token gives nan in PyTorch, and a zero gradient here and in Caffe.
+    """
+    return units.column(per(units.total()))
+
+
+def position_mean_loop(loop: Loop) -> None:
+    positions = loop.column("positions").sum().clamp(min=1)
+    (loop.losses().sum() / positions + loop.regulariser()).backward()
+
+
+@convention(
+    protocol=position_mean_loop,
+    formula="(1/(n·T)) Σ_u g_u, T the padded length of this batch",
+    denominator="position, padding counted",
+    used_by="masked losses followed by a plain .mean(); Caffe SoftmaxWithLoss normalization FULL",
+    source="caffe.proto, LossParameter.NormalizationMode",
+    needs=("positions",),
+)
+def position_mean(units: Units) -> Column:
+    """Mean over all positions: padded and ignored ones add nothing to the sum but count."""
+    return units.column(per(units.total(units.positions)))
+
+
+def mean_of_sequence_means_loop(loop: Loop) -> None:
+    per_sequence = [
+        sequence.losses().sum() / sequence.column("elements").sum().clamp(min=1)
+        for sequence in loop.samples()
+    ]
+    (sum(per_sequence) / loop.n + loop.regulariser()).backward()
+
+
+@convention(
+    protocol=mean_of_sequence_means_loop,
+    formula="(1/n) Σ_i (1/V_i) Σ_{u∈i} g_u",
+    denominator="sequence, after token",
+    used_by="GRPO (DeepSeekMath); losses reduced sequence by sequence",
+    source="arXiv 2402.03300, eq. 3; trl grpo_trainer.py, loss_type='grpo'",
+    needs=("positions",),
+)
+def mean_of_sequence_means(units: Units) -> Column:
+    """Each sequence's token mean, then the mean over sequences: short sequences weigh more a token."""
+    return units.column(per(units.n) * per(units.sample_total()))
+
+
+def constant_normaliser_loop(loop: Loop) -> None:
+    longest = loop.units.max_elements
+    (loop.losses().sum() / (loop.n * longest) + loop.regulariser()).backward()
+
+
+@convention(
+    protocol=constant_normaliser_loop,
+    formula="(1/(n·L_max)) Σ_u g_u",
+    denominator="position of the longest sequence allowed",
+    used_by="Dr. GRPO",
+    source="arXiv 2503.20783; trl grpo_trainer.py, loss_type='dr_grpo'",
+    needs=("positions", "max_elements"),
+)
+def constant_normaliser(units: Units) -> Column:
+    """Sum divided by a constant, n times the maximal length, whatever the lengths in the batch."""
+    assert units.max_elements is not None  # noqa: S101  guarded by `needs`
+    return units.column(per(units.n * units.max_elements))

@@ -1,0 +1,106 @@
+"""Sample and class weights: three frameworks, three denominators."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from suite.conventions.convention import convention
+from suite.units import per
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from suite.protocols import Loop
+    from suite.units import Column, Units
+
+
+def _weighted(loop: Loop) -> Tensor:
+    return (loop.column("weight") * loop.losses()).sum()
+
+
+def weighted_sum_loop(loop: Loop) -> None:
+    (_weighted(loop) + loop.regulariser()).backward()
+
+
+@convention(
+    protocol=weighted_sum_loop,
+    formula="Σ_u w_u g_u",
+    denominator="none",
+    used_by="PyTorch CrossEntropyLoss(weight=w, reduction='sum')",
+    source="torch.nn.CrossEntropyLoss",
+    needs=("weight",),
+)
+def weighted_sum(units: Units) -> Column:
+    """Weighted sum, nothing divided."""
+    return units.column(_weight(units))
+
+
+def weighted_mean_loop(loop: Loop) -> None:
+    total = (loop.column("weight") * loop.column("elements")).sum()
+    loss = _weighted(loop)
+    if total > 0:
+        loss = loss / total
+    (loss + loop.regulariser()).backward()
+
+
+@convention(
+    protocol=weighted_mean_loop,
+    formula="Σ_u w_u g_u / Σ_u w_u m_u",
+    denominator="weight",
+    used_by="PyTorch CrossEntropyLoss(weight=w) and NLLLoss; Keras mean_with_sample_weight",
+    source="torch.nn.CrossEntropyLoss; keras/src/losses/loss.py",
+    needs=("weight",),
+)
+def weighted_mean(units: Units) -> Column:
+    """Weighted sum divided by the sum of the weights in this batch.
+
+    The weights of a batch of one sample cancel altogether.
+    """
+    weight = _weight(units)
+    total = units.total(weight * units.elements)
+    return units.column(weight / np.where(total > 0, total, 1))
+
+
+def sum_over_batch_size_loop(loop: Loop) -> None:
+    count = loop.column("elements").sum().clamp(min=1)
+    (_weighted(loop) / count + loop.regulariser()).backward()
+
+
+@convention(
+    protocol=sum_over_batch_size_loop,
+    formula="Σ_u w_u g_u / Σ_u m_u",
+    denominator="element, whatever its weight",
+    used_by="Keras sample_weight and class_weight (default reduction); Chainer class_weight; "
+    "PyTorch BCELoss(weight=w)",
+    source="keras/src/losses/loss.py; chainer softmax_cross_entropy; torch.nn.BCELoss",
+    needs=("weight",),
+)
+def sum_over_batch_size(units: Units) -> Column:
+    """Weighted sum divided by the count, not by the weights (n, where a sample has one element)."""
+    return units.column(_weight(units) * per(units.total()))
+
+
+def sum_by_nonzero_weights_loop(loop: Loop) -> None:
+    present = (loop.column("elements") * (loop.column("weight") != 0)).sum().clamp(min=1)
+    (_weighted(loop) / present + loop.regulariser()).backward()
+
+
+@convention(
+    protocol=sum_by_nonzero_weights_loop,
+    formula="Σ_u w_u g_u / Σ_{u: w_u≠0} m_u",
+    denominator="element of non-zero weight",
+    used_by="tf.compat.v1.losses.* (SUM_BY_NONZERO_WEIGHTS, their default)",
+    source="tensorflow/python/ops/losses/losses_impl.py",
+    needs=("weight",),
+)
+def sum_by_nonzero_weights(units: Units) -> Column:
+    """Weighted sum divided by the number of elements whose weight is not zero."""
+    weight = _weight(units)
+    return units.column(weight * per(units.total(units.elements * (weight != 0))))
+
+
+def _weight(units: Units) -> Column:
+    assert units.weight is not None  # noqa: S101  guarded by `needs`
+    return units.weight

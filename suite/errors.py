@@ -1,0 +1,35 @@
+"""The errors that people cause and can mend: one clear line each, exit code 2."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UsageError(ValueError):
+    """Something that was asked for cannot be: the message says what was given, what is allowed, and what to do."""
+
+
+class CaseError(RuntimeError):
+    """A case that cannot be measured. The run reports it and goes on without the case."""
+
+
+def one_line(error: BaseException) -> str:
+    """The message of `error` on a single line, with its type where the message alone says too little."""
+    text = " ".join(str(error).split())
+    if isinstance(error, UsageError | CaseError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
+    """The error for a `name` that no `kind` has, with the nearest names that there are."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        hint = f"did you mean {' or '.join(repr(n) for n in near)}?"
+    elif len(names) <= 12:
+        hint = f"there are: {', '.join(names)}"
+    else:
+        hint = f"there are {len(names)}; `gradsuite list` names them"
+    return UsageError(f"no {kind} is named {name!r}: {hint}")

@@ -1,0 +1,49 @@
+"""The algebra of the Gram matrix `K = G Gᵀ`, `G` being units × parameters.
+
+For columns `a`, `b` of coefficients, `aᵀKb` is the inner product of the two reduced gradients
+`aᵀG` and `bᵀG`. Norms, clip factors, distances and angles between any two conventions follow from
+`K` alone, and a distance `√(dᵀKd)`, `d = a − b`, has none of the cancellation that subtracting two
+gradients has.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suite.units import Column
+
+Gram = NDArray[np.float64]
+
+
+def inner(gram: Gram, a: Column, b: Column) -> float:
+    """`aᵀKb`, the inner product of the reduced gradients of `a` and `b`."""
+    return float(a @ gram @ b)
+
+
+def norm(gram: Gram, column: Column) -> float:
+    """`√(cᵀKc)`, the Euclidean norm of the reduced gradient of `column`."""
+    return float(np.sqrt(max(inner(gram, column, column), 0.0)))
+
+
+def unit_norms(gram: Gram) -> Column:
+    """`[units]` the norm of each unit's gradient."""
+    return np.asarray(np.sqrt(np.maximum(np.diagonal(gram), 0.0)))
+
+
+def clip_factor(norms: Column | float, max_norm: float) -> Column:
+    """`min(1, C/‖g‖)`, and 1 for a zero gradient.
+
+    This is the formula of Abadi et al. (2016), Caffe and TensorFlow. PyTorch's `clip_grad_norm_` and
+    Opacus add 1e-6 to the norm, which no change of threshold can compensate exactly.
+    """
+    return np.asarray(max_norm / np.maximum(norms, max_norm))
+
+
+def cancellation(gram: Gram, column: Column) -> float:
+    """`(Σ|c_u|‖g_u‖)² / ‖cᵀG‖²`, by how much rounding is magnified in the squared norm of `cᵀG`."""
+    total = float(np.abs(column) @ unit_norms(gram)) ** 2
+    square = inner(gram, column, column)
+    if total == 0.0:
+        return 1.0
+    return total / square if square > 0.0 else np.inf

@@ -1,0 +1,77 @@
+"""Named things and how they are found: one registry a kind, which rejects duplicates and knows near misses."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from suite.errors import UsageError, unknown
+
+
+class Named(Protocol):
+    """Anything with a name of its own."""
+
+    @property
+    def name(self) -> str: ...
+
+
+T = TypeVar("T", bound=Named)
+
+
+class Registry(Generic[T]):
+    """Items of one kind by name, in the order in which they were added."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._items: dict[str, T] = {}
+
+    def add(self, item: T) -> T:
+        """Add `item` and return it.
+
+        Raises:
+            UsageError: Another item has this name already.
+        """
+        if item.name in self._items:
+            raise UsageError(
+                f"two {self.kind}s are named {item.name!r}: give one of them another name"
+            )
+        self._items[item.name] = item
+        return item
+
+    def __getitem__(self, name: str) -> T:
+        try:
+            return self._items[name]
+        except KeyError:
+            raise unknown(self.kind, name, self._items) from None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._items
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self._items.values())
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def names(self) -> list[str]:
+        """All names, in the order in which they were added."""
+        return list(self._items)
+
+    def match(self, patterns: Sequence[str] = ()) -> list[T]:
+        """The items whose names match any of the glob `patterns`; all of them where there is none.
+
+        Raises:
+            UsageError: A pattern matches no name.
+        """
+        if not patterns:
+            return list(self)
+        for pattern in patterns:
+            if not fnmatch.filter(self._items, pattern):
+                raise unknown(self.kind, pattern, self._items)
+        return [
+            item
+            for name, item in self._items.items()
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+        ]

@@ -1,0 +1,240 @@
+"""The units table: what a convention may look at.
+
+A *unit* is the smallest piece of a batch whose loss has a gradient of its own: a sample, or a
+(sample, part) pair where a part is a loss term, an augmented copy or a token. A regulariser is one
+more unit, the last one. The table has one row a unit; a convention is one column of coefficients
+over its rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from suite.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Column = NDArray[np.float64]
+Index = NDArray[np.int64]
+Group = Literal["microbatch", "rank", "part"]
+
+REGULARISER = -1
+"""The sample, part, micro-batch and rank of the regulariser's unit: it belongs to none."""
+
+# Why a convention does not apply, by what it needs of the table and this table lacks.
+NEEDS: dict[str, str] = {
+    "weight": "there are no sample or class weights",
+    "positions": "there is no padding and no ignored target",
+    "max_elements": "no maximal length L_max is stated",
+    "microbatches": "there is no accumulation: the window is one micro-batch",
+    "ranks": "there is one rank only",
+    "terms": "the loss has one term only",
+    "term_weight": "the loss terms have no weights",
+    "copies": "there are no augmented copies",
+    "regulariser": "there is no regulariser",
+    "expected_batch_size": "no expected batch size is stated",
+    "max_norm": "no clip threshold is stated",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """The units of one batch, sample by sample, part by part; a regulariser comes last.
+
+    Args:
+        sample: `[units]` the sample of each unit, 0-based; −1 for the regulariser.
+        part: `[units]` the index of its part in `parts`; 0 where samples have one part.
+        elements: `[units]` how many loss elements (outputs, valid tokens) the unit's loss sums over.
+        positions: `[units]` the same with padding and ignored targets counted, or None.
+        weight: `[units]` its sample or class weight, or None.
+        microbatch: `[units]` the micro-batch that it is in, or None.
+        rank: `[units]` the rank that it is on, or None.
+        term_weight: `[units]` the weight of its loss term, or None.
+        parts: the names of the parts; empty where samples have one part.
+        part_kind: whether the parts are `terms` of the loss or augmented `copies`.
+        window: K, the number of micro-batches in a full accumulation window.
+        world_size: the number of ranks that training began with.
+        expected_batch_size: L, the batch size that the sampling aims at.
+        max_elements: L_max, the longest sequence that the configuration allows.
+        max_norm: C, the clip threshold.
+
+    Raises:
+        UsageError: The columns differ in length, or one holds what it cannot.
+    """
+
+    sample: Index
+    part: Index
+    elements: Column
+    positions: Column | None = None
+    weight: Column | None = None
+    microbatch: Index | None = None
+    rank: Index | None = None
+    term_weight: Column | None = None
+    parts: tuple[str, ...] = ()
+    part_kind: Literal["terms", "copies"] = "terms"
+    window: int = 1
+    world_size: int = 1
+    expected_batch_size: float | None = None
+    max_elements: int | None = None
+    max_norm: float | None = None
+    data: NDArray[np.bool_] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in COLUMNS:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            array = np.asarray(value, dtype=np.int64 if name in INDICES else np.float64)
+            if array.shape != (len(self.sample),):
+                raise UsageError(
+                    f"units: column {name!r} has shape {list(array.shape)}, "
+                    f"one value for each of the {len(self.sample)} units is needed"
+                )
+            if not np.isfinite(array).all() or (name in COUNTS and (array < 0).any()):
+                raise UsageError(f"units: column {name!r} must be finite, and counts not negative")
+            object.__setattr__(self, name, array)
+        object.__setattr__(self, "data", self.sample != REGULARISER)
+
+    @classmethod
+    def of(
+        cls,
+        samples: int,
+        columns: Mapping[str, ArrayLike] | None = None,
+        *,
+        parts: tuple[str, ...] = (),
+        regulariser: bool = False,
+        **settings: object,
+    ) -> Units:
+        """The table of `samples` × `parts` units, from columns that are given by sample.
+
+        Args:
+            samples: n, the number of samples.
+            columns: by name, a scalar, `[samples]` or `[samples, parts]`; `term_weight` is `[parts]`.
+            parts: the names of the parts, if samples have several.
+            regulariser: whether one more unit, the regulariser, follows.
+            **settings: the remaining fields of `Units`.
+
+        Raises:
+            UsageError: A column is unknown or does not fit the samples and parts.
+        """
+        width = max(len(parts), 1)
+        filled: dict[str, Index | Column] = {
+            "sample": np.repeat(np.arange(samples), width),
+            "part": np.tile(np.arange(width), samples),
+            "elements": np.ones(samples * width),
+        }
+        for name, value in (columns or {}).items():
+            if name not in COLUMNS:
+                raise UsageError(f"units: no column {name!r}; there are {', '.join(COLUMNS)}")
+            filled[name] = _spread(name, np.asarray(value), samples, width)
+        if regulariser:
+            last = {name: REGULARISER if name in INDICES else 0 for name in filled}
+            filled = {name: np.append(value, last[name]) for name, value in filled.items()}
+        return cls(**filled, parts=tuple(parts), **settings)  # type: ignore[arg-type]
+
+    def __len__(self) -> int:
+        return len(self.sample)
+
+    @property
+    def n(self) -> int:
+        """The number of samples."""
+        return len(np.unique(self.sample[self.data]))
+
+    @property
+    def regulariser(self) -> bool:
+        """Whether the last unit is a regulariser."""
+        return not bool(self.data.all())
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The table as a pandas frame, one row a unit, parts by name."""
+        import pandas as pd
+
+        names = [*(self.parts or ("",)), "regulariser"]  # index −1 is the regulariser's
+        columns = {name: getattr(self, name) for name in COLUMNS}
+        columns["part"] = [names[index] for index in self.part]
+        return pd.DataFrame({k: v for k, v in columns.items() if v is not None})
+
+    def missing(self, needs: tuple[str, ...]) -> str | None:
+        """Why a convention with these `needs` does not apply here, or None where it does."""
+        return next((NEEDS[need] for need in needs if not self._has(need)), None)
+
+    def _has(self, need: str) -> bool:
+        several = len(self.parts) > 1
+        match need:
+            case "microbatches":
+                return self.microbatch is not None and self.window > 1
+            case "ranks":
+                return self.rank is not None and self.world_size > 1
+            case "terms" | "copies":
+                return several and self.part_kind == need
+            case "regulariser":
+                return self.regulariser
+            case _:
+                return getattr(self, need) is not None
+
+    def groups(self, by: Group) -> int:
+        """How many micro-batches, ranks or parts hold at least one sample."""
+        return len(np.unique(self._index(by)[self.data]))
+
+    def total(self, values: Column | None = None, by: Group | None = None) -> Column:
+        """`[units]` the sum of `values` (default: the elements) over the batch, or over each unit's group."""
+        values = self.elements if values is None else values
+        values = np.where(self.data, values, 0.0)
+        if by is None:
+            return np.full(len(self), values.sum())
+        index = self._index(by)
+        sums = np.bincount(index[self.data], weights=values[self.data], minlength=1)
+        return np.where(self.data, sums[index], 0.0)
+
+    def sample_total(self) -> Column:
+        """`[units]` the elements of each unit's sample, over all its parts."""
+        sums = np.bincount(self.sample[self.data], weights=self.elements[self.data], minlength=1)
+        return np.where(self.data, sums[self.sample], 0.0)
+
+    def column(self, values: ArrayLike, regulariser: float = 1.0) -> Column:
+        """`[units]` the coefficients `values` for the data and `regulariser` for the regulariser's unit."""
+        spread = np.broadcast_to(np.asarray(values, dtype=np.float64), (len(self),))
+        return np.where(self.data, spread, regulariser)
+
+    def _index(self, by: Group) -> Index:
+        index = getattr(self, by)
+        assert index is not None, f"units have no {by}"  # noqa: S101  guarded by `needs`
+        return index  # type: ignore[no-any-return]
+
+
+COLUMNS = tuple(f.name for f in fields(Units) if f.name in (
+    "sample", "part", "elements", "positions", "weight", "microbatch", "rank", "term_weight"
+))  # fmt: skip
+INDICES = ("sample", "part", "microbatch", "rank")
+COUNTS = ("elements", "positions")
+
+
+def per(count: ArrayLike) -> Column:
+    """`1 / max(count, 1)`: an empty group divides by one.
+
+    So do Caffe, Chainer and TRL; PyTorch's own mean is nan there. The gradient of an empty group is
+    zero, hence the choice changes nothing that is finite.
+    """
+    return np.asarray(1.0 / np.maximum(np.asarray(count, dtype=np.float64), 1.0))
+
+
+def _spread(name: str, value: NDArray[np.generic], samples: int, width: int) -> NDArray[np.generic]:
+    """A column by sample, by part or by both as a column by unit."""
+    if name == "term_weight" and value.ndim == 1:
+        value = value[None, :]
+    elif value.ndim == 1:
+        value = value[:, None]
+    try:
+        return np.broadcast_to(value, (samples, width)).ravel()
+    except ValueError:
+        raise UsageError(
+            f"units: column {name!r} has shape {list(value.shape)}; for {samples} samples of {width} "
+            f"parts it must be a scalar, [{samples}] or [{samples}, {width}]"
+        ) from None
