@@ -1,0 +1,54 @@
+"""gradsuite: which gradient a paper, framework or loop computes, and which hyperparameters match it.
+
+Everything public is here, and nothing is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from suite.version import __version__
+
+if TYPE_CHECKING:
+    from suite.conventions import Convention, convention, conventions
+    from suite.engines.compute import gradients
+    from suite.errors import CaseError, UsageError
+    from suite.report import Report
+    from suite.runner import run
+    from suite.units import Units
+
+_HOMES = {
+    "CaseError": "suite.errors",
+    "Convention": "suite.conventions",
+    "Report": "suite.report",
+    "Units": "suite.units",
+    "UsageError": "suite.errors",
+    "convention": "suite.conventions",
+    "conventions": "suite.conventions",
+    "gradients": "suite.engines.compute",
+    "run": "suite.runner",
+}
+
+__all__ = [
+    "CaseError",
+    "Convention",
+    "Report",
+    "Units",
+    "UsageError",
+    "__version__",
+    "convention",
+    "conventions",
+    "gradients",
+    "run",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'suite' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,87 @@
+"""What an engine is, and the engines that there are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from suite.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from suite.batch import Batch
+    from suite.engines.gradients import Materialised
+    from suite.protocols import Losses
+
+
+class Refused(Exception):  # noqa: N818  it is an answer, not a fault of the program
+    """An engine cannot do a model, or does it wrongly: the message says where and by how much."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A way to compute the gradients of the units, sample by sample, part by part.
+
+    Args:
+        name: as people type it.
+        summary: one line.
+        note: what it cannot do.
+        module: where its function `compute(model, batch, losses)` is; imported when it is first used.
+    """
+
+    name: str
+    summary: str
+    note: str
+    module: str
+
+    def compute(self, model: nn.Module, batch: Batch, losses: Losses) -> Materialised:
+        """The gradients of the units; `model` may be changed.
+
+        Raises:
+            Refused: The engine cannot do this model.
+        """
+        try:
+            gradients = import_module(self.module).compute(model, batch, losses)
+        except Refused:
+            raise
+        except Exception as error:  # noqa: BLE001  whatever an engine trips over, the next one takes over
+            lines = str(error).strip().splitlines() or [""]
+            raise Refused(f"raised {type(error).__name__}: {lines[0]}") from error
+        return gradients  # type: ignore[no-any-return]
+
+    def card(self) -> dict[str, Any]:
+        """All that a person may want to know of it, for `gradsuite show`."""
+        return {"engine": self.name, "summary": self.summary, "note": self.note}
+
+
+engines: Registry[Engine] = Registry("engine")
+"""In the order in which they take over from each other."""
+
+engines.add(
+    Engine(
+        name="opacus",
+        summary="Opacus' GradSampleModule: hooks that form each layer's per-sample gradients.",
+        note="Silently wrong for some models (permuted inputs of a convolution, weights used outside "
+        "their module, padding_idx): the check that every engine has to pass finds them.",
+        module="suite.engines.opacus_hooks",
+    )
+)
+engines.add(
+    Engine(
+        name="torch-func",
+        summary="torch.func: vmap over samples of the gradient of one sample's losses.",
+        note="Sees one sample at a time, so it cannot do losses that couple samples, nor code whose "
+        "path depends on values.",
+        module="suite.engines.functional",
+    )
+)
+engines.add(
+    Engine(
+        name="loop",
+        summary="One unit after the other: autograd of each entry of the unreduced losses.",
+        note="Right by definition, and slow: one backward pass a unit.",
+        module="suite.engines.loop",
+    )
+)

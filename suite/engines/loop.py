@@ -1,0 +1,24 @@
+"""The engine that needs no trust: autograd of each entry of the unreduced losses, one by one."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from suite.batch import Batch
+from suite.engines.gradients import Materialised
+from suite.protocols import Losses
+
+
+def compute(model: nn.Module, batch: Batch, losses: Losses) -> Materialised:
+    """The gradients of the units, one backward pass a unit through one forward pass of the batch."""
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    entries = losses(model, batch).flatten()
+    blocks = {name: p.new_zeros(len(entries), *p.shape) for name, p in trained.items()}
+    for unit, loss in enumerate(entries):
+        gradient = torch.autograd.grad(
+            loss, list(trained.values()), retain_graph=True, materialize_grads=True
+        )
+        for block, part in zip(blocks.values(), gradient, strict=True):
+            block[unit] = part
+    return Materialised(blocks)
