@@ -1,0 +1,171 @@
+"""The device that a run uses, the state of torch during the run, and what to record of both."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from suite.errors import UsageError
+from suite.version import __version__
+
+if TYPE_CHECKING:
+    import torch
+
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+PACKAGES = ("torch", "opacus", "numpy", "pandas", "scikit-learn")
+
+
+def choose_device(name: str) -> torch.device:
+    """The device of this `name`; `auto` is CUDA where there is one, and else the processor.
+
+    Raises:
+        UsageError: The name is unknown, or there is no such device here.
+    """
+    import torch
+
+    if name.split(":")[0] not in DEVICES:
+        raise UsageError(f"no device is named {name!r}; there are {', '.join(DEVICES)} (cuda:N)")
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    available = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"{name!r} is no device; write cpu, cuda, cuda:N or mps") from None
+    if not available[device.type]:
+        raise UsageError(f"this machine, or this build of torch, has no {device.type}: use cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"no {name}: there are {torch.cuda.device_count()} CUDA devices, from 0")
+    return device
+
+
+def choose_dtype(name: str) -> torch.dtype:
+    """The floating-point dtype of this `name`.
+
+    Raises:
+        UsageError: It is not one of `DTYPES`.
+    """
+    import torch
+
+    if name not in DTYPES:
+        raise UsageError(f"no dtype is named {name!r}; there are {', '.join(DTYPES)}")
+    return getattr(torch, name)  # type: ignore[no-any-return]
+
+
+def device_name(device: torch.device) -> str:
+    """What the device is called by its maker."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return platform.processor() or platform.machine()
+
+
+@contextmanager
+def steady(device: torch.device, *, deterministic: bool = True) -> Iterator[None]:
+    """Torch in a known state: deterministic algorithms, no TF32, gradients on; put back afterwards."""
+    import torch
+
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cuda.matmul.allow_tf32,
+        torch.backends.cudnn.allow_tf32,
+        torch.backends.cudnn.benchmark,
+        torch.get_default_dtype(),
+    )
+    if deterministic and device.type == "cuda":
+        # cuBLAS is deterministic only with a fixed workspace, and reads this when it starts.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    cuda = [device] if device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices=cuda), torch.enable_grad():
+            torch.use_deterministic_algorithms(deterministic)
+            torch.backends.cudnn.benchmark = False
+            set_tf32(False)
+            torch.set_default_dtype(torch.float32)
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        torch.backends.cuda.matmul.allow_tf32 = before[2]
+        torch.backends.cudnn.allow_tf32 = before[3]
+        torch.backends.cudnn.benchmark = before[4]
+        torch.set_default_dtype(before[5])
+
+
+def set_tf32(allowed: bool) -> None:  # noqa: FBT001  a switch
+    """Let float32 products on CUDA use TF32, or not."""
+    import torch
+
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed
+
+
+def has_tf32(device: torch.device) -> bool:
+    """Whether the device has TF32: CUDA from compute capability 8.0 on."""
+    import torch
+
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def versions() -> dict[str, str]:
+    """The versions of the suite, Python and the packages that a result depends on."""
+    found = {"gradsuite": __version__, "python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """What reproducing a run needs to know of the machine and of torch's state."""
+    import torch
+
+    return {
+        **versions(),
+        "platform": platform.platform(),
+        "device": str(device),
+        "device_name": device_name(device),
+        "cuda": torch.version.cuda,
+        "driver": _driver() if device.type == "cuda" else None,
+        "threads": torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "tf32": torch.backends.cuda.matmul.allow_tf32,
+        "commit": _commit(),
+    }
+
+
+def _driver() -> str | None:
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    return _output(command, Path.cwd())
+
+
+def _commit() -> str | None:
+    """The git commit of the suite's own source, marked where it was changed since."""
+    here = Path(__file__).parent
+    if _output(["git", "ls-files", "--error-unmatch", __file__], here) is None:
+        return None  # an installed copy, perhaps inside somebody else's repository
+    return _output(["git", "describe", "--always", "--dirty", "--abbrev=12"], here)
+
+
+def _output(command: list[str], where: Path) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603  a fixed command
+            command, cwd=where, capture_output=True, text=True, check=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip().splitlines()[0] if done.stdout.strip() else None

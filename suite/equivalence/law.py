@@ -1,0 +1,231 @@
+"""What a law is: for one optimizer, the exponent of the scale for each hyperparameter and state buffer.
+
+If every gradient is multiplied by `s`, and each hyperparameter by `s**exponent`, the weights follow the
+same trajectory, and each state buffer holds `s**exponent` times what it held. Scales are exact: `s` is
+a float or a fraction, a hyperparameter is multiplied in rational arithmetic and rounded once.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from numbers import Rational, Real
+from typing import Any
+
+from suite.errors import UsageError, unknown
+from suite.registry import Registry
+
+Scale = float | Fraction
+Powers = int | tuple[int, ...]
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """How one hyperparameter goes with the scale.
+
+    Args:
+        default: its value where nobody gives one.
+        exponent: of the scale; a tuple where the hyperparameter is a tuple.
+        why: the reason, in a few words.
+        flag: the option under which the exponent is 0 instead; may be empty.
+    """
+
+    default: Any
+    exponent: Powers = 0
+    why: str = "no gradient enters it"
+    flag: str = ""
+
+    def under(self, settings: Settings) -> Powers:
+        """The exponent under these `settings`."""
+        return 0 if self.flag and settings.get(self.flag) else self.exponent
+
+
+@dataclass(frozen=True)
+class Law:
+    """The row of exponents of one optimizer.
+
+    Args:
+        name: of the optimizer's class.
+        hyperparameters: by name, as the constructor calls them.
+        state: the exponent of each buffer that the optimizer keeps for a parameter.
+        source: where the formula can be read.
+        limits: why no constant law holds always, and the nearest thing that does; empty where one does.
+        caveat: why the law is not exact under some settings and scale; empty where it is.
+        warm_up: for how many first steps another law holds, and which.
+        cls: the optimizer's class, where it is not torch's own.
+    """
+
+    name: str
+    hyperparameters: Mapping[str, Entry]
+    state: Mapping[str, int]
+    source: str
+    limits: str = ""
+    caveat: Callable[[Settings, Scale], str] | None = None
+    warm_up: Callable[[Settings], tuple[float, Law]] | None = None
+    cls: type | None = field(default=None, compare=False)
+
+    def settings(self, given: Settings) -> dict[str, Any]:
+        """`given`, checked, with the defaults for all that is not given.
+
+        Raises:
+            UsageError: A hyperparameter does not exist or has a value that it cannot have.
+        """
+        for name, value in given.items():
+            if name not in self.hyperparameters:
+                raise UsageError(
+                    f"{self.name} has no hyperparameter {name!r}; "
+                    f"it has {', '.join(self.hyperparameters)}"
+                )
+            _check(self.name, name, value, self.hyperparameters[name])
+        return {name: entry.default for name, entry in self.hyperparameters.items()} | dict(given)
+
+    def exponents(self, settings: Settings) -> dict[str, Powers]:
+        """The exponent of each hyperparameter under `settings`."""
+        return {name: entry.under(settings) for name, entry in self.hyperparameters.items()}
+
+
+LAWS: Registry[Law] = Registry("law")
+
+
+def law(optimizer: str | type) -> Law:
+    """The law of an optimizer, by name or by class.
+
+    A class of the same name that is not torch's own is not taken for torch's.
+
+    Raises:
+        UsageError: There is no law for it.
+    """
+    name = optimizer if isinstance(optimizer, str) else optimizer.__name__
+    if isinstance(optimizer, type):
+        found = LAWS[name] if name in LAWS else None
+        own = f"{optimizer.__module__}.".startswith("torch.optim.")
+        if found is None or (found.cls is not optimizer if found.cls or not own else False):
+            raise UsageError(
+                f"no law is known for {optimizer.__module__}.{optimizer.__qualname__}: "
+                f"read its update and register one, suite.equivalence.register_law({name}, lr=…, state={{…}})"
+            )
+        return found
+    if name not in LAWS:
+        error = str(unknown("optimizer", name, LAWS.names))
+        known = f"laws exist for {', '.join(LAWS.names)}; register_law adds your own"
+        raise UsageError(error if "did you mean" in error else f"no law is known for {name!r}: {known}")
+    return LAWS[name]
+
+
+def register_law(
+    optimizer: str | type,
+    *,
+    state: Mapping[str, int] | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    source: str = "registered by hand",
+    **exponents: Powers,
+) -> Law:
+    """Register the law of an optimizer of one's own.
+
+    `register_law(Lion, lr=0, betas=0, weight_decay=0, state={"exp_avg": 1})`
+
+    Args:
+        optimizer: its class, whose signature gives the defaults, or its name.
+        state: the exponent of each state buffer.
+        defaults: of the hyperparameters, where they are not to be read from the class.
+        source: where the formula can be read.
+        **exponents: of each hyperparameter that is a number or a tuple of numbers; options need none.
+
+    Returns:
+        The law.
+
+    Raises:
+        UsageError: A law of this name exists, or a numeric hyperparameter has no exponent.
+    """
+    signature: dict[str, Any] = dict.fromkeys(exponents)
+    if isinstance(optimizer, type):
+        arguments = list(inspect.signature(optimizer).parameters.values())[1:]  # the first is params
+        named = [p for p in arguments if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+        signature |= {p.name: None if p.default is p.empty else p.default for p in named}
+    signature |= defaults or {}
+    name = optimizer if isinstance(optimizer, str) else optimizer.__name__
+    silent = [k for k, v in signature.items() if k not in exponents and _numeric(v)]
+    if silent:
+        raise UsageError(
+            f"the law of {name} says nothing of {', '.join(silent)}: give each its exponent, 0 if it has none"
+        )
+    entries = {k: Entry(v, exponents.get(k, 0), "as registered") for k, v in signature.items()}
+    cls = None if isinstance(optimizer, str) else optimizer
+    return LAWS.add(Law(name, entries, dict(state or {}), source, cls=cls))
+
+
+def check_scale(scale: object) -> Scale:
+    """`scale`, if it is a number by which a law can multiply.
+
+    Raises:
+        UsageError: It is no number, zero, negative, infinite or nan.
+    """
+    if isinstance(scale, bool) or not isinstance(scale, Real):
+        raise UsageError(f"the scale is {scale!r}: a number greater than 0 is needed")
+    if not math.isfinite(scale) or scale == 0:
+        raise UsageError(f"the scale is {scale}: a finite number greater than 0 is needed")
+    if scale < 0:
+        raise UsageError(
+            f"the scale is {scale}: a negative one turns descent into ascent; "
+            f"give {-scale} and set the optimizer's maximize"
+        )
+    return Fraction(scale) if isinstance(scale, Rational) else float(scale)
+
+
+def power_of_two(scale: Scale) -> bool:
+    """Whether multiplying by `scale` only moves the exponent of a float, and rounds nothing."""
+    ratio = Fraction(scale)
+    return ratio.numerator.bit_count() == 1 == ratio.denominator.bit_count()
+
+
+def rescale(name: str, value: Any, scale: Scale, exponent: Powers) -> Any:
+    """`value · scale**exponent`, rounded once; tuples element by element, None and options as they are.
+
+    Raises:
+        UsageError: The result is too large or too small for a float.
+    """
+    if isinstance(value, tuple | list):
+        powers = exponent if isinstance(exponent, tuple) else (exponent,) * len(value)
+        return tuple(rescale(name, v, scale, p) for v, p in zip(value, powers, strict=True))
+    if not exponent or value is None or isinstance(value, bool | str):
+        return value
+    assert isinstance(exponent, int)  # noqa: S101  a tuple of exponents belongs to a tuple
+    product = Fraction(value) * Fraction(scale) ** exponent
+    if product and not sys.float_info.min <= abs(product) <= sys.float_info.max:
+        raise UsageError(
+            f"{name}={value} times {float(scale):g}**{exponent} does not fit a float: take a scale nearer to 1"
+        )
+    return float(product)
+
+
+def _numeric(value: Any) -> bool:
+    values = value if isinstance(value, tuple | list) else (value,)
+    return any(isinstance(v, Real) and not isinstance(v, bool) for v in values)
+
+
+def _check(optimizer: str, name: str, value: Any, entry: Entry) -> None:
+    default = entry.default
+    problem = ""
+    if isinstance(default, bool):
+        problem = "" if isinstance(value, bool) else "True or False"
+    elif isinstance(default, tuple):
+        fits = isinstance(value, tuple | list) and len(value) == len(default)
+        if not fits or not all(v is None or _finite(v) for v in value):
+            problem = f"{len(default)} numbers"
+    elif _numeric(default) or (entry.exponent and default is None):
+        problem = "" if _finite(value) else "a finite number"
+        if not problem and name == "lr" and value < 0:
+            problem = "not negative"
+    if problem:
+        raise UsageError(
+            f"{optimizer}: {name} is {value!r}, it must be {problem} (default: {default!r})"
+        )
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

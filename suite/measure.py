@@ -1,0 +1,180 @@
+"""One cell: every convention on one batch of one case, held against its literal protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cases.case import Problem
+from suite import batch as batches
+from suite.conventions import Convention
+from suite.discrepancy import Discrepancy, Verdict, compare
+from suite.engines.compute import Checked, gradients
+from suite.errors import CaseError
+from suite.gram import Gram, unit_norms
+from suite.plan import Cell
+from suite.precision import Precision, distance, literal
+from suite.protocols import Loop, run
+from suite.symbols import fitting, quantities
+from suite.units import Column, Units
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How cells are measured.
+
+    Args:
+        device: that computes.
+        exact: the dtype that verdicts are computed from: float64, or float32 where there is no other.
+        precisions: the formats whose rounding is measured.
+        engine: the engine to try first.
+        conventions: what is measured.
+        reference: what it is compared with.
+    """
+
+    device: torch.device
+    exact: torch.dtype
+    precisions: Sequence[Precision]
+    engine: str
+    conventions: Sequence[Convention]
+    reference: Convention
+
+
+def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Iterator[dict[str, Any]]:
+    """Rows of kind `discrepancy`, one a convention, and of kind `omitted` for those that do not apply.
+
+    Raises:
+        CaseError: The batch has no right gradients, or a convention disagrees with its own protocol.
+    """
+    batch = cell.take(problem, how.device, how.exact)
+    units = cell.units(problem, batch)
+    missing = how.reference.missing(units)
+    if missing is not None:
+        raise CaseError(f"the reference {how.reference.name!r} does not apply: {missing}")
+    _require_separate_samples(model, batch, problem)
+    found = gradients(
+        model, batch, problem.losses, engine=how.engine, regulariser=problem.regulariser
+    )
+    gram = found.gram()
+    loop = Loop(model, batch, problem.losses, units, problem.regulariser)
+
+    applying = []
+    for convention in how.conventions:
+        reason = convention.missing(units)
+        if reason is None:
+            applying.append(convention)
+        else:
+            yield {"kind": "omitted", "convention": convention.name, "reason": reason}
+    measured = [*applying, *([how.reference] if how.reference not in applying else [])]
+    columns = {c.name: c.coefficients(units, gram) for c in measured}
+    errors = {c.name: _hold_against_protocol(c, loop, found, columns[c.name], gram) for c in measured}
+    literals = {p.name: literal(loop, measured, p) for p in how.precisions}
+
+    reference = columns[how.reference.name]
+    precision = float(torch.finfo(how.exact).eps)
+    known = quantities(units)
+    for convention in applying:
+        column = columns[convention.name]
+        result = compare(gram, column, reference, precision=precision)
+        yield {
+            "kind": "discrepancy",
+            "samples": units.n,
+            "units": len(units),
+            "params": found.shape[1],
+            "convention": convention.name,
+            "engine": found.engine,
+            "refused": dict(found.refused),
+            "scale": result.scale,
+            "scale_is": _formulas(result, known),
+            "cosine": result.cosine,
+            "relative_discrepancy": result.relative,
+            "residual": result.residual,
+            "max_abs": float(found.reduce(column - reference).abs().max()),
+            **_rounding(result, convention, how, literals),
+            "verdict": result.verdict.value,
+            "reason": _reason(result, gram, column, reference, units),
+            "protocol_error": errors[convention.name],
+        }
+
+
+def _require_separate_samples(model: nn.Module, batch: Any, problem: Problem) -> None:
+    """Refuse losses that depend on the other samples: no weighting of units describes their loops."""
+    with torch.no_grad():
+        together = problem.losses(model, batch)
+        row = len(together) - 1
+        alone = problem.losses(model, batches.select(batch, slice(row, row + 1)))
+    tolerance = float(torch.finfo(together.dtype).eps) ** 0.5
+    if not torch.allclose(together[row:], alone, rtol=tolerance, atol=tolerance):
+        raise CaseError(
+            "the loss of a sample changes when it is alone in its batch (BatchNorm or dropout in train "
+            "mode?): put the model into eval mode, or normalise per sample"
+        )
+
+
+def _hold_against_protocol(
+    convention: Convention, loop: Loop, found: Checked, column: Column, gram: Gram
+) -> float:
+    """The distance of `cᵀG` from what the literal loop leaves, relative to `Σ|c_u|‖g_u‖`.
+
+    Raises:
+        CaseError: They disagree by more than half the digits.
+    """
+    expected = run(convention.protocol, loop)
+    whole = float(np.abs(column) @ unit_norms(gram))
+    error = float((found.reduce(column)[0] - expected).norm()) / whole if whole > 0 else 0.0
+    if not error <= float(torch.finfo(expected.dtype).eps) ** 0.5:
+        raise CaseError(
+            f"convention {convention.name!r} disagrees with its own loop by {error:.2g}: "
+            "its coefficients, or the case's columns, are wrong"
+        )
+    return error
+
+
+def _formulas(result: Discrepancy, known: dict[str, float]) -> list[str]:
+    if result.scale is None or not result.verdict.proportional:
+        return []
+    return [str(formula) for formula in fitting(result.scale, known)]
+
+
+def _rounding(
+    result: Discrepancy,
+    convention: Convention,
+    how: Setting,
+    literals: dict[str, dict[str, Tensor]],
+) -> dict[str, float | None]:
+    """How far apart two protocols come out that are equal, or proportional, in exact arithmetic."""
+    columns = {}
+    for precision, gradient in literals.items():
+        apart = None
+        if result.verdict.proportional and result.scale is not None:
+            apart = distance(
+                gradient[convention.name], gradient[how.reference.name], result.scale
+            )
+        columns["rounding" + (f"_{precision}" if precision else "")] = apart
+    return columns
+
+
+def _reason(
+    result: Discrepancy, gram: Gram, column: Column, reference: Column, units: Units
+) -> str:
+    """What is to be said of a verdict that no learning rate repairs."""
+    if result.reason or result.verdict is not Verdict.DIRECTION:
+        return result.reason
+    if units.regulariser:
+        data = np.where(units.data, column, 0.0), np.where(units.data, reference, 0.0)
+        apart = compare(gram, *data)
+        if apart.verdict.proportional and apart.scale:
+            weight = float(column[-1] / reference[-1]) if reference[-1] else 0.0
+            return (
+                f"the data are {apart.scale:.6g} times the reference's and the regulariser is "
+                f"{weight:.6g} times: no learning rate scales one alone; "
+                f"multiply the regulariser by {apart.scale / weight:.6g}"
+                if weight
+                else "the reference has no regulariser"
+            )
+    return f"{result.residual:.2%} of the gradient lies in another direction"

@@ -1,0 +1,176 @@
+"""The main job: every case, batch size and batch; every engine checked; every convention compared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from suite.conventions import conventions
+from suite.engines import engines
+from suite.errors import CaseError, UsageError, one_line
+from suite.progress import Progress
+from suite.records import Recorder
+
+if TYPE_CHECKING:
+    import torch
+
+    from cases.case import Case, Problem
+    from suite.measure import Setting
+    from suite.plan import Cell
+    from suite.report import Report
+
+
+def run(
+    cases: Sequence[str] = (),
+    conventions: Sequence[str] = (),
+    *,
+    batch_sizes: Sequence[int] = (),
+    reference: str = "mean",
+    engine: str = "opacus",
+    device: str = "auto",
+    dtype: str = "float32",
+    seed: int = 0,
+    from_files: Sequence[str | Path] = (),
+    output: str | Path | None = None,
+    quick: bool = False,
+    deterministic: bool = True,
+    progress: bool = False,
+) -> Report:
+    """Measure conventions on cases.
+
+    Args:
+        cases: glob patterns of names; all cases where there is none.
+        conventions: glob patterns of names; all conventions where there is none.
+        batch_sizes: the sizes of full batches; each case's own where there is none.
+        reference: the convention that the others are compared with.
+        engine: the engine to try first.
+        device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
+        dtype: the format whose rounding is measured; verdicts are decided in float64.
+        seed: of the models' parameters and the order of the data.
+        from_files: Python files or importable modules that register further cases.
+        output: the folder for records and tables; nothing is written where it is None.
+        quick: fewer and smaller batches.
+        deterministic: whether torch must use deterministic algorithms.
+        progress: whether to show progress on standard error.
+
+    Returns:
+        The report. A case that fails is in its `.failures`; the others are measured all the same.
+
+    Raises:
+        UsageError: Something asked for does not exist or cannot be; what was measured before it was
+            found is in the output folder.
+    """
+    from suite.environment import choose_device, choose_dtype, describe, steady
+    from suite.report import Report
+    from suite.sources import load
+
+    chosen = load(from_files).match(cases)
+    where = choose_device(device)
+    setting = _setting(conventions, reference, engine, where, choose_dtype(dtype))
+    asked = tuple(batch_sizes)
+    if any(size < 1 for size in asked):
+        raise UsageError(f"batch sizes must be 1 or more, {min(asked)} was given")
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"the seed must be a whole number from 0 on, {seed} was given")
+
+    common = {"reference": setting.reference.name, "device": str(where), "dtype": dtype, "seed": seed}
+    rows: list[dict[str, Any]] = []
+    folder = None if output is None else Path(output)
+    with ExitStack() as stack:
+        recorder = None if folder is None else stack.enter_context(Recorder(folder))
+
+        def keep(row: dict[str, Any]) -> None:
+            rows.append(row)
+            if recorder is not None:
+                recorder.write(row)
+
+        stack.enter_context(steady(where, deterministic=deterministic))
+        started = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
+        keep({"kind": "environment", **started, **describe(where), **common, "engine": engine})
+        plans = list(_plans(chosen, asked, seed, keep, quick=quick))
+        shown = Progress(sum(len(cells) for _, _, cells in plans), shown=progress)
+        for case, problem, cells in plans:
+            _run_case(case, problem, cells, setting, seed, keep, shown, common)
+        shown.finish()
+        report = Report(rows)
+        for row in report.learning_rate_rows:
+            keep(row)
+        if folder is not None:
+            report.write(folder)
+    return report
+
+
+def _setting(
+    patterns: Sequence[str], reference: str, engine: str, device: torch.device, dtype: torch.dtype
+) -> Setting:
+    import torch
+
+    from suite.measure import Setting
+    from suite.precision import precisions
+
+    return Setting(
+        device=device,
+        exact=torch.float32 if device.type == "mps" else torch.float64,
+        precisions=precisions(device, dtype),
+        engine=engines[engine].name,
+        conventions=conventions.match(patterns),
+        reference=conventions[reference],
+    )
+
+
+def _plans(
+    chosen: Sequence[Case], asked: tuple[int, ...], seed: int, keep: Any, *, quick: bool
+) -> Iterator[tuple[Case, Problem, list[Cell]]]:
+    """Each case with its problem and cells; one that cannot be built is a failure."""
+    from suite.plan import cells, sizes
+
+    for case in chosen:
+        try:
+            problem = case.build()
+            chosen_sizes = sizes(case, problem, asked, quick=quick)
+        except UsageError:
+            raise
+        except Exception as error:  # noqa: BLE001  a case is anybody's code
+            keep({"kind": "failure", "case": case.name, "reason": one_line(error)})
+            continue
+        yield case, problem, cells(problem, chosen_sizes, seed, quick=quick)
+
+
+def _run_case(
+    case: Case,
+    problem: Problem,
+    cells: list[Cell],
+    setting: Setting,
+    seed: int,
+    keep: Any,
+    shown: Progress,
+    common: dict[str, Any],
+) -> None:
+    """Measure the cells of one case; a cell that fails ends in a failure and the next goes on."""
+    import torch
+
+    from suite.measure import measure
+
+    failed: set[str] = set()
+    for cell in cells:
+        shown.step(case.name, f"batch size {cell.batch_size}, batch {cell.batch}")
+        identity = {"case": case.name, "batch_size": cell.batch_size, "batch": cell.batch, **common}
+        begin = time.perf_counter()
+        try:
+            torch.manual_seed(seed)
+            model = problem.model().to(device=setting.device, dtype=setting.exact)
+            for row in list(measure(problem, model, cell, setting)):
+                keep({**identity, **row, "seconds": round(time.perf_counter() - begin, 6)})
+        except Exception as error:  # noqa: BLE001  a case is anybody's code
+            reason = one_line(error)
+            keep({"kind": "failure", **identity, "reason": reason})
+            if reason not in failed:
+                shown.note(f"{case.name}, batch size {cell.batch_size}: {reason}")
+            failed.add(reason)
+
+
+__all__ = ["CaseError", "run"]
