@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from cases.case import Problem
 from suite import batch as batches
-from suite.conventions import Convention
+from suite.conventions import Convention, conventions
 from suite.discrepancy import Discrepancy, Verdict, compare
 from suite.engines.compute import Checked, gradients
 from suite.errors import CaseError
@@ -20,7 +20,7 @@ from suite.gram import Gram, unit_norms
 from suite.plan import Cell
 from suite.precision import Precision, distance, literal
 from suite.protocols import Loop, run
-from suite.symbols import fitting, quantities
+from suite.symbols import quantities
 from suite.units import Column, Units
 
 
@@ -70,36 +70,52 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
             applying.append(convention)
         else:
             yield {"kind": "omitted", "convention": convention.name, "reason": reason}
-    measured = [*applying, *([how.reference] if how.reference not in applying else [])]
-    columns = {c.name: c.coefficients(units, gram) for c in measured}
-    errors = {c.name: _hold_against_protocol(c, loop, found, columns[c.name], gram) for c in measured}
-    literals = {p.name: literal(loop, measured, p) for p in how.precisions}
+    pairs = [(c, other) for c in applying for other in _compared_with(c, how.reference, units)]
+    involved = {c.name: c for pair in pairs for c in pair}
+    columns = {name: c.coefficients(units, gram) for name, c in involved.items()}
+    errors = {
+        name: _hold_against_protocol(c, loop, found, columns[name], gram)
+        for name, c in involved.items()
+    }
+    literals = {p.name: literal(loop, list(involved.values()), p) for p in how.precisions}
 
-    reference = columns[how.reference.name]
+    common = {
+        "samples": units.n,
+        "units": len(units),
+        "params": found.shape[1],
+        "engine": found.engine,
+        "refused": dict(found.refused),
+        "quantities": quantities(units),
+    }
     precision = float(torch.finfo(how.exact).eps)
-    known = quantities(units)
-    for convention in applying:
-        column = columns[convention.name]
-        result = compare(gram, column, reference, precision=precision)
+    for convention, reference in pairs:
+        a, b = columns[convention.name], columns[reference.name]
+        result = compare(gram, a, b, precision=precision)
         yield {
             "kind": "discrepancy",
-            "samples": units.n,
-            "units": len(units),
-            "params": found.shape[1],
+            **common,
             "convention": convention.name,
-            "engine": found.engine,
-            "refused": dict(found.refused),
+            "reference": reference.name,
             "scale": result.scale,
-            "scale_is": _formulas(result, known),
             "cosine": result.cosine,
             "relative_discrepancy": result.relative,
             "residual": result.residual,
-            "max_abs": float(found.reduce(column - reference).abs().max()),
-            **_rounding(result, convention, how, literals),
+            "max_abs": float(found.reduce(a - b).abs().max()),
+            **_rounding(result, convention, reference, literals),
             "verdict": result.verdict.value,
-            "reason": _reason(result, gram, column, reference, units),
+            "reason": _reason(result, gram, a, b, units),
             "protocol_error": errors[convention.name],
         }
+
+
+def _compared_with(
+    convention: Convention, reference: Convention, units: Units
+) -> list[Convention]:
+    """The reference, and the convention that this one is taken for, where that applies."""
+    other = conventions[convention.against] if convention.against else reference
+    if other is reference or other.missing(units) is not None:
+        return [reference]
+    return [reference, other]
 
 
 def _require_separate_samples(model: nn.Module, batch: Any, problem: Problem) -> None:
@@ -135,16 +151,10 @@ def _hold_against_protocol(
     return error
 
 
-def _formulas(result: Discrepancy, known: dict[str, float]) -> list[str]:
-    if result.scale is None or not result.verdict.proportional:
-        return []
-    return [str(formula) for formula in fitting(result.scale, known)]
-
-
 def _rounding(
     result: Discrepancy,
     convention: Convention,
-    how: Setting,
+    reference: Convention,
     literals: dict[str, dict[str, Tensor]],
 ) -> dict[str, float | None]:
     """How far apart two protocols come out that are equal, or proportional, in exact arithmetic."""
@@ -152,9 +162,7 @@ def _rounding(
     for precision, gradient in literals.items():
         apart = None
         if result.verdict.proportional and result.scale is not None:
-            apart = distance(
-                gradient[convention.name], gradient[how.reference.name], result.scale
-            )
+            apart = distance(gradient[convention.name], gradient[reference.name], result.scale)
         columns["rounding" + (f"_{precision}" if precision else "")] = apart
     return columns
 

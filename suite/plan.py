@@ -75,14 +75,14 @@ class Cell:
             raise CaseError(str(error)) from error
 
 
-def cells(problem: Problem, batch_sizes: tuple[int, ...], seed: int, *, quick: bool) -> list[Cell]:
+def cells(problem: Problem, batch_sizes: tuple[int, ...], seed: int) -> list[Cell]:
     """The first full batches of a shuffled epoch and its ragged last one, at each batch size."""
     samples = batches.size(problem.data)
     order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed))
     found = []
     for size in batch_sizes:
         full = samples // size
-        for number in range(min(1 if quick else FULL_BATCHES, full)):
+        for number in range(min(FULL_BATCHES, full)):
             found.append(Cell(size, str(number), order[number * size : (number + 1) * size]))
         if samples % size:
             found.append(Cell(size, "last", order[full * size :]))

@@ -53,7 +53,7 @@ def run(
         seed: of the models' parameters and the order of the data.
         from_files: Python files or importable modules that register further cases.
         output: the folder for records and tables; nothing is written where it is None.
-        quick: fewer and smaller batches.
+        quick: no batch size above 32.
         deterministic: whether torch must use deterministic algorithms.
         progress: whether to show progress on standard error.
 
@@ -77,7 +77,7 @@ def run(
     if not 0 <= seed < 2**63:
         raise UsageError(f"the seed must be a whole number from 0 on, {seed} was given")
 
-    common = {"reference": setting.reference.name, "device": str(where), "dtype": dtype, "seed": seed}
+    common = {"device": str(where), "dtype": dtype, "seed": seed}
     rows: list[dict[str, Any]] = []
     folder = None if output is None else Path(output)
     with ExitStack() as stack:
@@ -89,8 +89,9 @@ def run(
                 recorder.write(row)
 
         stack.enter_context(steady(where, deterministic=deterministic))
+        named = {"reference": setting.reference.name, "engine": setting.engine}
         started = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
-        keep({"kind": "environment", **started, **describe(where), **common, "engine": engine})
+        keep({"kind": "environment", **started, **describe(where), **common, **named})
         plans = list(_plans(chosen, asked, seed, keep, quick=quick))
         shown = Progress(sum(len(cells) for _, _, cells in plans), shown=progress)
         for case, problem, cells in plans:
@@ -137,7 +138,7 @@ def _plans(
         except Exception as error:  # noqa: BLE001  a case is anybody's code
             keep({"kind": "failure", "case": case.name, "reason": one_line(error)})
             continue
-        yield case, problem, cells(problem, chosen_sizes, seed, quick=quick)
+        yield case, problem, cells(problem, chosen_sizes, seed)
 
 
 def _run_case(

@@ -33,6 +33,7 @@ def mean_of_microbatch_means_loop(loop: Loop) -> None:
     used_by="most hand-written loops (loss / K); Megatron-LM's default; optax.MultiSteps",
     source="pytorch.org AMP examples, gradient accumulation; megatron schedules.py",
     needs=("microbatches",),
+    against="window-exact",
 )
 def mean_of_microbatch_means(units: Units) -> Column:
     """Each micro-batch's mean, then the mean over the micro-batches that there are."""
@@ -51,6 +52,7 @@ def sum_of_microbatch_means_loop(loop: Loop) -> None:
     used_by="loops in which nobody divided by K; Horovod backward_passes_per_step",
     source="horovod/torch/optimizer.py",
     needs=("microbatches",),
+    against="mean-of-microbatch-means",
 )
 def sum_of_microbatch_means(units: Units) -> Column:
     """Each micro-batch's mean, summed. The regulariser is counted K times too."""
@@ -90,6 +92,7 @@ def partial_window_over_full_k_loop(loop: Loop) -> None:
     used_by="Accelerate; PyTorch Lightning (the last, partial window of an epoch)",
     source="github.com/Lightning-AI/pytorch-lightning/issues/19987; accelerate Accelerator.backward",
     needs=("microbatches",),
+    against="mean-of-microbatch-means",
 )
 def partial_window_over_full_k(units: Units) -> Column:
     """Micro-batch means divided by the full K though the window holds fewer micro-batches."""

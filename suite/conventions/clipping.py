@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 def clip_each_unit_loop(loop: Loop) -> None:
     for sample in loop.samples():
-        for loss in sample.losses()[0]:
-            loop.accumulate(loop.clip(sample.gradient(loss)), divide_by=loop.n)
-    loop.accumulate(loop.gradient(loop.regulariser()))
+        for part in range(max(len(loop.units.parts), 1)):
+            gradient = sample.gradient(sample.losses()[0, part])
+            loop.accumulate(loop.clip(gradient), divide_by=loop.n)
+    if loop.penalty is not None:
+        loop.accumulate(loop.gradient(loop.regulariser()))
 
 
 @convention(
@@ -32,6 +34,7 @@ def clip_each_unit_loop(loop: Loop) -> None:
     used_by="DP-SGD (Abadi et al. 2016) without its noise; Opacus; TF-Privacy; optax.contrib.dpsgd",
     source="arXiv 1607.00133, Algorithm 1",
     needs=("max_norm",),
+    against="clip-mean",
 )
 def clip_each_unit(units: Units, gram: Gram) -> Column:
     """Each unit's gradient clipped to C, then the mean over samples. The regulariser is not clipped."""
@@ -69,6 +72,7 @@ def clip_sum_then_divide_loop(loop: Loop) -> None:
     used_by="Caffe iter_size; any loop that divides after clip_grad_norm_",
     source="caffe/src/caffe/solvers/sgd_solver.cpp, ApplyUpdate",
     needs=("max_norm",),
+    against="clip-mean-at-c-over-n",
 )
 def clip_sum_then_divide(units: Units, gram: Gram) -> Column:
     """The sum clipped to C, then divided by n: the mean clipped to C/n."""
@@ -107,6 +111,7 @@ def clip_each_microbatch_loop(loop: Loop) -> None:
     used_by="TF-Privacy (num_microbatches); loops that clip inside the accumulation",
     source="tensorflow_privacy dp_optimizer_keras.py",
     needs=("max_norm", "microbatches"),
+    against="clip-mean",
 )
 def clip_each_microbatch(units: Units, gram: Gram) -> Column:
     """Each micro-batch's mean clipped to C, then the mean over micro-batches."""
@@ -125,6 +130,7 @@ def clip_each_rank_then_sum_loop(loop: Loop) -> None:
     used_by="BERT's TPU training (clips on each shard; the apply step sums)",
     source="google-research/bert optimization.py; by reading, not by running",
     needs=("max_norm", "ranks"),
+    against="clip-mean",
 )
 def clip_each_rank_then_sum(units: Units, gram: Gram) -> Column:
     """Each rank's mean clipped to C, then summed over ranks."""

@@ -28,6 +28,7 @@ class Convention:
         denominator: the unit that is counted in the denominator.
         used_by: who computes this.
         source: where that can be read.
+        against: the convention that it is taken for, and so is compared with besides the reference.
         needs: what the units table must hold; keys of `suite.units.NEEDS`.
         uses_gram: whether the coefficients depend on the Gram matrix.
         protocol: the literal loop, which leaves the gradient in `.grad`.
@@ -42,6 +43,7 @@ class Convention:
     denominator: str
     used_by: str
     source: str
+    against: str | None
     needs: tuple[str, ...]
     uses_gram: bool
     protocol: Callable[[Loop], None]
@@ -65,6 +67,7 @@ class Convention:
             "unit of the denominator": self.denominator,
             "used by": self.used_by,
             "source": self.source,
+            "compared with": self.against or "the reference",
             "needs": ", ".join(self.needs) or "nothing",
             "note": self.note,
         }
@@ -81,6 +84,7 @@ def convention(
     used_by: str,
     source: str,
     needs: tuple[str, ...] = (),
+    against: str | None = None,
     name: str | None = None,
 ) -> Callable[[Callable[..., Column]], Convention]:
     """Register the decorated function, which gives the coefficients, as a convention.
@@ -105,6 +109,7 @@ def convention(
                 denominator=denominator,
                 used_by=used_by,
                 source=source,
+                against=against,
                 needs=needs,
                 uses_gram=len(inspect.signature(column).parameters) > 1,
                 protocol=protocol,

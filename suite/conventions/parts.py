@@ -42,6 +42,7 @@ def mean_of_terms_loop(loop: Loop) -> None:
     used_by="torch.stack(losses).mean()",
     source="the usual way to average a list of losses",
     needs=("terms",),
+    against="sum-of-terms",
 )
 def mean_of_terms(units: Units) -> Column:
     """Mean over the loss terms of their means over samples."""
@@ -62,6 +63,7 @@ def weighted_sum_of_terms_loop(loop: Loop) -> None:
     used_by="loss = λ_a·loss_a + λ_b·loss_b",
     source="Ren et al. 2015 (Faster R-CNN, λ = 10); Liu et al. 2016 (SSD, α)",
     needs=("terms", "term_weight"),
+    against="sum-of-terms",
 )
 def weighted_sum_of_terms(units: Units) -> Column:
     """Weighted sum over the loss terms of their means over samples."""
@@ -84,6 +86,7 @@ def sum_of_term_means_loop(loop: Loop) -> None:
     used_by="mse_loss(a, b) + cross_entropy(c, d) at PyTorch's defaults",
     source="torch.nn.functional, reduction='mean'",
     needs=("terms",),
+    against="sum-of-terms",
 )
 def sum_of_term_means(units: Units) -> Column:
     """Sum over the loss terms, each divided by its own number of elements.
@@ -111,7 +114,7 @@ def mean_of_copies(units: Units) -> Column:
 
 
 def sum_of_copies_loop(loop: Loop) -> None:
-    for copy in range(loop.losses().shape[1]):
+    for copy in range(len(loop.units.parts)):
         share = loop.regulariser() if copy == 0 else 0
         (loop.losses()[:, copy].sum() / loop.n + share).backward()
 
@@ -123,6 +126,7 @@ def sum_of_copies_loop(loop: Loop) -> None:
     used_by="loops that call backward() once a copy and divide by n only",
     source="PyTorch accumulates gradients: torch.Tensor.backward",
     needs=("copies",),
+    against="mean-of-copies",
 )
 def sum_of_copies(units: Units) -> Column:
     """Sum over the augmented copies of each sample, then the mean over samples: M times too large."""

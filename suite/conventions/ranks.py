@@ -29,6 +29,7 @@ def mean_of_rank_means_loop(loop: Loop) -> None:
     used_by="PyTorch DistributedDataParallel and FSDP; Horovod (Average)",
     source="torch.nn.parallel.DistributedDataParallel",
     needs=("ranks",),
+    against="global-count",
 )
 def mean_of_rank_means(units: Units) -> Column:
     """Each rank's mean, then the mean over the ranks that have data."""
@@ -46,6 +47,7 @@ def sum_of_rank_means_loop(loop: Loop) -> None:
     used_by="Horovod (Sum); DeepSpeed gradient_allreduce_op='sum'",
     source="horovod/torch/optimizer.py; deepspeed engine.py",
     needs=("ranks",),
+    against="mean-of-rank-means",
 )
 def sum_of_rank_means(units: Units) -> Column:
     """Each rank's mean, summed over ranks. The regulariser is counted R times too."""
@@ -87,6 +89,7 @@ def joined_ranks_over_world_size_loop(loop: Loop) -> None:
     used_by="PyTorch DDP Join, divide_by_initial_world_size=True (its default)",
     source="torch.nn.parallel.DistributedDataParallel.join",
     needs=("ranks",),
+    against="mean-of-rank-means",
 )
 def joined_ranks_over_world_size(units: Units) -> Column:
     """Rank means divided by the initial world size though some ranks have run out of data."""

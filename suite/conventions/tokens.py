@@ -45,6 +45,7 @@ def position_mean_loop(loop: Loop) -> None:
     used_by="masked losses followed by a plain .mean(); Caffe SoftmaxWithLoss normalization FULL",
     source="caffe.proto, LossParameter.NormalizationMode",
     needs=("positions",),
+    against="token-mean",
 )
 def position_mean(units: Units) -> Column:
     """Mean over all positions: padded and ignored ones add nothing to the sum but count."""
@@ -66,6 +67,7 @@ def mean_of_sequence_means_loop(loop: Loop) -> None:
     used_by="GRPO (DeepSeekMath); losses reduced sequence by sequence",
     source="arXiv 2402.03300, eq. 3; trl grpo_trainer.py, loss_type='grpo'",
     needs=("positions",),
+    against="token-mean",
 )
 def mean_of_sequence_means(units: Units) -> Column:
     """Each sequence's token mean, then the mean over sequences: short sequences weigh more a token."""
@@ -84,6 +86,7 @@ def constant_normaliser_loop(loop: Loop) -> None:
     used_by="Dr. GRPO",
     source="arXiv 2503.20783; trl grpo_trainer.py, loss_type='dr_grpo'",
     needs=("positions", "max_elements"),
+    against="token-mean",
 )
 def constant_normaliser(units: Units) -> Column:
     """Sum divided by a constant, n times the maximal length, whatever the lengths in the batch."""

@@ -31,6 +31,7 @@ def weighted_sum_loop(loop: Loop) -> None:
     used_by="PyTorch CrossEntropyLoss(weight=w, reduction='sum')",
     source="torch.nn.CrossEntropyLoss",
     needs=("weight",),
+    against="weighted-mean",
 )
 def weighted_sum(units: Units) -> Column:
     """Weighted sum, nothing divided."""
@@ -76,6 +77,7 @@ def sum_over_batch_size_loop(loop: Loop) -> None:
     "PyTorch BCELoss(weight=w)",
     source="keras/src/losses/loss.py; chainer softmax_cross_entropy; torch.nn.BCELoss",
     needs=("weight",),
+    against="weighted-mean",
 )
 def sum_over_batch_size(units: Units) -> Column:
     """Weighted sum divided by the count, not by the weights (n, where a sample has one element)."""
@@ -94,6 +96,7 @@ def sum_by_nonzero_weights_loop(loop: Loop) -> None:
     used_by="tf.compat.v1.losses.* (SUM_BY_NONZERO_WEIGHTS, their default)",
     source="tensorflow/python/ops/losses/losses_impl.py",
     needs=("weight",),
+    against="weighted-mean",
 )
 def sum_by_nonzero_weights(units: Units) -> Column:
     """Weighted sum divided by the number of elements whose weight is not zero."""

@@ -33,12 +33,14 @@ class Entry:
         exponent: of the scale; a tuple where the hyperparameter is a tuple.
         why: the reason, in a few words.
         flag: the option under which the exponent is 0 instead; may be empty.
+        implied: what a None in the default stands for, where that must be known to be changed.
     """
 
     default: Any
     exponent: Powers = 0
     why: str = "no gradient enters it"
     flag: str = ""
+    implied: Any = None
 
     def under(self, settings: Settings) -> Powers:
         """The exponent under these `settings`."""
@@ -215,7 +217,9 @@ def _check(optimizer: str, name: str, value: Any, entry: Entry) -> None:
         problem = "" if isinstance(value, bool) else "True or False"
     elif isinstance(default, tuple):
         fits = isinstance(value, tuple | list) and len(value) == len(default)
-        if not fits or not all(v is None or _finite(v) for v in value):
+        if not fits or not all(
+            _finite(v) or (v is None and d is None) for v, d in zip(value, default, strict=True)
+        ):
             problem = f"{len(default)} numbers"
     elif _numeric(default) or (entry.exponent and default is None):
         problem = "" if _finite(value) else "a finite number"

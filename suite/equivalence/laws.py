@@ -11,7 +11,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from suite.equivalence.law import LAWS, Entry, Law, Scale, Settings, power_of_two
+from suite.equivalence.law import LAWS, Entry, Law, Scale, Settings, law, power_of_two
+
+__all__ = ["FLOAT32_EPS", "LAWS", "RADAM_UNRECTIFIED", "law", "unrectified_steps"]
 
 OPTION = "an option"
 RATIO = "a decay factor: dimensionless"
@@ -67,11 +69,16 @@ _add(
 def _adafactor_caveat(settings: Settings, scale: Scale) -> str:
     if settings["eps"][0] == 0 or scale == 1:
         return ""
+    dtype = (
+        "; eps1 = None stands for the dtype's machine epsilon, float32's here: give it for another dtype"
+        if settings["eps"][0] is None
+        else ""
+    )
     return (
         "eps1 bounds two things of different size: the root of the second moment (exponent +1, converted "
         "here) and, for parameters of two or more axes, also the mean of the row moments (exponent +2); "
         "exact for vectors, and for matrices while that mean stays above eps1 on both sides; "
-        "with eps1 = 0 exact always"
+        f"with eps1 = 0 exact always{dtype}"
     )
 
 
@@ -80,7 +87,12 @@ _add(
     {
         "lr": Entry(1e-2, 0, FREE),
         "beta2_decay": Entry(-0.8, 0, RATIO),
-        "eps": Entry((None, 1e-3), (1, 0), "eps1 bounds the root of the second moment; eps2 the weights"),
+        "eps": Entry(
+            (None, 1e-3),
+            (1, 0),
+            "eps1 bounds the root of the second moment, eps2 the weights",
+            implied=(FLOAT32_EPS, 1e-3),
+        ),
         "d": Entry(1.0, 0, "bounds the update after the scale has cancelled"),
         "weight_decay": Entry(0.0, 0, DECOUPLED),
         **_options(foreach=None, maximize=False),
@@ -268,19 +280,19 @@ def unrectified_steps(beta2: float) -> float:
     return step - 1
 
 
-_RADAM = {"betas": _BETAS, **_options(decoupled_weight_decay=False), **_IMPLEMENTATION, **_CAPTURABLE}
-_RADAM_SOURCE = "torch/optim/radam.py"
+_RADAM = {**_options(decoupled_weight_decay=False), **_IMPLEMENTATION, **_CAPTURABLE}
 
 RADAM_UNRECTIFIED = Law(
     "RAdam",
     {
         "lr": Entry(1e-3, -1, "an unrectified step is the mean gradient, linear in it"),
+        "betas": _BETAS,
         "eps": Entry(1e-8, 1, "added to the root of the squared gradients, which these steps leave out"),
         "weight_decay": Entry(0, 1, "added to the gradient, or multiplied by a rate that goes with −1"),
         **_RADAM,
     },
     _MOMENTS,
-    _RADAM_SOURCE,
+    "torch/optim/radam.py",
 )
 """The law of RAdam's first steps, in which it is SGD with momentum; of all its steps where β₂ ≤ 2/3."""
 
@@ -288,6 +300,7 @@ _add(
     "RAdam",
     {
         "lr": Entry(1e-3, 0, FREE),
+        "betas": _BETAS,
         "eps": _EPS,
         "weight_decay": _L2_UNLESS_DECOUPLED,
         **_RADAM,

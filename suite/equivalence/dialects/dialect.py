@@ -1,4 +1,4 @@
-"""What a dialect is: optimizers under other names, with other hyperparameters and other formulas."""
+"""What a dialect is: optimizers with names, hyperparameters and formulas of its own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Parameter:
         name: as the dialect spells it.
         key: as `torch.optim` spells what comes nearest; both spellings are accepted.
         default: the dialect's own.
-        exponent: a gradient that is `s` times as large takes the same steps with `value · s^exponent`.
+        exponent: `value · s^exponent` takes the same steps with a gradient `s` times as large.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Written:
         formula: its step.
         parameters: its hyperparameters, with the dialect's defaults.
         translate: gives the translation; None where `torch.optim` has no such optimizer.
-        unscaled: why no change of hyperparameters absorbs a scale of the gradient; empty if one does.
+        unscaled: why no hyperparameters absorb a scale of the gradient; empty if some do.
         missing: why there is no translation; empty if there is.
     """
 
@@ -85,7 +85,9 @@ class Written:
                 raise unknown(f"hyperparameter of {self.name}", name, [*known])
             key = known[name].key
             if key in values:
-                raise UsageError(f"{self.name}: {name} is given twice, under two names; give it once")
+                raise UsageError(
+                    f"{self.name}: {name} is given twice, under two names; give it once"
+                )
             values[key] = _checked(self.name, name, value, known[name].default)
         for parameter in self.parameters:
             if parameter.key not in values and parameter.default is REQUIRED:
@@ -128,7 +130,7 @@ dialects: Registry[Dialect] = Registry("dialect")
 
 
 def rate_schedule(value: Any, what: str) -> Schedule | None:
-    """The rates of a sequence (one a step) or of a function of the step; None for a plain number."""
+    """The rates of a sequence, one a step, or of a function of the step; None for a number."""
     if isinstance(value, Schedule):
         return value
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 PARAM = "param"
 """The key under which `Translation.factors` multiplies the weights themselves."""
@@ -23,6 +25,7 @@ class Schedule:
     value: Callable[[int], float]
 
     def __call__(self, step: int) -> float:
+        """The value of `step`."""
         return float(self.value(step))
 
     def values(self, steps: int) -> list[float]:
@@ -47,7 +50,7 @@ class Translation:
         reason: why, in one line.
         schedule: by hyperparameter, its value at each step, to be set before the step.
         initial_state: by state buffer, the value that fills it before the first step.
-        factors: by state buffer (or `param`, the weights), what it is multiplied by before each step.
+        factors: by state buffer (or `param`, the weights), what multiplies it before each step.
         steps: for how many steps schedules are printed.
         notes: what else is to know.
     """

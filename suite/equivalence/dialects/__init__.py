@@ -1,0 +1,148 @@
+"""Dialects: the same optimizer as others write it, said in `torch.optim`'s words.
+
+>>> translate("keras", "Adagrad", {"learning_rate": 0.1}).hyperparameters
+{'lr': 0.1, 'initial_accumulator_value': 0.1000001, 'eps': 0.0}
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, TYPE_CHECKING
+
+from suite.equivalence.dialects.apply import prepare
+from suite.equivalence.dialects.dialect import (
+    Dialect,
+    Parameter,
+    Setting,
+    Written,
+    dialects,
+    rate_schedule,
+)
+from suite.equivalence.dialects.formulas import momentum_correction
+from suite.equivalence.dialects.translation import PARAM, Schedule, Translation
+from suite.errors import UsageError
+
+# The order of import is the order of the tables.
+from suite.equivalence.dialects import (  # isort: skip
+    torch_,
+    keras,
+    tf1,
+    optax,
+    sklearn,
+    caffe,
+    papers,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "PARAM",
+    "Dialect",
+    "Parameter",
+    "Schedule",
+    "Setting",
+    "Translation",
+    "Written",
+    "caffe",
+    "dialects",
+    "keras",
+    "momentum_correction",
+    "optax",
+    "papers",
+    "prepare",
+    "rescale",
+    "sklearn",
+    "tf1",
+    "torch_",
+    "translate",
+]
+
+
+def translate(
+    dialect: str,
+    optimizer: str,
+    hyperparameters: Mapping[str, Any],
+    *,
+    batch_size: int | None = None,
+    steps: int | None = None,
+) -> Translation:
+    """An optimizer of a dialect as one of `torch.optim`.
+
+    Args:
+        dialect: a name in `dialects`.
+        optimizer: as the dialect calls it.
+        hyperparameters: in the dialect's or in torch's spelling; what is left out has the dialect's
+            default. `lr` may be a sequence with one rate a step, or a function of the step.
+        batch_size: n, where the dialect divides by it (scikit-learn's `alpha`).
+        steps: for how many steps schedules are printed.
+
+    Raises:
+        UsageError: The dialect, the optimizer or a hyperparameter is unknown, wrong or missing, or
+            `torch.optim` has nothing that comes near.
+    """
+    if batch_size is not None and batch_size < 1:
+        raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
+    if steps is not None and steps < 1:
+        raise UsageError(f"steps is {steps}; it must be at least 1")
+    if dialect == "torch":
+        return replace(torch_.passed(optimizer, hyperparameters), steps=steps)
+    written = dialects[dialect][optimizer]
+    if written.translate is None:
+        raise UsageError(f"{dialect} {written.name} has no translation: {written.missing}")
+    constant, rate = _split_rate(written, hyperparameters)
+    translation = written.translate(
+        written.values(constant), Setting(batch_size=batch_size, rate=rate)
+    )
+    schedule = dict(translation.schedule)
+    if rate is not None:
+        schedule.setdefault("lr", rate)
+    return replace(
+        translation, dialect=dialect, written=written.name, schedule=schedule, steps=steps
+    )
+
+
+def rescale(
+    dialect: str, optimizer: str, hyperparameters: Mapping[str, Any], scale: float
+) -> dict[str, Any]:
+    """The dialect's own hyperparameters that take the same steps with a gradient `scale` times as large.
+
+    Args:
+        dialect: a name in `dialects`, but not `torch`, whose laws are `suite.equivalence.laws`.
+        optimizer: as the dialect calls it.
+        hyperparameters: in the dialect's or in torch's spelling.
+        scale: s > 0, the new gradient over the old.
+
+    Returns:
+        All hyperparameters in the dialect's spelling, defaults filled in.
+
+    Raises:
+        UsageError: Something is unknown or wrong, or no constants absorb the scale.
+    """
+    if not 0 < scale < float("inf"):
+        raise UsageError(f"scale is {scale}; it must be a positive, finite number")
+    written = dialects[dialect][optimizer]
+    if written.unscaled:
+        raise UsageError(f"{dialect} {written.name}: {written.unscaled}")
+    values = written.values(hyperparameters)
+    scaled: dict[str, Any] = {}
+    for parameter in written.parameters:
+        value = values[parameter.key]
+        if parameter.exponent and value:
+            value = value * scale**parameter.exponent
+        scaled[parameter.name] = value
+    return scaled
+
+
+def _split_rate(
+    written: Written, hyperparameters: Mapping[str, Any]
+) -> tuple[dict[str, Any], Schedule | None]:
+    """The hyperparameters with the first step's rate, and the rates of all steps if they differ."""
+    constant = dict(hyperparameters)
+    names = [name for p in written.parameters if p.key == "lr" for name in (p.name, p.key)]
+    for name in names:
+        rate = rate_schedule(constant.get(name), written.name)
+        if rate is not None:
+            constant[name] = rate(1)
+            return constant, rate
+    return constant, None

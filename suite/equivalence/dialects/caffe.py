@@ -1,0 +1,164 @@
+"""Caffe, AlexNet and MXNet, which keep the rate inside the velocity, and Darknet, which does not."""
+
+from __future__ import annotations
+
+from suite.equivalence.dialects import formulas
+from suite.equivalence.dialects.dialect import (
+    Dialect,
+    Parameter,
+    Setting,
+    Values,
+    Written,
+    dialects,
+)
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from suite.equivalence.dialects.translation import Translation
+
+# weight_decay is coupled in all of these, λ/2·‖w‖²: added to the gradient, hence torch's own.
+RATE = Parameter("base_lr", "lr")
+STEP = Parameter("base_lr", "lr", exponent=-1)
+DECAY = Parameter("weight_decay", "l2", 0.0, 1)
+DELTA = Parameter("delta", "eps", 1e-8, 1)
+
+
+def _inside(values: Values, setting: Setting) -> Translation:
+    return formulas.sgd(values, setting, inside=True)
+
+
+def _nesterov(values: Values, setting: Setting) -> Translation:
+    return formulas.sgd({**values, "nesterov": True}, setting, inside=True)
+
+
+def _outside(values: Values, setting: Setting) -> Translation:
+    return formulas.sgd(values, setting, inside=False)
+
+
+def _adam(values: Values, _: Setting) -> Translation:
+    return formulas.adam(values, hat=True)
+
+
+def _rmsprop(values: Values, setting: Setting) -> Translation:
+    return formulas.rmsprop(values, setting, root=False)
+
+
+def _adagrad(values: Values, setting: Setting) -> Translation:
+    return formulas.adagrad(values, setting, root=False)
+
+
+CAFFE = dialects.add(
+    Dialect(
+        name="caffe",
+        summary="Caffe's solvers",
+        source="caffe/src/caffe/solvers/*_solver.cpp; defaults in caffe.proto, SolverParameter",
+        verified="source read",
+        optimizers=(
+            Written(
+                "SGD",
+                "v ← μv + η(g + λw), w ← w − v",
+                (STEP, Parameter("momentum", "momentum", 0.0), DECAY),
+                _inside,
+            ),
+            Written(
+                "Nesterov",
+                "v' ← μv + η(g + λw), w ← w − (1+μ)v' + μv",
+                (STEP, Parameter("momentum", "momentum", 0.0), DECAY),
+                _nesterov,
+            ),
+            Written("AdaGrad", "a ← a + g², w ← w − ηg/(√a + δ)", (RATE, DELTA, DECAY), _adagrad),
+            Written(
+                "RMSProp",
+                "v ← αv + (1−α)g², w ← w − ηg/(√v + δ)",
+                (RATE, Parameter("rms_decay", "alpha", 0.99), DELTA, DECAY),
+                _rmsprop,
+            ),
+            Written(
+                "AdaDelta",
+                "w ← w − η √((u + δ)/(v + δ)) g",
+                (
+                    STEP,
+                    Parameter("momentum", "alpha"),
+                    Parameter("delta", "eps", 1e-8, 2),
+                    DECAY,
+                ),
+                formulas.adadelta,
+            ),
+            Written(
+                "Adam",
+                "w ← w − η (√(1−β2^t)/(1−β1^t)) m/(√v + δ)",
+                (
+                    RATE,
+                    Parameter("momentum", "beta1", 0.0),
+                    Parameter("momentum2", "beta2", 0.999),
+                    DELTA,
+                    DECAY,
+                ),
+                _adam,
+            ),
+        ),
+    )
+)
+
+ALEXNET = dialects.add(
+    Dialect(
+        name="alexnet",
+        summary="the update of Krizhevsky et al. 2012, section 5",
+        source="Krizhevsky, Sutskever & Hinton 2012, section 5",
+        verified="paper read",
+        optimizers=(
+            Written(
+                "SGD",
+                "v ← 0.9v − 0.0005·ηw − ηg, w ← w + v",
+                (
+                    Parameter("lr", "lr", exponent=-1),
+                    Parameter("momentum", "momentum", 0.9),
+                    Parameter("weight_decay", "l2", 0.0005, 1),
+                ),
+                _inside,
+            ),
+        ),
+    )
+)
+
+MXNET = dialects.add(
+    Dialect(
+        name="mxnet",
+        summary="Apache MXNet's sgd_mom_update",
+        source="mxnet/src/operator/optimizer_op-inl.h, SGDMomKernel",
+        verified="source read",
+        optimizers=(
+            Written(
+                "SGD",
+                "v ← μv − ηλw − ηg, w ← w + v",
+                (
+                    Parameter("learning_rate", "lr", exponent=-1),
+                    Parameter("momentum", "momentum", 0.0),
+                    Parameter("wd", "l2", 0.0, 1),
+                ),
+                _inside,
+            ),
+        ),
+    )
+)
+
+DARKNET = dialects.add(
+    Dialect(
+        name="darknet",
+        summary="Darknet's update of summed gradients",
+        source="darknet/src/convolutional_layer.c, update_convolutional_layer",
+        verified="source read",
+        optimizers=(
+            Written(
+                "SGD",
+                "u ← u + Σg − λnw, w ← w + (η/n)u, u ← μu: torch's step on the mean gradient",
+                (
+                    Parameter("learning_rate", "lr", exponent=-1),
+                    Parameter("momentum", "momentum"),
+                    Parameter("decay", "l2", exponent=1),
+                ),
+                _outside,
+            ),
+        ),
+    )
+)

@@ -1,0 +1,160 @@
+"""Updates that one paper has of its own: AdamW's λ, BERT's Adam, DeepMind's RMSProp."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from suite.equivalence.dialects import formulas
+from suite.equivalence.dialects.dialect import (
+    Dialect,
+    Parameter,
+    Setting,
+    Values,
+    Written,
+    dialects,
+)
+from suite.equivalence.dialects.translation import PARAM, Schedule, Translation
+
+BETAS = (Parameter("beta1", "beta1", 0.9), Parameter("beta2", "beta2", 0.999))
+
+
+def _adamw(values: Values, _: Setting) -> Translation:
+    """`w ← w − η_t(α m̂/(√v̂ + ε) + λw)`: torch multiplies λ by its whole rate `η_t α`."""
+    decay = values["weight_decay"]
+    return formulas.build(
+        "AdamW",
+        {
+            "lr": values["lr"],
+            "betas": (values["beta1"], values["beta2"]),
+            "eps": values["eps"],
+            "weight_decay": decay / values["lr"] if decay else 0.0,
+        },
+        "torch multiplies λ by lr, the paper by the schedule multiplier only: weight_decay = λ/α",
+        notes=("a schedule multiplier η_t goes into lr = η_t·α alone; weight_decay stays λ/α",),
+    )
+
+
+def _sgdw(values: Values, setting: Setting) -> Translation:
+    """`v ← μv + αg, w ← w − v − λw`: the decay stands outside the velocity and the rate."""
+    decay = values["weight_decay"]
+    translation = formulas.sgd({**values, "weight_decay": None}, setting, inside=True)
+    factors = dict(translation.factors)
+    if decay:
+        factors[PARAM] = Schedule(f"1 − {decay:g}", lambda _: 1 - decay)
+    return formulas.build(
+        "SGD",
+        translation.hyperparameters,
+        "torch's weight_decay enters the momentum, this one does not: exact with the weights' factor",
+        factors=factors,
+        notes=translation.notes,
+    )
+
+
+def _bert(values: Values, setting: Setting) -> Translation:
+    """`w ← w − η(m/(√v + ε) + λw)`, no bias correction: torch's is taken back step by step."""
+    beta1, beta2, eps = values["beta1"], values["beta2"], values["eps"]
+    lr, decay = values["lr"], values["weight_decay"]
+    rate = setting.rate or Schedule(f"{lr:g}", lambda _: float(lr))
+
+    def correction(step: int) -> float:
+        return float((1 - beta1**step) / math.sqrt(1 - beta2**step))
+
+    ratio = f"(1 − {beta1:g}^t)/√(1 − {beta2:g}^t)"
+    schedule = {"lr": Schedule(f"{rate.formula}·{ratio}", lambda t: rate(t) * correction(t))}
+    schedule |= formulas.eps_hat(eps, beta2)
+    if decay:
+        schedule["weight_decay"] = Schedule(f"{decay:g}/({ratio})", lambda t: decay / correction(t))
+    hyperparameters: dict[str, Any] = {"lr": lr, "betas": (beta1, beta2), "eps": eps}
+    return formulas.build(
+        "AdamW",
+        hyperparameters | {"weight_decay": decay},
+        "no bias correction: exact with lr, eps and weight_decay set at each step",
+        schedule=schedule,
+        notes=(
+            f"left out, the first step is {1 / correction(1):.3g} times torch's; "
+            "the constants are right for t → ∞",
+        ),
+    )
+
+
+def _dqn(values: Values, setting: Setting) -> Translation:
+    return formulas.rmsprop({**values, "centered": True}, setting)
+
+
+ADAMW = dialects.add(
+    Dialect(
+        name="adamw-paper",
+        summary="AdamW and SGDW as Loshchilov & Hutter print them",
+        source="Loshchilov & Hutter 2019, arXiv 1711.05101, Algorithms 1 and 2",
+        verified="paper read",
+        optimizers=(
+            Written(
+                "AdamW",
+                "w ← w − η_t(α m̂/(√v̂ + ε) + λw)",
+                (
+                    Parameter("lr", "lr", 0.001),
+                    *BETAS,
+                    Parameter("eps", "eps", 1e-8, 1),
+                    Parameter("weight_decay", "weight_decay"),
+                ),
+                _adamw,
+            ),
+            Written(
+                "SGDW",
+                "v ← μv + η_t α g, w ← w − v − η_t λw",
+                (
+                    Parameter("lr", "lr", exponent=-1),
+                    Parameter("momentum", "momentum"),
+                    Parameter("weight_decay", "weight_decay"),
+                ),
+                _sgdw,
+            ),
+        ),
+    )
+)
+
+BERT = dialects.add(
+    Dialect(
+        name="bert",
+        summary="BERT's AdamWeightDecayOptimizer: Adam without bias correction",
+        source="google-research/bert, optimization.py, AdamWeightDecayOptimizer.apply_gradients",
+        verified="source read",
+        optimizers=(
+            Written(
+                "AdamWeightDecayOptimizer",
+                "w ← w − η(m/(√v + ε) + λw)",
+                (
+                    Parameter("learning_rate", "lr"),
+                    Parameter("beta_1", "beta1", 0.9),
+                    Parameter("beta_2", "beta2", 0.999),
+                    Parameter("epsilon", "eps", 1e-6, 1),
+                    Parameter("weight_decay_rate", "weight_decay", 0.0),
+                ),
+                _bert,
+            ),
+        ),
+    )
+)
+
+DQN = dialects.add(
+    Dialect(
+        name="dqn",
+        summary="DeepMind's RMSProp of the DQN: centered, eps inside the root, no momentum",
+        source="DeepMind's DQN 3.0 code, dqn/NeuralQLearner.lua, qLearnMinibatch",
+        verified="source read",
+        optimizers=(
+            Written(
+                "RMSProp",
+                "m ← 0.95m + 0.05g, v ← 0.95v + 0.05g², w ← w − ηg/√(v − m² + 0.01)",
+                (
+                    Parameter("lr", "lr"),
+                    Parameter("alpha", "alpha", 0.95),
+                    Parameter("eps", "eps", 0.01, 2),
+                    Parameter("weight_cost", "l2", 0.0, 1),
+                ),
+                _dqn,
+            ),
+        ),
+    )
+)

@@ -1,0 +1,187 @@
+"""The scale between two named conventions, where there is one: from the sizes of a batch alone."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from suite.conventions import Convention, conventions
+from suite.equivalence.law import Scale
+from suite.errors import UsageError
+from suite.units import Column, Units
+
+_ROUNDING = 8 * np.finfo(np.float64).eps
+
+_OPTIONS = {
+    "positions": "--elements",
+    "max_elements": "--max-elements",
+    "microbatches": "--micro-batches",
+    "ranks": "--ranks",
+    "expected_batch_size": "--expected-batch-size",
+}
+
+_BEYOND_SIZES = {
+    "max_norm": "clips, so its coefficients depend on the gradients; take the convention that it clips, "
+    "and give the threshold by --max-norm",
+    "weight": "has weights, so its coefficients depend on which samples are in the batch",
+    "terms": "adds loss terms, so its coefficients depend on the loss",
+    "copies": "adds augmented copies, so its coefficients depend on the data",
+    "term_weight": "weighs loss terms, so its coefficients depend on the loss",
+    "regulariser": "has a regulariser that is scaled unlike the data",
+}
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a batch looks like to a convention that counts: all samples alike, all groups of one size.
+
+    Args:
+        samples: n, the batch size.
+        elements: m, outputs or valid tokens a sample; None where a sample is one element.
+        microbatches: K, in an accumulation window.
+        ranks: R.
+        expected_batch_size: L, at which the sampling aims.
+        max_elements: L_max, the longest sequence that the configuration allows.
+    """
+
+    samples: int
+    elements: int | None = None
+    microbatches: int = 1
+    ranks: int = 1
+    expected_batch_size: float | None = None
+    max_elements: int | None = None
+
+    def __post_init__(self) -> None:
+        for option, value in (
+            ("--batch-size", self.samples),
+            ("--elements", self.elements),
+            ("--micro-batches", self.microbatches),
+            ("--ranks", self.ranks),
+            ("--max-elements", self.max_elements),
+        ):
+            if value is not None and value < 1:
+                raise UsageError(f"{option} is {value}: a whole number of at least 1 is needed")
+        for option, value in (("--micro-batches", self.microbatches), ("--ranks", self.ranks)):
+            if self.samples % value:
+                raise UsageError(
+                    f"{option} is {value}, which does not divide the batch of {self.samples}: in groups of "
+                    "different sizes samples weigh differently, and no scale makes up for that"
+                )
+        length = self.expected_batch_size
+        if length is not None and not 0 < length < math.inf:
+            raise UsageError(f"--expected-batch-size is {length}: a number above 0 is needed")
+
+    def units(self, *, ragged: bool = False, regulariser: bool = False) -> Units:
+        """The units table of such a batch; `ragged` makes samples and groups differ in size."""
+        order = np.arange(self.samples)
+        columns: dict[str, Any] = {
+            "microbatch": _split(order, self.microbatches, ragged=ragged),
+            "rank": _split(order, self.ranks, ragged=ragged),
+        }
+        if self.elements is not None:
+            columns["elements"] = self.elements + (order if ragged else 0 * order)
+            columns["positions"] = columns["elements"]
+        return Units.of(
+            self.samples,
+            columns,
+            regulariser=regulariser,
+            window=self.microbatches,
+            world_size=self.ranks,
+            expected_batch_size=self.expected_batch_size,
+            max_elements=self.max_elements,
+        )
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How one convention's gradient follows from another's.
+
+    Args:
+        source: the old convention.
+        target: the new one.
+        scale: gradient of `target` / gradient of `source`.
+        penalty: by what the coefficient of a penalty that is a term of the loss is to be multiplied.
+        notes: on what the scale rests; empty where it rests on nothing but the counts given.
+    """
+
+    source: str
+    target: str
+    scale: Scale
+    penalty: Scale
+    notes: tuple[str, ...]
+
+
+def scale_between(source: str, target: str, sizes: Sizes) -> Scaling:
+    """The scale from the convention `source` to the convention `target`, and what it rests on.
+
+    Raises:
+        UsageError: There is no such convention, it does not apply to such a batch, its coefficients
+            depend on the data, or the two weigh samples differently.
+    """
+    pair = conventions[source], conventions[target]
+    for convention in pair:
+        _refuse_data(convention)
+        missing = convention.missing(sizes.units())
+        if missing is not None:
+            options = [_OPTIONS[need] for need in convention.needs if need in _OPTIONS]
+            hint = f"; give {' and '.join(options)}" if options else ""
+            raise UsageError(f"{convention.name} does not apply: {missing}{hint}")
+    ratio = _ratio(*pair, sizes.units())
+    if ratio is None:
+        raise UsageError(
+            f"no scale takes {source} to {target}: they weigh the samples of this batch differently"
+        )
+    whole = sizes.units(regulariser=True)
+    old, new = (float(convention.column(whole)[-1]) for convention in pair)
+    return Scaling(source, target, ratio, ratio * exact(old / new), tuple(_notes(*pair, sizes, ratio)))
+
+
+def _refuse_data(convention: Convention) -> None:
+    for need in convention.needs:
+        if need in _BEYOND_SIZES:
+            raise UsageError(f"no constant scale: {convention.name} {_BEYOND_SIZES[need]}")
+
+
+def _ratio(source: Convention, target: Convention, units: Units) -> Scale | None:
+    """The one ratio of the coefficients of all units, or None where there are several."""
+    ratios: Column = target.column(units) / source.column(units)
+    if np.ptp(ratios) > _ROUNDING * ratios.max():
+        return None
+    return exact(float(ratios[0]))
+
+
+def exact(ratio: float) -> Scale:
+    """The ratio of two counts that `ratio` is, but for rounding; `ratio` where it is none."""
+    fraction = Fraction(ratio).limit_denominator(10**9)
+    return fraction if abs(float(fraction) - ratio) <= _ROUNDING * ratio else ratio
+
+
+def _notes(source: Convention, target: Convention, sizes: Sizes, ratio: Scale) -> list[str]:
+    notes = []
+    if sizes.samples > 1:
+        twice = replace(sizes, samples=2 * sizes.samples)  # which K and R divide too
+        if _ratio(source, target, twice.units()) != ratio:
+            notes.append(
+                "the scale goes with the batch size: a smaller last batch of an epoch has one of its own"
+            )
+        ragged = _ratio(source, target, sizes.units(ragged=True))
+        if ragged is None:
+            notes.append(
+                "this holds for groups and samples of equal sizes; for others the direction differs, "
+                "which no hyperparameter mends"
+            )
+        elif ragged != ratio:
+            notes.append(
+                "this holds for samples of equal lengths; for others the scale changes from batch to batch"
+            )
+    return notes
+
+
+def _split(order: Any, groups: int, *, ragged: bool) -> Any:
+    """`[samples]` the group of each sample: of equal sizes, or all but one sample of each in the first."""
+    even = order * groups // len(order)
+    return np.maximum(order - (len(order) - groups), 0) if ragged else even

@@ -1,0 +1,138 @@
+"""Switching conventions in mid-training: a running optimizer's buffers and hyperparameters rescaled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from suite.equivalence.equivalent import Equivalence, equivalent
+from suite.equivalence.law import Law, Scale, check_scale
+from suite.equivalence.laws import law
+from suite.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What `convert_state` did.
+
+    Args:
+        optimizer: the name of its class.
+        scale: gradient of the new convention / gradient of the old one.
+        exact: whether training goes on the same trajectory, up to rounding (none for a power of two).
+        reason: why so, or why not.
+        groups: the equivalence of each parameter group's hyperparameters.
+    """
+
+    optimizer: str
+    scale: Scale
+    exact: bool
+    reason: str
+    groups: tuple[Equivalence, ...]
+
+
+def convert_state(optimizer: torch.optim.Optimizer, scale: Scale) -> Conversion:
+    """Rescale `optimizer`, in place, for gradients that are `scale` times as large from now on.
+
+    Each state buffer is multiplied by `scale**exponent`, and so are the hyperparameters of each parameter
+    group and the `initial_lr` that a scheduler has left there. A scheduler's own `base_lrs` are out of
+    reach: make the scheduler anew, or multiply them as the rate was. Nothing changes if this raises.
+
+    Args:
+        optimizer: of a class whose law is known.
+        scale: gradient of the new convention / gradient of the old one.
+
+    Returns:
+        Whether the trajectory is the same, why, and the hyperparameters of each group.
+
+    Raises:
+        UsageError: The optimizer has no law, its state holds a buffer that the law does not name, it is
+            in first steps that follow another law, or the scale is impossible.
+    """
+    found, scale = law(type(optimizer)), check_scale(scale)
+    _check_state(found, optimizer)
+    equivalences = tuple(_group(found, optimizer, group, scale) for group in optimizer.param_groups)
+    rescale_buffers(optimizer, scale)
+    for group, new in zip(optimizer.param_groups, equivalences, strict=True):
+        if "initial_lr" in group:
+            initial = equivalent(
+                type(optimizer), new.given | {"lr": _plain(group["initial_lr"])}, scale=scale, steps_done=_NOW
+            )
+            _write(group, "initial_lr", initial.hyperparameters["lr"])
+        for name, value in new.hyperparameters.items():
+            _write(group, name, value)
+    reasons = dict.fromkeys(new.reason for new in equivalences if not new.exact)
+    return Conversion(
+        optimizer=found.name,
+        scale=scale,
+        exact=not reasons,
+        reason="; ".join(reasons) or equivalences[0].reason,
+        groups=equivalences,
+    )
+
+
+_NOW = 2**62  # past all first steps
+
+
+@torch.no_grad()
+def rescale_buffers(optimizer: torch.optim.Optimizer, scale: Scale) -> None:
+    """Multiply each state buffer by `scale**exponent`, in place; hyperparameters stay.
+
+    Raises:
+        UsageError: The optimizer has no law, or a buffer that the law does not name.
+    """
+    found = law(type(optimizer))
+    _check_state(found, optimizer)
+    for state in optimizer.state.values():
+        for name, value in state.items():
+            exponent = found.state[name]
+            if exponent:
+                state[name] = _times(value, float(scale) ** exponent)
+
+
+def _times(value: Any, factor: float) -> Any:
+    if isinstance(value, Tensor):
+        return value.mul_(factor)
+    if isinstance(value, list):
+        return [None if v is None else v * factor for v in value]
+    return None if value is None else value * factor
+
+
+def _check_state(found: Law, optimizer: torch.optim.Optimizer) -> None:
+    buffers = {name for state in optimizer.state.values() for name in state}
+    strange = sorted(buffers - found.state.keys())
+    if strange:
+        raise UsageError(
+            f"the state of {found.name} holds {', '.join(strange)}, of which its law says nothing; "
+            f"it knows {', '.join(found.state)}"
+        )
+
+
+def _group(
+    found: Law, optimizer: torch.optim.Optimizer, group: dict[str, Any], scale: Scale
+) -> Equivalence:
+    given = {name: _plain(group[name]) for name in found.hyperparameters if name in group}
+    if found.name == "Adafactor" and given["eps"][0] is None and scale != 1:
+        # As torch does: the first parameter's dtype counts for the whole group.
+        given["eps"] = (torch.finfo(group["params"][0].dtype).eps, given["eps"][1])
+    steps = [int(optimizer.state[p].get("step", 0)) for p in group["params"] if p in optimizer.state]
+    new = equivalent(type(optimizer), given, scale=scale, steps_done=min(steps, default=0))
+    if new.schedule:
+        raise UsageError(
+            f"{found.name} has taken {min(steps, default=0)} steps, and its first {new.schedule[0].last} "
+            "follow another law: convert it after those"
+        )
+    return new
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.item()
+    return tuple(map(_plain, value)) if isinstance(value, tuple | list) else value
+
+
+def _write(group: dict[str, Any], name: str, value: Any) -> None:
+    old = group[name]
+    group[name] = torch.full_like(old, value) if isinstance(old, Tensor) else value

@@ -1,0 +1,177 @@
+"""The proof: train both conventions, each with its own hyperparameters, and compare the weights."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from suite.equivalence.equivalent import Clip, Equivalence, Phase
+from suite.equivalence.laws import law
+from suite.errors import UsageError
+
+Backward = Callable[[nn.Module, int], Tensor]
+"""`backward(model, step)` adds the gradient of step 0, 1, … to `.grad`, and returns the loss, a scalar."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How far the other convention's weights end up from the reference's, over all steps.
+
+    Args:
+        steps: how many steps both sides took.
+        converted: the largest `‖w_b − w_a‖ / ‖w_a‖` with the equivalent hyperparameters.
+        unchanged: the same with the hyperparameters left as they were.
+        scheduled: the same with the schedule of the equivalence; None where there is none.
+    """
+
+    steps: int
+    converted: float
+    unchanged: float
+    scheduled: float | None = None
+
+
+def prove(
+    model: nn.Module,
+    reference: Backward,
+    other: Backward,
+    equivalence: Equivalence,
+    *,
+    steps: int = 100,
+) -> Proof:
+    """Train `model` under both conventions and measure how far the weights part.
+
+    Args:
+        model: where both sides start; copied, not changed. Take it (and the data) in float64: there, an
+            exact law and a scale that is a power of two give 0.0.
+        reference: leaves the gradient of the old convention.
+        other: leaves the gradient of the new one, `equivalence.scale` times as large.
+        equivalence: the hyperparameters (and clip thresholds) of both sides.
+        steps: how many steps to train.
+
+    Raises:
+        UsageError: The installed torch has no such optimizer.
+    """
+
+    def side(backward: Backward, *, new: bool, schedule: Sequence[Phase] = ()) -> Iterator[Tensor]:
+        return trajectory(
+            model,
+            backward,
+            equivalence.optimizer,
+            equivalence.hyperparameters if new else equivalence.given,
+            steps=steps,
+            max_norm=equivalence.max_norm if new else equivalence.given_max_norm,
+            clip=equivalence.clip,
+            schedule=schedule,
+        )
+
+    weights = list(side(reference, new=False))
+    scheduled = None
+    if equivalence.schedule:
+        scheduled = distance(weights, side(other, new=True, schedule=equivalence.schedule))
+    return Proof(
+        steps=steps,
+        converted=distance(weights, side(other, new=True)),
+        unchanged=distance(weights, side(other, new=False)),
+        scheduled=scheduled,
+    )
+
+
+def distance(reference: Sequence[Tensor], other: Iterator[Tensor] | Sequence[Tensor]) -> float:
+    """The largest `‖w_b − w_a‖ / ‖w_a‖` over the steps; infinite once a side is no longer finite."""
+    worst = 0.0
+    for a, b in zip(reference, other, strict=True):
+        relative = float((b - a).norm() / a.norm().clamp(min=torch.finfo(a.dtype).tiny))
+        worst = max(worst, relative if relative == relative else float("inf"))
+    return worst
+
+
+def trajectory(
+    model: nn.Module,
+    backward: Backward,
+    optimizer: str | type,
+    hyperparameters: Mapping[str, Any],
+    *,
+    steps: int,
+    max_norm: float | None = None,
+    clip: Clip = "norm",
+    schedule: Sequence[Phase] = (),
+) -> Iterator[Tensor]:
+    """`[params]` the weights after each step of a copy of `model`."""
+    trained = Training(model, backward, optimizer, hyperparameters, max_norm=max_norm, clip=clip)
+    for step in range(steps):
+        for phase in schedule:
+            if phase.first == step + 1:
+                trained.set(phase.hyperparameters)
+        yield trained.step(step)
+
+
+class Training:
+    """A copy of a model with its optimizer, trained step by step."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        backward: Backward,
+        optimizer: str | type,
+        hyperparameters: Mapping[str, Any],
+        *,
+        max_norm: float | None = None,
+        clip: Clip = "norm",
+    ) -> None:
+        self.model = copy.deepcopy(model)
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = optimizer_class(optimizer)(self.parameters, **hyperparameters)
+        self._backward = backward
+        self._max_norm = max_norm
+        self._clip = clip
+
+    def set(self, hyperparameters: Mapping[str, Any]) -> None:
+        """Let the next steps have other hyperparameters."""
+        for group in self.optimizer.param_groups:
+            group.update(hyperparameters)
+
+    def step(self, index: int) -> Tensor:
+        """`[params]` the weights after one more step, on the batch `index`."""
+
+        def closure() -> Tensor:
+            self.optimizer.zero_grad()
+            loss = self._backward(self.model, index)
+            if self._max_norm is not None:
+                clip_gradient(self.parameters, self._max_norm, self._clip)
+            return loss
+
+        self.optimizer.step(closure)
+        return torch.cat([p.detach().flatten() for p in self.parameters])
+
+
+def clip_gradient(parameters: Sequence[nn.Parameter], max_norm: float, clip: Clip) -> None:
+    """Clip the `.grad` of the parameters in the way that `clip` names."""
+    if clip == "value":
+        nn.utils.clip_grad_value_(parameters, max_norm)
+    elif clip == "norm":
+        nn.utils.clip_grad_norm_(parameters, max_norm)
+    else:
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm = torch.cat([g.flatten() for g in gradients]).norm()
+        if norm > max_norm:
+            for gradient in gradients:
+                gradient.mul_(max_norm / norm)
+
+
+def optimizer_class(optimizer: str | type) -> Callable[..., torch.optim.Optimizer]:
+    """The class of an optimizer that has a law.
+
+    Raises:
+        UsageError: The installed torch has no such optimizer.
+    """
+    if isinstance(optimizer, type):
+        return optimizer
+    cls = law(optimizer).cls or getattr(torch.optim, optimizer, None)
+    if cls is None:
+        raise UsageError(f"torch {torch.__version__} has no optimizer {optimizer}: update torch")
+    return cls  # type: ignore[no-any-return]  # the registry holds any class

@@ -1,0 +1,135 @@
+"""The report of a run: its rows as pandas frames, and the files that are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from suite.discrepancy import Verdict
+from suite.errors import UsageError
+from suite.learning_rates import common_formula, learning_rates
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from suite.tables import Table
+
+Row = dict[str, Any]
+
+DISCREPANCY_COLUMNS = (
+    "case", "batch_size", "batch", "samples", "units", "convention", "reference", "engine",
+    "device", "dtype", "scale", "scale_is", "cosine", "relative_discrepancy", "residual", "max_abs",
+    "rounding", "rounding_bfloat16", "rounding_tf32", "verdict", "reason", "protocol_error",
+    "refused", "params", "seed", "seconds",
+)  # fmt: skip
+OPTIONAL = ("rounding_bfloat16", "rounding_tf32")
+LEARNING_RATE_COLUMNS = (
+    "case", "batch_size", "samples", "batches", "convention", "reference", "optimizer",
+    "hyperparameter", "factor", "status", "scale_min", "scale_max", "scale_is", "reason",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a run found.
+
+    Args:
+        rows: its records, in the order in which they were measured.
+    """
+
+    rows: list[Row]
+
+    def of(self, kind: str) -> list[Row]:
+        """The rows of one kind: `environment`, `discrepancy`, `omitted` or `failure`."""
+        return [row for row in self.rows if row["kind"] == kind]
+
+    @property
+    def environment(self) -> Row:
+        """Device, versions and the state of torch."""
+        return self.of("environment")[0]
+
+    @property
+    def failures(self) -> list[Row]:
+        """The cases and batches that could not be measured, each with its reason."""
+        return self.of("failure")
+
+    @property
+    def omitted(self) -> pd.DataFrame:
+        """The conventions that were left out, by case, each with its reason."""
+        return _frame(self.of("omitted"), ("case", "batch_size", "batch", "convention", "reason"))
+
+    @cached_property
+    def learning_rate_rows(self) -> list[Row]:
+        """Rows of kind `learning_rate`, computed from the discrepancies."""
+        return learning_rates(self.of("discrepancy"))
+
+    @cached_property
+    def discrepancies(self) -> pd.DataFrame:
+        """One row a case, batch size, batch, convention and reference."""
+        return _frame(_with_formulas(self.of("discrepancy")), DISCREPANCY_COLUMNS)
+
+    @cached_property
+    def learning_rates(self) -> pd.DataFrame:
+        """One row a case, batch size, number of samples, convention, optimizer and hyperparameter."""
+        return _frame(self.learning_rate_rows, LEARNING_RATE_COLUMNS)
+
+    @property
+    def tables(self) -> list[Table]:
+        """The two summaries: discrepancies, and equivalent learning rates."""
+        from suite.tables import discrepancy_table, learning_rate_table
+
+        return [discrepancy_table(self), learning_rate_table(self)]
+
+    def write(self, folder: Path) -> None:
+        """Write both frames as CSV, and both summaries as Markdown and LaTeX, into `folder`.
+
+        Raises:
+            UsageError: A file cannot be written.
+        """
+        try:
+            self.discrepancies.to_csv(folder / "discrepancies.csv", index=False)
+            self.learning_rates.to_csv(folder / "learning_rates.csv", index=False)
+            for table in self.tables:
+                (folder / f"{table.name}.md").write_text(table.markdown(), encoding="utf-8")
+                (folder / f"{table.name}.tex").write_text(table.latex(), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(
+                f"cannot write tables to {folder} ({error.strerror}): the records are kept there"
+            ) from None
+
+    def __str__(self) -> str:
+        return "\n\n".join(table.text() for table in self.tables)
+
+
+def _with_formulas(rows: list[Row]) -> list[Row]:
+    """The rows with `scale_is`: the formula that gives the scale on all batches of a case."""
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        key = tuple(row[name] for name in ("case", "convention", "reference"))
+        groups.setdefault(key, []).append(row)
+    named = {}
+    for group in groups.values():
+        proportional = all(row["verdict"] != Verdict.DIRECTION.value for row in group)
+        found = common_formula(group) if proportional else None
+        named |= {id(row): None if found is None else str(found) for row in group}
+    return [{**row, "scale_is": named[id(row)]} for row in rows]
+
+
+def _frame(rows: Iterable[Row], columns: tuple[str, ...]) -> pd.DataFrame:
+    import pandas as pd
+
+    flat = [{name: _flat(row.get(name)) for name in columns} for row in rows]
+    frame = pd.DataFrame(flat, columns=list(columns))
+    # The formats that this device does not have.
+    unused = [name for name in OPTIONAL if name in frame and frame[name].isna().all()]
+    return frame.drop(columns=unused)
+
+
+def _flat(value: Any) -> Any:
+    """A mapping as one cell of a table."""
+    if isinstance(value, dict):
+        return "; ".join(f"{key} {inner}" for key, inner in value.items())
+    return value

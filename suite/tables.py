@@ -1,0 +1,228 @@
+"""The two summaries of a run, for the terminal, for Markdown and for LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tabulate import tabulate
+
+from suite.discrepancy import Verdict
+from suite.learning_rates import common_formula
+from suite.symbols import LEGEND
+
+if TYPE_CHECKING:
+    from suite.report import Report
+
+Row = dict[str, Any]
+
+STATUSES = ("exact", "varies", "impossible")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with what a paper needs around it.
+
+    Args:
+        name: the files' name, and the LaTeX label.
+        caption: what it shows, one sentence.
+        headers: of the columns.
+        rows: of text.
+        notes: lines under the table.
+    """
+
+    name: str
+    caption: str
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+
+    def text(self, width: int = 44) -> str:
+        """For the terminal, the last column wrapped."""
+        wrap = [None] * (len(self.headers) - 1) + [width]
+        body = tabulate(
+            self.rows, self.headers, tablefmt="simple", disable_numparse=True, maxcolwidths=wrap
+        )
+        return "\n".join([self.caption, "", body, *self.notes])
+
+    def markdown(self) -> str:
+        """GitHub's table, the caption above it and the notes below."""
+        rows = [[cell.replace("|", "\\|") for cell in row] for row in self.rows]
+        body = tabulate(rows, self.headers, tablefmt="github", disable_numparse=True)
+        return "\n\n".join([self.caption, body, *self.notes]) + "\n"
+
+    def latex(self) -> str:
+        """A `table` environment with booktabs rules; needs `\\usepackage{booktabs,tabularx}`."""
+        columns = "l" * (len(self.headers) - 1) + "X"
+        lines = [
+            r"\begin{table}",
+            r"  \centering\small",
+            rf"  \caption{{{latex_escape(self.caption)}}}",
+            rf"  \label{{tab:{self.name.replace('_', '-')}}}",
+            rf"  \begin{{tabularx}}{{\linewidth}}{{{columns}}}",
+            r"    \toprule",
+            "    " + " & ".join(map(latex_escape, self.headers)) + r" \\",
+            r"    \midrule",
+            *("    " + " & ".join(map(latex_escape, row)) + r" \\" for row in self.rows),
+            r"    \bottomrule",
+            r"  \end{tabularx}",
+            *(rf"  \par\footnotesize {latex_escape(note)}" for note in self.notes),
+            r"\end{table}",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def discrepancy_table(report: Report) -> Table:
+    """One row a pair of conventions that differ anywhere; maxima over cases and batches."""
+    environment = report.environment
+    rows, same = [], []
+    for label, group in _pairs(report.of("discrepancy"), environment["reference"]).items():
+        if {row["verdict"] for row in group} <= {Verdict.IDENTICAL.value}:
+            same.append(label)
+            continue
+        rows.append([
+            label,
+            _scale(group),
+            _largest(group, "relative_discrepancy"),
+            _largest(group, "residual", only=Verdict.DIRECTION),
+            _largest(group, "rounding"),
+            _verdicts(group),
+        ])  # fmt: skip
+    notes = [f"Identical on every batch: {', '.join(same)}."] if same else []
+    return Table(
+        name="discrepancies",
+        caption=f"Discrepancy of each convention from {environment['reference']!r}: "
+        f"the largest over {_count(report)}",
+        headers=(
+            "convention", "scale", "relative", "direction", f"{environment['dtype']} rounding",
+            "verdict (cases)",
+        ),
+        rows=rows,
+        notes=[*notes, f"Scale: {LEGEND}."],
+    )  # fmt: skip
+
+
+def learning_rate_table(report: Report) -> Table:
+    """Pairs of conventions with the same scale and status share a row."""
+    entries: dict[tuple[str, str, str], list[str]] = {}
+    rates = [r for r in report.learning_rate_rows if r["optimizer"] == "SGD"]
+    batches = _by(report.of("discrepancy"), "case")
+    for label, group in _pairs(rates, report.environment["reference"]).items():
+        by_case = {
+            case: _law(rows, _matching(batches[case], rows[0]))
+            for case, rows in _by(group, "case").items()
+        }
+        for law in dict.fromkeys(by_case.values()):
+            where = [case for case, other in by_case.items() if other == law]
+            entries.setdefault(law, []).append(_label(label, where, len(by_case)))
+    order = sorted(entries, key=lambda law: (STATUSES.index(law[2]), len(law[0]), law[0]))
+    return Table(
+        name="learning_rates",
+        caption="Equivalent learning rate of SGD, relative to "
+        f"{report.environment['reference']!r} where nothing else is named",
+        headers=("scale", "learning rate", "status", "conventions"),
+        rows=[[*law, ", ".join(entries[law])] for law in order],
+        notes=[
+            "Exact: one rate for all batches of n samples, the ragged last one having its own n; "
+            "varies: another rate for each batch.",
+        ],
+    )
+
+
+def latex_escape(text: str) -> str:
+    """`text` as LaTeX prints it, with the mathematical signs that the tables use."""
+    signs = {
+        "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+        "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+        "·": r"$\cdot$", "×": r"$\times$", "–": "--", "−": r"$-$", "<": r"$<$", ">": r"$>$",
+        "½": r"$\tfrac12$", "‖": r"$\|$", "θ": r"$\theta$", "δ": r"$\delta$", "∞": r"$\infty$",
+    }  # fmt: skip
+    return "".join(signs.get(sign, sign) for sign in text)
+
+
+def _by(rows: Iterable[Row], key: str) -> dict[str, list[Row]]:
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row[key], []).append(row)
+    return groups
+
+
+def _pairs(rows: Iterable[Row], reference: str) -> dict[str, list[Row]]:
+    """The rows by pair of conventions, those with the reference first; only others name both."""
+    plain: dict[str, list[Row]] = {}
+    named: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["convention"] == row["reference"]:
+            continue
+        if row["reference"] == reference:
+            plain.setdefault(row["convention"], []).append(row)
+        else:
+            named.setdefault(f"{row['convention']} : {row['reference']}", []).append(row)
+    return plain | named
+
+
+def _matching(rows: Iterable[Row], pair: Row) -> list[Row]:
+    keys = ("convention", "reference")
+    return [row for row in rows if all(row[key] == pair[key] for key in keys)]
+
+
+def _largest(rows: Sequence[Row], key: str, only: Verdict | None = None) -> str:
+    values = [
+        row[key]
+        for row in rows
+        if row.get(key) is not None and (only is None or row["verdict"] == only.value)
+    ]
+    return f"{max(values):.2g}" if values else "–"
+
+
+def _scale(rows: Sequence[Row]) -> str:
+    """The scale over all batches where it is one formula, or else its range."""
+    known = [row for row in rows if row["scale"] is not None]
+    if all(row["verdict"] != Verdict.DIRECTION.value for row in known):
+        found = common_formula(known)
+        if found is not None:
+            return str(found)
+    if not known:
+        return "–"
+    low, high = (f"{bound(row['scale'] for row in known):.3g}" for bound in (min, max))
+    return low if low == high else f"{low}–{high}"
+
+
+def _verdicts(rows: Sequence[Row]) -> str:
+    """How many cases end in each verdict, a case counting with its worst batch."""
+    order = [verdict.value for verdict in Verdict]
+    worst = {
+        case: max((row["verdict"] for row in group), key=order.index)
+        for case, group in _by(rows, "case").items()
+    }
+    counts = {verdict: list(worst.values()).count(verdict) for verdict in order}
+    return ", ".join(f"{verdict} {count}" for verdict, count in counts.items() if count)
+
+
+def _count(report: Report) -> str:
+    rows = report.of("discrepancy")
+    cases = {row["case"] for row in rows}
+    batches = {(row["case"], row["batch_size"], row["batch"]) for row in rows}
+    return f"{len(batches)} batches of {len(cases)} case{'s' if len(cases) != 1 else ''}"
+
+
+def _law(rates: Sequence[Row], batches: Sequence[Row]) -> tuple[str, str, str]:
+    """Scale, learning rate and status of one pair in one case, over all its batches."""
+    # A zero gradient on both sides says nothing against the other batches.
+    rates = [row for row in rates if row["scale_min"] is not None] or rates
+    status = max((row["status"] for row in rates), key=STATUSES.index)
+    if status == "impossible":
+        return "–", "none", status
+    found = common_formula(batches)
+    if found is not None:
+        return str(found), f"× {found.inverse}", status
+    if status == "exact":
+        return "by batch size", "by batch size", status
+    return "of the data", "one a batch", status
+
+
+def _label(name: str, where: Sequence[str], total: int) -> str:
+    if len(where) == total:
+        return name
+    return f"{name} ({where[0] if len(where) == 1 else f'{len(where)} of {total} cases'})"

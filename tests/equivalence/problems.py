@@ -1,0 +1,155 @@
+"""Small smooth problems on which a law shows: tanh networks, least squares, sparse embeddings, in float64."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import torch
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from suite.equivalence.trajectory import Backward, Training
+
+FLAGS = st.booleans()
+FOREACH = st.sampled_from([None, False, True])
+DECAY = st.sampled_from([0, 0.01, 0.3])
+BETAS = st.tuples(st.sampled_from([0.0, 0.5, 0.9]), st.sampled_from([0.8, 0.95, 0.999]))
+EPS = st.sampled_from([1e-8, 1e-3, 0.1])
+COMMON = {"foreach": FOREACH, "maximize": FLAGS}
+FUSED = {"fused": st.sampled_from([None, True])}
+
+
+def rate(low: float, high: float) -> st.SearchStrategy[float]:
+    return st.floats(low, high, allow_subnormal=False)
+
+
+# For each optimizer the settings under which its law is exact, over all its options.
+SETTINGS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
+    "Adadelta": {
+        **{"lr": rate(0.1, 2), "rho": rate(0.5, 0.99), "eps": EPS, "weight_decay": DECAY},
+        **COMMON,
+    },
+    "Adafactor": {
+        **{"lr": rate(1e-3, 0.1), "beta2_decay": rate(-0.9, -0.5), "d": rate(1, 2)},
+        **{"eps": st.tuples(st.sampled_from([0.0, 1e-12]), rate(1e-4, 1e-2)), "weight_decay": DECAY},
+        **COMMON,
+    },
+    "Adagrad": {
+        **{"lr": rate(1e-3, 0.1), "lr_decay": rate(0, 0.1), "weight_decay": DECAY},
+        **{"initial_accumulator_value": st.sampled_from([0, 0.1, 2.0]), "eps": EPS},
+        **COMMON,
+    },
+    "Adam": {
+        **{"lr": rate(1e-3, 0.05), "betas": BETAS, "eps": EPS, "weight_decay": DECAY},
+        **{"amsgrad": FLAGS, "decoupled_weight_decay": FLAGS},
+        **COMMON,
+    },
+    "AdamW": {
+        **{"lr": rate(1e-3, 0.05), "betas": BETAS, "eps": EPS, "weight_decay": DECAY},
+        **{"amsgrad": FLAGS},
+        **COMMON,
+    },
+    "Adamax": {
+        **{"lr": rate(1e-3, 0.05), "betas": BETAS, "eps": EPS, "weight_decay": DECAY},
+        **COMMON,
+    },
+    "ASGD": {
+        **{"lr": rate(1e-3, 0.05), "lambd": rate(0, 0.1), "alpha": rate(0.5, 1)},
+        **{"t0": st.sampled_from([5.0, 1e6]), "weight_decay": DECAY},
+        **COMMON,
+    },
+    "NAdam": {
+        **{"lr": rate(1e-3, 0.05), "betas": BETAS, "eps": EPS, "weight_decay": DECAY},
+        **{"momentum_decay": rate(0, 0.1), "decoupled_weight_decay": FLAGS},
+        **COMMON,
+    },
+    "RMSprop": {
+        **{"lr": rate(1e-4, 1e-2), "alpha": rate(0.5, 0.99), "eps": st.sampled_from([1e-3, 0.1])},
+        **{"weight_decay": DECAY, "momentum": st.sampled_from([0, 0.9]), "centered": FLAGS},
+        **COMMON,
+    },
+    "Rprop": {
+        **{"lr": rate(1e-3, 0.1), "etas": st.tuples(rate(0.3, 0.7), rate(1.1, 1.3))},
+        **{"step_sizes": st.just((1e-6, 0.5))},
+        **COMMON,
+    },
+    "SGD": {
+        **{"lr": rate(1e-3, 0.02), "momentum": st.sampled_from([0, 0.9]), "weight_decay": DECAY},
+        **{"dampening": st.sampled_from([0, 0.3]), "nesterov": FLAGS},
+        **COMMON,
+    },
+    "SparseAdam": {"lr": rate(1e-3, 0.05), "betas": BETAS, "eps": EPS, "maximize": FLAGS},
+}
+
+POWERS_OF_TWO = st.integers(-12, 12).map(lambda k: 2.0**k)
+OTHER_SCALES = st.one_of(
+    st.integers(3, 1000).map(lambda n: Fraction(1, n)), st.floats(1e-3, 1e3, exclude_min=True)
+)
+
+
+@st.composite
+def settings_of(draw: st.DrawFn, name: str) -> dict[str, Any]:
+    """Settings that the optimizer's constructor accepts."""
+    drawn = draw(st.fixed_dictionaries(SETTINGS[name]))
+    if drawn.get("nesterov") and (drawn["momentum"] == 0 or drawn["dampening"] != 0):
+        drawn["nesterov"] = False
+    if name in {"Adam", "AdamW", "Adagrad", "SGD"} and not drawn["foreach"] and draw(FLAGS):
+        drawn |= {"foreach": None, "fused": True}
+    return drawn
+
+
+def network(seed: int) -> nn.Module:
+    """A tanh network of 3 inputs, 4 hidden units and 2 outputs."""
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+
+
+def squares(seed: int, scale: float | Fraction = 1, *, sign: float = 1) -> Backward:
+    """`sign · scale` times the sum of squared errors over a batch of 5, another one each step."""
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(8, 5, 3, generator=generator, dtype=torch.float64)
+    targets = torch.randn(8, 5, 2, generator=generator, dtype=torch.float64)
+
+    def backward(model: nn.Module, step: int) -> Tensor:
+        errors = model(inputs[step % 8]) - targets[step % 8]
+        loss: Tensor = sign * float(scale) * errors.square().sum()
+        loss.backward()
+        return loss.detach()
+
+    return backward
+
+
+def embedding(seed: int) -> nn.Module:
+    """An embedding whose gradients are sparse."""
+    torch.manual_seed(seed)
+    return nn.Embedding(6, 2, sparse=True).double()
+
+
+def lookups(seed: int, scale: float | Fraction = 1, *, sign: float = 1) -> Backward:
+    """`sign · scale` times the squared distance of three looked-up rows from targets."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = torch.randint(0, 6, (8, 3), generator=generator)
+    targets = torch.randn(8, 3, 2, generator=generator, dtype=torch.float64)
+
+    def backward(model: nn.Module, step: int) -> Tensor:
+        errors = model(rows[step % 8]) - targets[step % 8]
+        loss: Tensor = sign * float(scale) * errors.square().sum()
+        loss.backward()
+        return loss.detach()
+
+    return backward
+
+
+def problem(name: str, seed: int, settings: dict[str, Any]) -> tuple[nn.Module, Any]:
+    """The model that the optimizer can train, and its gradient as a function of the scale."""
+    sign = -1.0 if settings.get("maximize") else 1.0
+    model, make = (
+        (embedding(seed), lookups) if name == "SparseAdam" else (network(seed), squares)
+    )
+    return model, lambda scale=1: make(seed, scale, sign=sign)
+
+
+def buffers(training: Training) -> list[dict[str, Any]]:
+    """The state of each parameter, in the parameters' order."""
+    return [dict(training.optimizer.state[p]) for p in training.parameters]

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.equivalence.problems import (
+    OTHER_SCALES,
+    POWERS_OF_TWO,
+    SETTINGS,
+    buffers,
+    network,
+    problem,
+    settings_of,
+    squares,
+)
+from torch import nn
+
+from suite.equivalence.equivalent import equivalent
+from suite.equivalence.laws import LAWS, unrectified_steps
+from suite.equivalence.trajectory import Training, distance, optimizer_class, prove, trajectory
+
+EXACT = sorted(SETTINGS)
+SEEDS = st.integers(0, 2**16)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def float64_by_default() -> Iterator[None]:
+    """ASGD keeps its rate in the default dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+def installed() -> dict[str, type]:
+    return {
+        name: cls
+        for name, cls in vars(torch.optim).items()
+        if isinstance(cls, type)
+        and issubclass(cls, torch.optim.Optimizer)
+        and cls is not torch.optim.Optimizer
+    }
+
+
+def signature(cls: type) -> dict[str, Any]:
+    return {k: p.default for k, p in list(inspect.signature(cls).parameters.items())[1:]}
+
+
+def test_every_optimizer_of_the_installed_torch_has_a_law() -> None:
+    assert installed().keys() <= set(LAWS.names)
+
+
+@pytest.mark.parametrize("name", sorted(installed()))
+def test_a_law_names_every_hyperparameter_of_the_installed_torch(name: str) -> None:
+    assert signature(installed()[name]).keys() <= LAWS[name].hyperparameters.keys()
+
+
+@pytest.mark.parametrize("name", sorted(installed()))
+def test_a_law_has_the_defaults_of_the_installed_torch(name: str) -> None:
+    table = {k: e.default for k, e in LAWS[name].hyperparameters.items()}
+    assert {k: table[k] for k in signature(installed()[name])} == signature(installed()[name])
+
+
+def check_state(name: str, a: Training, b: Training, scale: Any, tolerance: float) -> None:
+    """Each buffer of `b` is `scale**exponent` times that of `a`."""
+    for old, new in zip(buffers(a), buffers(b), strict=True):
+        assert old.keys() == new.keys() <= LAWS[name].state.keys()
+        for key, value in old.items():
+            expected = torch.as_tensor(value) * float(scale) ** LAWS[name].state[key]
+            error = (torch.as_tensor(new[key]) - expected).norm()
+            assert error <= tolerance * expected.norm(), (key, value, new[key])
+
+
+def parted(name: str, hyper: dict[str, Any], scale: Any, seed: int, steps: int, rtol: float) -> float:
+    """The distance of both sides after `steps`, once their states are seen to follow the law."""
+    model, make = problem(name, seed, hyper)
+    result = equivalent(name, hyper, scale=scale)
+    a = Training(model, make(), name, result.given)
+    b = Training(model, make(scale), name, result.hyperparameters)
+    reference = [a.step(step) for step in range(steps)]
+    assert all(weights.isfinite().all() for weights in reference)
+    parts = distance(reference, [b.step(step) for step in range(steps)])
+    check_state(name, a, b, scale, rtol)
+    return parts
+
+
+@pytest.mark.parametrize("name", EXACT)
+@settings(max_examples=10)
+@given(data=st.data(), scale=POWERS_OF_TWO, seed=SEEDS)
+def test_a_power_of_two_leaves_the_trajectory_and_scales_the_state_bit_for_bit(
+    name: str, data: st.DataObject, scale: float, seed: int
+) -> None:
+    assert parted(name, data.draw(settings_of(name)), scale, seed, 25, 0.0) == 0.0
+
+
+@pytest.mark.parametrize("name", EXACT)
+@settings(max_examples=5)
+@given(data=st.data(), scale=OTHER_SCALES, seed=SEEDS)
+def test_any_scale_leaves_the_trajectory_within_rounding_over_100_steps(
+    name: str, data: st.DataObject, scale: float, seed: int
+) -> None:
+    assert parted(name, data.draw(settings_of(name)), scale, seed, 100, 1e-9) <= 1e-10
