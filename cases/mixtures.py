@@ -26,7 +26,7 @@ def cross_entropy_plus_mse() -> Problem:
         model=lambda: cases.models.mlp(10, 16, 12),
         data=cases.data.tumours(),
         losses=cases.losses.class_and_reconstruction,
-        columns=lambda batch: {"elements": [[1, 10]]},
+        columns=lambda _: {"elements": [[1, 10]]},
         parts=("class", "measurements"),
         term_weight=(1.0, 0.1),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
@@ -10,7 +12,7 @@ from torch import Tensor, nn
 def mlp(*sizes: int) -> nn.Sequential:
     """Linear layers of these sizes with tanh between them."""
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+    for inputs, outputs in pairwise(sizes):
         layers += [nn.Linear(inputs, outputs), nn.Tanh()]
     return nn.Sequential(*layers[:-1])
 
@@ -47,9 +49,7 @@ class ChannelsLast(nn.Module):
 def channels_last(classes: int = 10) -> ChannelsLast:
     """A convolution on images `[samples, 1, 8, 8]`, their channel doubled, channels last."""
     return ChannelsLast(
-        nn.Sequential(
-            nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(512, classes)
-        )
+        nn.Sequential(nn.Conv2d(2, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(512, classes))
     )
 
 

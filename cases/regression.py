@@ -26,7 +26,7 @@ def mse_several_outputs() -> Problem:
         model=lambda: cases.models.mlp(10, 16, 10),
         data=cases.data.tumours()[:2],
         losses=cases.losses.squared_error,
-        columns=lambda batch: {"elements": 10},
+        columns=lambda _: {"elements": 10},
     )
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from suite.version import __version__
 
 if TYPE_CHECKING:
-    from suite.conventions import Convention, convention, conventions
+    from suite.conventions import Convention
     from suite.engines.compute import gradients
     from suite.errors import CaseError, UsageError
     from suite.report import Report
@@ -24,8 +24,6 @@ _HOMES = {
     "Report": "suite.report",
     "Units": "suite.units",
     "UsageError": "suite.errors",
-    "convention": "suite.conventions",
-    "conventions": "suite.conventions",
     "gradients": "suite.engines.compute",
     "run": "suite.runner",
 }
@@ -37,8 +35,6 @@ __all__ = [
     "Units",
     "UsageError",
     "__version__",
-    "convention",
-    "conventions",
     "gradients",
     "run",
 ]

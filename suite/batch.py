@@ -59,6 +59,4 @@ def select(batch: Batch, rows: Any) -> Batch:
 
 def to(batch: Batch, device: torch.device | str, dtype: torch.dtype) -> Batch:
     """The batch on `device`, its floating-point tensors as `dtype`."""
-    return map_tensors(
-        lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None), batch
-    )
+    return map_tensors(lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None), batch)

@@ -55,9 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     for name in COMMANDS:
         module = import_module(f"suite.commands.{name}")
         summary = (module.__doc__ or "").partition("\n")[0]
-        module.configure(
-            commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
-        )
+        module.configure(commands.add_parser(name, help=summary, description=summary, allow_abbrev=False))
     return parser
 
 

@@ -119,9 +119,7 @@ def _with_zero(zero_a: bool, zero_b: bool) -> Discrepancy:  # noqa: FBT001  two 
     if zero_b:
         reason = "the reference's gradient is zero"
         return Discrepancy(None, None, None, 1.0, Verdict.DIRECTION, reason)
-    return Discrepancy(
-        0.0, None, 1.0, 1.0, Verdict.DIRECTION, "the convention's gradient is zero"
-    )
+    return Discrepancy(0.0, None, 1.0, 1.0, Verdict.DIRECTION, "the convention's gradient is zero")
 
 
 def _coefficient_rounding(gram: Gram, a: Column, b: Column) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class UsageError(ValueError):
-    """Something that was asked for cannot be: the message says what was given, what is allowed, and what to do."""
+    """What was asked for cannot be: the message says what was given, what is allowed, and what to do."""
 
 
 class CaseError(RuntimeError):

@@ -57,9 +57,7 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
     if missing is not None:
         raise CaseError(f"the reference {how.reference.name!r} does not apply: {missing}")
     _require_separate_samples(model, batch, problem)
-    found = gradients(
-        model, batch, problem.losses, engine=how.engine, regulariser=problem.regulariser
-    )
+    found = gradients(model, batch, problem.losses, engine=how.engine, regulariser=problem.regulariser)
     gram = found.gram()
     loop = Loop(model, batch, problem.losses, units, problem.regulariser)
 
@@ -74,8 +72,7 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
     involved = {c.name: c for pair in pairs for c in pair}
     columns = {name: c.coefficients(units, gram) for name, c in involved.items()}
     errors = {
-        name: _hold_against_protocol(c, loop, found, columns[name], gram)
-        for name, c in involved.items()
+        name: _hold_against_protocol(c, loop, found, columns[name], gram) for name, c in involved.items()
     }
     literals = {p.name: literal(loop, list(involved.values()), p) for p in how.precisions}
 
@@ -108,9 +105,7 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
         }
 
 
-def _compared_with(
-    convention: Convention, reference: Convention, units: Units
-) -> list[Convention]:
+def _compared_with(convention: Convention, reference: Convention, units: Units) -> list[Convention]:
     """The reference, and the convention that this one is taken for, where that applies."""
     other = conventions[convention.against] if convention.against else reference
     if other is reference or other.missing(units) is not None:
@@ -167,9 +162,7 @@ def _rounding(
     return columns
 
 
-def _reason(
-    result: Discrepancy, gram: Gram, column: Column, reference: Column, units: Units
-) -> str:
+def _reason(result: Discrepancy, gram: Gram, column: Column, reference: Column, units: Units) -> str:
     """What is to be said of a verdict that no learning rate repairs."""
     if result.reason or result.verdict is not Verdict.DIRECTION:
         return result.reason

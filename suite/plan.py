@@ -79,11 +79,13 @@ def cells(problem: Problem, batch_sizes: tuple[int, ...], seed: int) -> list[Cel
     """The first full batches of a shuffled epoch and its ragged last one, at each batch size."""
     samples = batches.size(problem.data)
     order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed))
-    found = []
+    found: list[Cell] = []
     for size in batch_sizes:
         full = samples // size
-        for number in range(min(FULL_BATCHES, full)):
-            found.append(Cell(size, str(number), order[number * size : (number + 1) * size]))
+        found += [
+            Cell(size, str(number), order[number * size : (number + 1) * size])
+            for number in range(min(FULL_BATCHES, full))
+        ]
         if samples % size:
             found.append(Cell(size, "last", order[full * size :]))
     return found

@@ -50,9 +50,7 @@ def literal(loop: Loop, chosen: Sequence[Convention], precision: Precision) -> d
     cast = replace(loop, model=model, batch=batches.to(loop.batch, device, precision.dtype))
     set_tf32(precision.tf32)
     try:
-        return {
-            convention.name: _float64(run(convention.protocol, cast)) for convention in chosen
-        }
+        return {convention.name: _float64(run(convention.protocol, cast)) for convention in chosen}
     finally:
         set_tf32(False)
 

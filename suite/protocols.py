@@ -57,12 +57,6 @@ class Loop:
         """The number of samples in this batch."""
         return batches.size(self.batch)
 
-    @property
-    def max_norm(self) -> float:
-        """The clip threshold C."""
-        assert self.units.max_norm is not None  # noqa: S101  guarded by `needs`
-        return self.units.max_norm
-
     def losses(self) -> Tensor:
         """`[samples, parts]` the unreduced losses, from a fresh forward pass."""
         return self.unreduced(self.model, self.batch).reshape(self.n, -1)
@@ -76,7 +70,7 @@ class Loop:
     def column(self, name: str) -> Tensor:
         """`[samples, parts]` a column of the units table (`elements`, `positions`, `weight`, …)."""
         units = self.units
-        values = torch.as_tensor(getattr(units, name)[units.data])
+        values = torch.as_tensor(units.require(name)[units.data])
         values = values.reshape(units.n, -1)
         if self.rows is not None:
             values = values[self.rows]
@@ -98,7 +92,7 @@ class Loop:
         return self._groups("rank")
 
     def _groups(self, by: Group) -> list[Loop]:
-        index = torch.as_tensor(getattr(self.units, by)[self.units.data])
+        index = torch.as_tensor(self.units.require(by)[self.units.data])
         index = index.reshape(self.units.n, -1)[:, 0]  # all parts of a sample stay together
         return [self._cut((index == group).nonzero()[:, 0]) for group in index.unique()]
 
@@ -115,7 +109,7 @@ class Loop:
 
     def clip(self, gradient: Gradient, max_norm: float | None = None) -> Gradient:
         """`gradient · min(1, C/‖gradient‖)`, the norm taken over all parameters."""
-        threshold = self.max_norm if max_norm is None else max_norm
+        threshold = self.units.require("max_norm") if max_norm is None else max_norm
         norm = torch.cat([part.flatten() for part in gradient]).norm()
         return gradient if norm <= threshold else [part * (threshold / norm) for part in gradient]
 

@@ -1,4 +1,4 @@
-"""Named things and how they are found: one registry a kind, which rejects duplicates and knows near misses."""
+"""Named things and how they are found: one registry a kind, no duplicates, near misses answered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ class Named(Protocol):
     """Anything with a name of its own."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As people type it."""
 
 
 T = TypeVar("T", bound=Named)
@@ -33,9 +34,7 @@ class Registry(Generic[T]):
             UsageError: Another item has this name already.
         """
         if item.name in self._items:
-            raise UsageError(
-                f"two {self.kind}s are named {item.name!r}: give one of them another name"
-            )
+            raise UsageError(f"two {self.kind}s are named {item.name!r}: give one of them another name")
         self._items[item.name] = item
         return item
 

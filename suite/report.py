@@ -83,6 +83,33 @@ class Report:
 
         return [discrepancy_table(self), learning_rate_table(self)]
 
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader of the tables must know: refused engines, omissions and failures."""
+        lines = []
+        refused = {
+            (row["case"], engine, row["engine"], reason)
+            for row in self.of("discrepancy")
+            for engine, reason in row["refused"].items()
+        }
+        first = {key[:3]: key[3] for key in sorted(refused, reverse=True)}
+        for (
+            case,
+            engine,
+            instead,
+        ), reason in sorted(first.items()):
+            lines.append(f"Engine {engine} was refused for {case}, {instead} took over: it {reason}.")
+        left_out = {(row["case"], row["convention"]) for row in self.of("omitted")}
+        if left_out:
+            lines.append(
+                f"Left out where they do not apply: {len(left_out)} of the pairs of case and convention; "
+                "the reasons are in records.jsonl."
+            )
+        for row in self.failures:
+            where = f", batch size {row['batch_size']}, batch {row['batch']}" if "batch" in row else ""
+            lines.append(f"Failed: {row['case']}{where}: {row['reason']}")
+        return lines
+
     def write(self, folder: Path) -> None:
         """Write both frames as CSV, and both summaries as Markdown and LaTeX, into `folder`.
 
@@ -110,7 +137,7 @@ def _with_formulas(rows: list[Row]) -> list[Row]:
     for row in rows:
         key = tuple(row[name] for name in ("case", "convention", "reference"))
         groups.setdefault(key, []).append(row)
-    named = {}
+    named: dict[int, str | None] = {}
     for group in groups.values():
         proportional = all(row["verdict"] != Verdict.DIRECTION.value for row in group)
         found = common_formula(group) if proportional else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -44,13 +44,13 @@ def _load_file(given: str) -> None:
     if name in sys.modules:  # asked for twice in one process
         return
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None  # noqa: S101  the suffix is .py
-    assert spec.loader is not None  # noqa: S101
+    assert spec is not None and spec.loader is not None  # noqa: S101, PT018  its suffix is .py
+    load = spec.loader.exec_module
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     before = len(cases)
     try:
-        _attempt(f"case file {given!r}", lambda: spec.loader.exec_module(module))  # type: ignore[union-attr]
+        _attempt(f"case file {given!r}", lambda: load(module))
     except UsageError:
         del sys.modules[name]
         raise
@@ -60,10 +60,10 @@ def _load_file(given: str) -> None:
         )
 
 
-def _attempt(what: str, action: object) -> None:
+def _attempt(what: str, action: Callable[[], object]) -> None:
     try:
-        action()  # type: ignore[operator]
+        action()
     except UsageError:
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001  a case file is anybody's code
+    except (Exception, SystemExit) as error:
         raise UsageError(f"{what} failed: {one_line(error)}") from error

@@ -41,9 +41,7 @@ class Table:
     def text(self, width: int = 44) -> str:
         """For the terminal, the last column wrapped."""
         wrap = [None] * (len(self.headers) - 1) + [width]
-        body = tabulate(
-            self.rows, self.headers, tablefmt="simple", disable_numparse=True, maxcolwidths=wrap
-        )
+        body = tabulate(self.rows, self.headers, tablefmt="simple", disable_numparse=True, maxcolwidths=wrap)
         return "\n".join([self.caption, "", body, *self.notes])
 
     def markdown(self) -> str:
@@ -53,7 +51,7 @@ class Table:
         return "\n\n".join([self.caption, body, *self.notes]) + "\n"
 
     def latex(self) -> str:
-        """A `table` environment with booktabs rules; needs `\\usepackage{booktabs,tabularx}`."""
+        """A `table` environment with booktabs rules; needs the packages booktabs and tabularx."""
         columns = "l" * (len(self.headers) - 1) + "X"
         lines = [
             r"\begin{table}",
@@ -110,8 +108,7 @@ def learning_rate_table(report: Report) -> Table:
     batches = _by(report.of("discrepancy"), "case")
     for label, group in _pairs(rates, report.environment["reference"]).items():
         by_case = {
-            case: _law(rows, _matching(batches[case], rows[0]))
-            for case, rows in _by(group, "case").items()
+            case: _law(rows, _matching(batches[case], rows[0])) for case, rows in _by(group, "case").items()
         }
         for law in dict.fromkeys(by_case.values()):
             where = [case for case, other in by_case.items() if other == law]

@@ -9,8 +9,8 @@ over its rows.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -124,7 +124,7 @@ class Units:
             UsageError: A column is unknown or does not fit the samples and parts.
         """
         width = max(len(parts), 1)
-        filled: dict[str, Index | Column] = {
+        filled: dict[str, Any] = {
             "sample": np.repeat(np.arange(samples), width),
             "part": np.tile(np.arange(width), samples),
             "elements": np.ones(samples * width),
@@ -179,9 +179,20 @@ class Units:
             case _:
                 return getattr(self, need) is not None
 
+    def require(self, name: str) -> Any:
+        """The column or setting `name`.
+
+        Raises:
+            UsageError: This table has none; `missing` tells before.
+        """
+        value = getattr(self, name)
+        if value is None:
+            raise UsageError(f"units: {NEEDS.get(name, f'there is no column {name!r}')}")
+        return value
+
     def groups(self, by: Group) -> int:
         """How many micro-batches, ranks or parts hold at least one sample."""
-        return len(np.unique(self._index(by)[self.data]))
+        return len(np.unique(self.require(by)[self.data]))
 
     def total(self, values: Column | None = None, by: Group | None = None) -> Column:
         """`[units]` the sum of `values` (default: the elements) over the batch, or over each unit's group."""
@@ -189,7 +200,7 @@ class Units:
         values = np.where(self.data, values, 0.0)
         if by is None:
             return np.full(len(self), values.sum())
-        index = self._index(by)
+        index = self.require(by)
         sums = np.bincount(index[self.data], weights=values[self.data], minlength=1)
         return np.where(self.data, sums[index], 0.0)
 
@@ -203,15 +214,10 @@ class Units:
         spread = np.broadcast_to(np.asarray(values, dtype=np.float64), (len(self),))
         return np.where(self.data, spread, regulariser)
 
-    def _index(self, by: Group) -> Index:
-        index = getattr(self, by)
-        assert index is not None, f"units have no {by}"  # noqa: S101  guarded by `needs`
-        return index  # type: ignore[no-any-return]
 
-
-COLUMNS = tuple(f.name for f in fields(Units) if f.name in (
-    "sample", "part", "elements", "positions", "weight", "microbatch", "rank", "term_weight"
-))  # fmt: skip
+COLUMNS = (
+    "sample", "part", "elements", "positions", "weight", "microbatch", "rank", "term_weight",
+)  # fmt: skip
 INDICES = ("sample", "part", "microbatch", "rank")
 COUNTS = ("elements", "positions")
 

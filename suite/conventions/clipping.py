@@ -38,7 +38,7 @@ def clip_each_unit_loop(loop: Loop) -> None:
 )
 def clip_each_unit(units: Units, gram: Gram) -> Column:
     """Each unit's gradient clipped to C, then the mean over samples. The regulariser is not clipped."""
-    return units.column(clip_factor(unit_norms(gram), _threshold(units)) * per(units.n))
+    return units.column(clip_factor(unit_norms(gram), units.require("max_norm")) * per(units.n))
 
 
 def clip_mean_loop(loop: Loop) -> None:
@@ -57,7 +57,7 @@ def clip_mean_loop(loop: Loop) -> None:
 )
 def clip_mean(units: Units, gram: Gram) -> Column:
     """The mean over samples, clipped to C."""
-    return _clipped(mean.column(units), gram, _threshold(units))
+    return _clipped(mean.column(units), gram, units.require("max_norm"))
 
 
 def clip_sum_then_divide_loop(loop: Loop) -> None:
@@ -76,12 +76,12 @@ def clip_sum_then_divide_loop(loop: Loop) -> None:
 )
 def clip_sum_then_divide(units: Units, gram: Gram) -> Column:
     """The sum clipped to C, then divided by n: the mean clipped to C/n."""
-    return _clipped(sum_.column(units), gram, _threshold(units)) * per(units.n)
+    return _clipped(sum_.column(units), gram, units.require("max_norm")) * per(units.n)
 
 
 def clip_mean_at_c_over_n_loop(loop: Loop) -> None:
     loss = loop.losses().sum() / loop.n + loop.regulariser()
-    loop.accumulate(loop.clip(loop.gradient(loss), loop.max_norm / loop.n))
+    loop.accumulate(loop.clip(loop.gradient(loss), loop.units.require("max_norm") / loop.n))
 
 
 @convention(
@@ -94,7 +94,7 @@ def clip_mean_at_c_over_n_loop(loop: Loop) -> None:
 )
 def clip_mean_at_c_over_n(units: Units, gram: Gram) -> Column:
     """The mean over samples, clipped to C/n."""
-    return _clipped(mean.column(units), gram, _threshold(units) / units.n)
+    return _clipped(mean.column(units), gram, units.require("max_norm") / units.n)
 
 
 def clip_each_microbatch_loop(loop: Loop) -> None:
@@ -137,21 +137,16 @@ def clip_each_rank_then_sum(units: Units, gram: Gram) -> Column:
     return _clip_groups(units, gram, "rank")
 
 
-def _threshold(units: Units) -> float:
-    assert units.max_norm is not None  # noqa: S101  guarded by `needs`
-    return units.max_norm
-
-
 def _clipped(column: Column, gram: Gram, max_norm: float) -> Column:
     return column * clip_factor(norm(gram, column), max_norm)
 
 
 def _clip_groups(units: Units, gram: Gram, by: Group) -> Column:
     """The sum over groups of each group's clipped mean, in which the regulariser takes part."""
-    index = getattr(units, by)
+    index = units.require(by)
     means = units.column(per(units.total(by=by)))
     total = np.zeros(len(units))
     for group in np.unique(index[units.data]):
         inside = (index == group) | ~units.data
-        total += _clipped(np.where(inside, means, 0.0), gram, _threshold(units))
+        total += _clipped(np.where(inside, means, 0.0), gram, units.require("max_norm"))
     return total

@@ -67,15 +67,12 @@ def weighted_sum_of_terms_loop(loop: Loop) -> None:
 )
 def weighted_sum_of_terms(units: Units) -> Column:
     """Weighted sum over the loss terms of their means over samples."""
-    assert units.term_weight is not None  # noqa: S101  guarded by `needs`
-    return units.column(units.term_weight * per(units.n))
+    return units.column(units.require("term_weight") * per(units.n))
 
 
 def sum_of_term_means_loop(loop: Loop) -> None:
     counts = loop.column("elements").sum(0).clamp(min=1)
-    loss = sum(
-        term.sum() / count for term, count in zip(loop.losses().unbind(1), counts, strict=True)
-    )
+    loss = sum(term.sum() / count for term, count in zip(loop.losses().unbind(1), counts, strict=True))
     (loss + loop.regulariser()).backward()
 
 

@@ -58,8 +58,7 @@ def global_count_loop(loop: Loop) -> None:
     ranks = loop.ranks()
     count = sum(rank.column("elements").sum() for rank in ranks)
     gradients = [
-        rank.gradient(rank.losses().sum() / max(count, 1) + rank.regulariser() / len(ranks))
-        for rank in ranks
+        rank.gradient(rank.losses().sum() / max(count, 1) + rank.regulariser() / len(ranks)) for rank in ranks
     ]
     loop.accumulate(loop.all_reduce(gradients))
 
@@ -94,6 +93,4 @@ def joined_ranks_over_world_size_loop(loop: Loop) -> None:
 def joined_ranks_over_world_size(units: Units) -> Column:
     """Rank means divided by the initial world size though some ranks have run out of data."""
     share = per(units.world_size)
-    return units.column(
-        share * per(units.total(by="rank")), regulariser=float(share * units.groups("rank"))
-    )
+    return units.column(share * per(units.total(by="rank")), regulariser=float(share * units.groups("rank")))

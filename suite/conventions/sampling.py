@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def expected_batch_size_loop(loop: Loop) -> None:
-    (loop.losses().sum() / loop.units.expected_batch_size + loop.regulariser()).backward()
+    (loop.losses().sum() / loop.units.require("expected_batch_size") + loop.regulariser()).backward()
 
 
 @convention(
@@ -25,5 +25,4 @@ def expected_batch_size_loop(loop: Loop) -> None:
 )
 def expected_batch_size(units: Units) -> Column:
     """Sum divided by the expected batch size L, whatever number of samples was drawn."""
-    assert units.expected_batch_size is not None  # noqa: S101  guarded by `needs`
-    return units.column(1 / units.expected_batch_size)
+    return units.column(1 / units.require("expected_batch_size"))

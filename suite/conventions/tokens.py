@@ -49,7 +49,7 @@ def position_mean_loop(loop: Loop) -> None:
 )
 def position_mean(units: Units) -> Column:
     """Mean over all positions: padded and ignored ones add nothing to the sum but count."""
-    return units.column(per(units.total(units.positions)))
+    return units.column(per(units.total(units.require("positions"))))
 
 
 def mean_of_sequence_means_loop(loop: Loop) -> None:
@@ -75,7 +75,7 @@ def mean_of_sequence_means(units: Units) -> Column:
 
 
 def constant_normaliser_loop(loop: Loop) -> None:
-    longest = loop.units.max_elements
+    longest = loop.units.require("max_elements")
     (loop.losses().sum() / (loop.n * longest) + loop.regulariser()).backward()
 
 
@@ -90,5 +90,4 @@ def constant_normaliser_loop(loop: Loop) -> None:
 )
 def constant_normaliser(units: Units) -> Column:
     """Sum divided by a constant, n times the maximal length, whatever the lengths in the batch."""
-    assert units.max_elements is not None  # noqa: S101  guarded by `needs`
-    return units.column(per(units.n * units.max_elements))
+    return units.column(per(units.n * units.require("max_elements")))

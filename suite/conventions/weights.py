@@ -35,7 +35,7 @@ def weighted_sum_loop(loop: Loop) -> None:
 )
 def weighted_sum(units: Units) -> Column:
     """Weighted sum, nothing divided."""
-    return units.column(_weight(units))
+    return units.column(units.require("weight"))
 
 
 def weighted_mean_loop(loop: Loop) -> None:
@@ -59,7 +59,7 @@ def weighted_mean(units: Units) -> Column:
 
     The weights of a batch of one sample cancel altogether.
     """
-    weight = _weight(units)
+    weight = units.require("weight")
     total = units.total(weight * units.elements)
     return units.column(weight / np.where(total > 0, total, 1))
 
@@ -81,7 +81,7 @@ def sum_over_batch_size_loop(loop: Loop) -> None:
 )
 def sum_over_batch_size(units: Units) -> Column:
     """Weighted sum divided by the count, not by the weights (n, where a sample has one element)."""
-    return units.column(_weight(units) * per(units.total()))
+    return units.column(units.require("weight") * per(units.total()))
 
 
 def sum_by_nonzero_weights_loop(loop: Loop) -> None:
@@ -100,10 +100,5 @@ def sum_by_nonzero_weights_loop(loop: Loop) -> None:
 )
 def sum_by_nonzero_weights(units: Units) -> Column:
     """Weighted sum divided by the number of elements whose weight is not zero."""
-    weight = _weight(units)
+    weight = units.require("weight")
     return units.column(weight * per(units.total(units.elements * (weight != 0))))
-
-
-def _weight(units: Units) -> Column:
-    assert units.weight is not None  # noqa: S101  guarded by `needs`
-    return units.weight

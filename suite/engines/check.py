@@ -37,9 +37,7 @@ def check(gradients: UnitGradients, model: nn.Module, batch: Batch, losses: Loss
         raise Refused(f"gave {gradients.shape[0]} gradients where there are {units} units")
 
     def autograd(loss: Tensor) -> Tensor:
-        grads = torch.autograd.grad(
-            loss, list(trained.values()), retain_graph=True, materialize_grads=True
-        )
+        grads = torch.autograd.grad(loss, list(trained.values()), retain_graph=True, materialize_grads=True)
         return torch.cat([g.flatten() for g in grads])
 
     looks = [("the sum over all units", np.ones(units), entries.sum())]
@@ -52,9 +50,7 @@ def check(gradients: UnitGradients, model: nn.Module, batch: Batch, losses: Loss
         expected = autograd(loss)
         if not bool(torch.isfinite(row).all()):
             raise Refused(f"gave a gradient that is not finite for {what}")
-        for name, ours, theirs in zip(
-            trained, row.split(sizes), expected.split(sizes), strict=True
-        ):
+        for name, ours, theirs in zip(trained, row.split(sizes), expected.split(sizes), strict=True):
             distance = float((ours.double() - theirs.double()).norm())
             scale = max(float(theirs.norm()), float(ours.norm()))
             if distance > tolerance * max(scale, tolerance**0.5 * typical * column.sum()):

@@ -139,7 +139,5 @@ def _require_losses(model: nn.Module, batch: Batch, losses: Losses) -> None:
 
 def _penalty(model: nn.Module, regulariser: Regulariser) -> dict[str, Tensor]:
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    gradient = torch.autograd.grad(
-        regulariser(model), list(trained.values()), materialize_grads=True
-    )
+    gradient = torch.autograd.grad(regulariser(model), list(trained.values()), materialize_grads=True)
     return dict(zip(trained, gradient, strict=True))

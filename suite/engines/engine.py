@@ -46,7 +46,7 @@ class Engine:
             gradients = import_module(self.module).compute(model, batch, losses)
         except Refused:
             raise
-        except Exception as error:  # noqa: BLE001  whatever an engine trips over, the next one takes over
+        except Exception as error:
             lines = str(error).strip().splitlines() or [""]
             raise Refused(f"raised {type(error).__name__}: {lines[0]}") from error
         return gradients  # type: ignore[no-any-return]

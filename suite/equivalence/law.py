@@ -80,8 +80,7 @@ class Law:
         for name, value in given.items():
             if name not in self.hyperparameters:
                 raise UsageError(
-                    f"{self.name} has no hyperparameter {name!r}; "
-                    f"it has {', '.join(self.hyperparameters)}"
+                    f"{self.name} has no hyperparameter {name!r}; it has {', '.join(self.hyperparameters)}"
                 )
             _check(self.name, name, value, self.hyperparameters[name])
         return {name: entry.default for name, entry in self.hyperparameters.items()} | dict(given)
@@ -226,9 +225,7 @@ def _check(optimizer: str, name: str, value: Any, entry: Entry) -> None:
         if not problem and name == "lr" and value < 0:
             problem = "not negative"
     if problem:
-        raise UsageError(
-            f"{optimizer}: {name} is {value!r}, it must be {problem} (default: {default!r})"
-        )
+        raise UsageError(f"{optimizer}: {name} is {value!r}, it must be {problem} (default: {default!r})")
 
 
 def _finite(value: Any) -> bool:

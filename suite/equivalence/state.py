@@ -58,7 +58,10 @@ def convert_state(optimizer: torch.optim.Optimizer, scale: Scale) -> Conversion:
     for group, new in zip(optimizer.param_groups, equivalences, strict=True):
         if "initial_lr" in group:
             initial = equivalent(
-                type(optimizer), new.given | {"lr": _plain(group["initial_lr"])}, scale=scale, steps_done=_NOW
+                type(optimizer),
+                new.given | {"lr": _plain(group["initial_lr"])},
+                scale=scale,
+                steps_done=_NOW,
             )
             _write(group, "initial_lr", initial.hyperparameters["lr"])
         for name, value in new.hyperparameters.items():
@@ -110,9 +113,7 @@ def _check_state(found: Law, optimizer: torch.optim.Optimizer) -> None:
         )
 
 
-def _group(
-    found: Law, optimizer: torch.optim.Optimizer, group: dict[str, Any], scale: Scale
-) -> Equivalence:
+def _group(found: Law, optimizer: torch.optim.Optimizer, group: dict[str, Any], scale: Scale) -> Equivalence:
     given = {name: _plain(group[name]) for name in found.hyperparameters if name in group}
     if found.name == "Adafactor" and given["eps"][0] is None and scale != 1:
         # As torch does: the first parameter's dtype counts for the whole group.

@@ -27,12 +27,15 @@ def rate(low: float, high: float) -> st.SearchStrategy[float]:
 # For each optimizer the settings under which its law is exact, over all its options.
 SETTINGS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "Adadelta": {
-        **{"lr": rate(0.1, 2), "rho": rate(0.5, 0.99), "eps": EPS, "weight_decay": DECAY},
+        **{"lr": rate(0.01, 0.3), "rho": rate(0.8, 0.99), "eps": EPS, "weight_decay": DECAY},
         **COMMON,
     },
     "Adafactor": {
         **{"lr": rate(1e-3, 0.1), "beta2_decay": rate(-0.9, -0.5), "d": rate(1, 2)},
-        **{"eps": st.tuples(st.sampled_from([0.0, 1e-12]), rate(1e-4, 1e-2)), "weight_decay": DECAY},
+        **{
+            "eps": st.tuples(st.sampled_from([0.0, 1e-12]), rate(1e-4, 1e-2)),
+            "weight_decay": DECAY,
+        },
         **COMMON,
     },
     "Adagrad": {
@@ -105,6 +108,12 @@ def network(seed: int) -> nn.Module:
     return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
 
 
+def line(seed: int) -> nn.Module:
+    """A linear map, whose squared error is convex."""
+    torch.manual_seed(seed)
+    return nn.Linear(3, 2).double()
+
+
 def squares(seed: int, scale: float | Fraction = 1, *, sign: float = 1) -> Backward:
     """`sign · scale` times the sum of squared errors over a batch of 5, another one each step."""
     generator = torch.Generator().manual_seed(seed)
@@ -144,9 +153,7 @@ def lookups(seed: int, scale: float | Fraction = 1, *, sign: float = 1) -> Backw
 def problem(name: str, seed: int, settings: dict[str, Any]) -> tuple[nn.Module, Any]:
     """The model that the optimizer can train, and its gradient as a function of the scale."""
     sign = -1.0 if settings.get("maximize") else 1.0
-    model, make = (
-        (embedding(seed), lookups) if name == "SparseAdam" else (network(seed), squares)
-    )
+    model, make = (embedding(seed), lookups) if name == "SparseAdam" else (network(seed), squares)
     return model, lambda scale=1: make(seed, scale, sign=sign)
 
 

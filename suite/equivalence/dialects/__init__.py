@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from suite.equivalence.dialects.apply import prepare
 from suite.equivalence.dialects.dialect import (
@@ -91,21 +91,15 @@ def translate(
     if written.translate is None:
         raise UsageError(f"{dialect} {written.name} has no translation: {written.missing}")
     constant, rate = _split_rate(written, hyperparameters)
-    translation = written.translate(
-        written.values(constant), Setting(batch_size=batch_size, rate=rate)
-    )
+    translation = written.translate(written.values(constant), Setting(batch_size=batch_size, rate=rate))
     schedule = dict(translation.schedule)
     if rate is not None:
         schedule.setdefault("lr", rate)
-    return replace(
-        translation, dialect=dialect, written=written.name, schedule=schedule, steps=steps
-    )
+    return replace(translation, dialect=dialect, written=written.name, schedule=schedule, steps=steps)
 
 
-def rescale(
-    dialect: str, optimizer: str, hyperparameters: Mapping[str, Any], scale: float
-) -> dict[str, Any]:
-    """The dialect's own hyperparameters that take the same steps with a gradient `scale` times as large.
+def rescale(dialect: str, optimizer: str, hyperparameters: Mapping[str, Any], scale: float) -> dict[str, Any]:
+    """The dialect's own hyperparameters that take the same steps with `scale` times the gradient.
 
     Args:
         dialect: a name in `dialects`, but not `torch`, whose laws are `suite.equivalence.laws`.
@@ -125,13 +119,7 @@ def rescale(
     if written.unscaled:
         raise UsageError(f"{dialect} {written.name}: {written.unscaled}")
     values = written.values(hyperparameters)
-    scaled: dict[str, Any] = {}
-    for parameter in written.parameters:
-        value = values[parameter.key]
-        if parameter.exponent and value:
-            value = value * scale**parameter.exponent
-        scaled[parameter.name] = value
-    return scaled
+    return {p.name: p.scaled(values, scale) for p in written.parameters}
 
 
 def _split_rate(

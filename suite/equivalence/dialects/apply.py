@@ -56,9 +56,7 @@ def _fill(optimizer: torch.optim.Optimizer, translation: Translation) -> None:
 
     buffers = STATES[translation.optimizer]
     if optimizer.state:
-        raise UsageError(
-            "the optimizer has stepped already; its initial state cannot be set any more"
-        )
+        raise UsageError("the optimizer has stepped already; its initial state cannot be set any more")
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             state = optimizer.state[parameter]

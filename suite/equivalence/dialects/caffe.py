@@ -1,6 +1,8 @@
-"""Caffe, AlexNet and MXNet, which keep the rate inside the velocity, and Darknet, which does not."""
+"""Caffe, AlexNet and MXNet, with the rate inside the velocity, and Darknet, with it outside."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from suite.equivalence.dialects import formulas
 from suite.equivalence.dialects.dialect import (
@@ -11,7 +13,6 @@ from suite.equivalence.dialects.dialect import (
     Written,
     dialects,
 )
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from suite.equivalence.dialects.translation import Translation

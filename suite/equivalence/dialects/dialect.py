@@ -26,13 +26,20 @@ class Parameter:
         name: as the dialect spells it.
         key: as `torch.optim` spells what comes nearest; both spellings are accepted.
         default: the dialect's own.
-        exponent: `value · s^exponent` takes the same steps with a gradient `s` times as large.
+        exponent: `value · s^exponent` takes the same steps with a gradient `s` times as large;
+            it may depend on the other hyperparameters.
     """
 
     name: str
     key: str
     default: Any = REQUIRED
-    exponent: int = 0
+    exponent: int | Callable[[Values], int] = 0
+
+    def scaled(self, values: Values, scale: float) -> Any:
+        """Its value for a gradient `scale` times as large."""
+        value = values[self.key]
+        exponent = self.exponent if isinstance(self.exponent, int) else self.exponent(values)
+        return value * scale**exponent if exponent and value else value
 
 
 @dataclass(frozen=True)
@@ -85,9 +92,7 @@ class Written:
                 raise unknown(f"hyperparameter of {self.name}", name, [*known])
             key = known[name].key
             if key in values:
-                raise UsageError(
-                    f"{self.name}: {name} is given twice, under two names; give it once"
-                )
+                raise UsageError(f"{self.name}: {name} is given twice, under two names; give it once")
             values[key] = _checked(self.name, name, value, known[name].default)
         for parameter in self.parameters:
             if parameter.key not in values and parameter.default is REQUIRED:

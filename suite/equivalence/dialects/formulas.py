@@ -7,14 +7,15 @@ decay, `t` the step, counted from 1.
 from __future__ import annotations
 
 import math
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from suite.equivalence.dialects.translation import PARAM, Schedule, Translation
 from suite.errors import UsageError
 
 if TYPE_CHECKING:
-    from suite.equivalence.dialects.dialect import Setting, Values
     from collections.abc import Mapping
+
+    from suite.equivalence.dialects.dialect import Setting, Values
 
 # torch's own defaults that a line to paste need not repeat.
 SILENT: Mapping[str, Any] = {
@@ -170,9 +171,7 @@ def adam(values: Values, *, hat: bool) -> Translation:
     if schedule:
         first = schedule["eps"](1) / values["eps"]
         reason = "eps is ε̂, added to √v before the bias correction: exact with eps set at each step"
-        notes = (
-            f"a constant eps is right only for t → ∞; at t = 1 it is {first:.3g} times too small",
-        )
+        notes = (f"a constant eps is right only for t → ∞; at t = 1 it is {first:.3g} times too small",)
     if decoupled and penalty:
         reason = BOTH_DECAYS
     return build(

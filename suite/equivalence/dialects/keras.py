@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from suite.equivalence.dialects import formulas
 from suite.equivalence.dialects.dialect import (
     Dialect,
@@ -11,7 +13,6 @@ from suite.equivalence.dialects.dialect import (
     Written,
     dialects,
 )
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from suite.equivalence.dialects.translation import Translation

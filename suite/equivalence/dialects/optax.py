@@ -24,20 +24,17 @@ EPS_ROOT = Parameter("eps_root", "eps_root", 0.0, 2)
 DECAY = Parameter("weight_decay", "weight_decay", 1e-4)
 NESTEROV = Parameter("nesterov", "nesterov", default=False)
 LOOK_AHEAD = 1e5
-"""The momentum_decay at which 0.96^(t·momentum_decay) is 0 in float64: momentum β1 at every step."""
+"""The momentum_decay at which 0.96^(t·momentum_decay) is 0 in float64: momentum β1 at each step."""
 
 
 def _sgd(values: Values, setting: Setting) -> Translation:
     return formulas.sgd(values, setting, inside=False)
 
 
-def _adam(values: Values, setting: Setting) -> Translation:
-    root = values["eps_root"]
-    if values.get("nesterov"):
-        translation = _nadam(values)
-    else:
-        translation = formulas.adam(values, hat=False)
-    return _without_root(translation, root)
+def _adam(values: Values, _: Setting) -> Translation:
+    ahead = values["nesterov"]
+    translation = _nadam(values) if ahead else formulas.adam(values, hat=False)
+    return _without_root(translation, values["eps_root"])
 
 
 def _without_root(translation: Translation, root: float) -> Translation:
@@ -166,9 +163,7 @@ def _radam(values: Values, _: Setting) -> Translation:
         hyperparameters,
         "torch adds eps to √v before the bias correction, optax after: exact with eps by step",
         schedule={
-            "eps": Schedule(
-                f"{eps:g}·√(1 − {beta2:g}^t)", lambda step: eps * math.sqrt(1 - beta2**step)
-            )
+            "eps": Schedule(f"{eps:g}·√(1 − {beta2:g}^t)", lambda step: eps * math.sqrt(1 - beta2**step))
         },
     )
     return _without_root(translation, values["eps_root"])
@@ -218,12 +213,8 @@ OPTAX = dialects.add(
                 ),
                 _adam,
             ),
-            Written(
-                "amsgrad", "adam with the largest v̂ so far", (RATE, *BETAS, EPS, EPS_ROOT), _amsgrad
-            ),
-            Written(
-                "adamax", "u ← max(β2 u, |g| + ε), w ← w − η m̂/u", (RATE, *BETAS, EPS), _adamax
-            ),
+            Written("amsgrad", "adam with the largest v̂ so far", (RATE, *BETAS, EPS, EPS_ROOT), _amsgrad),
+            Written("adamax", "u ← max(β2 u, |g| + ε), w ← w − η m̂/u", (RATE, *BETAS, EPS), _adamax),
             Written("adamaxw", "w ← w − η(m̂/u + λw)", (RATE, *BETAS, EPS, DECAY), _adamax),
             Written(
                 "radam",
@@ -239,7 +230,7 @@ OPTAX = dialects.add(
                 (
                     RATE,
                     Parameter("decay", "alpha", 0.9),
-                    Parameter("eps", "eps", 1e-8, 2),
+                    Parameter("eps", "eps", 1e-8, lambda values: 2 if values["eps_in_sqrt"] else 1),
                     Parameter("initial_scale", "initial_accumulator_value", 0.0, 2),
                     Parameter("eps_in_sqrt", "eps_in_sqrt", default=True),
                     Parameter("centered", "centered", default=False),

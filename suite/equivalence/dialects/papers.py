@@ -45,7 +45,7 @@ def _sgdw(values: Values, setting: Setting) -> Translation:
     return formulas.build(
         "SGD",
         translation.hyperparameters,
-        "torch's weight_decay enters the momentum, this one does not: exact with the weights' factor",
+        "torch's weight_decay enters the momentum, this one does not: exact with the factor",
         factors=factors,
         notes=translation.notes,
     )

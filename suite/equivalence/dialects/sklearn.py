@@ -23,9 +23,7 @@ def _over_n(values: Values, setting: Setting) -> Values:
     if not values["l2"]:
         return values
     if setting.batch_size is None:
-        raise UsageError(
-            "scikit-learn's MLP divides alpha by the batch size: give batch_size, or alpha=0"
-        )
+        raise UsageError("scikit-learn's MLP divides alpha by the batch size: give batch_size, or alpha=0")
     return {**values, "l2": values["l2"] / setting.batch_size}
 
 
@@ -62,9 +60,7 @@ def _sgd(values: Values, setting: Setting) -> Translation:
     if power and setting.rate is None:
         rate = Schedule(f"{first:g}/t^{power:g}", lambda step: first / step**power)
         reason = "the same formula, with a rate that falls from sample to sample"
-        translation = formulas.build(
-            "SGD", translation.hyperparameters, reason, schedule={"lr": rate}
-        )
+        translation = formulas.build("SGD", translation.hyperparameters, reason, schedule={"lr": rate})
     return _noted(translation, values, over_n=False)
 
 

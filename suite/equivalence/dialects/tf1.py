@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from suite.equivalence.dialects import formulas
 from suite.equivalence.dialects.dialect import (
     Dialect,
@@ -11,7 +13,6 @@ from suite.equivalence.dialects.dialect import (
     Written,
     dialects,
 )
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from suite.equivalence.dialects.translation import Translation
@@ -86,7 +87,7 @@ TF1 = dialects.add(
                     L2,
                 ),
                 _rmsprop,
-                unscaled="its mean square starts at 1, whatever the gradient's scale, and is no option; "
+                unscaled="its mean square starts at 1, whatever the scale, and that is no option; "
                 "once that start is forgotten, epsilon·s² keeps the steps",
             ),
             Written(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from suite.equivalence.dialects.dialect import Dialect, dialects
 from suite.equivalence.dialects.translation import Translation

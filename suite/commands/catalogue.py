@@ -1,0 +1,40 @@
+"""What `list` and `show` look into: the registries by the kind of thing that is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from suite.registry import Registry
+
+KINDS = ("cases", "conventions", "engines")
+
+
+class Entry(Protocol):
+    """A named thing with a card."""
+
+    @property
+    def name(self) -> str:
+        """As people type it."""
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+
+    def card(self) -> dict[str, Any]:
+        """All that a person may want to know of it."""
+
+
+def catalogue(kind: str, files: Sequence[str] = ()) -> Registry[Any]:
+    """The registry of one of `KINDS`; `files` register further cases."""
+    if kind == "cases":
+        from suite.sources import load
+
+        return load(files)
+    if kind == "conventions":
+        from suite.conventions import conventions
+
+        return conventions
+    from suite.engines import engines
+
+    return engines

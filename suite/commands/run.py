@@ -1,0 +1,61 @@
+"""Measure conventions on cases: tables of discrepancies and of equivalent learning rates."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+from pathlib import Path
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `gradsuite run`."""
+    add = parser.add_argument
+    add("--case", action="append", default=[], metavar="GLOB", help="cases by name; repeatable")
+    add("--convention", action="append", default=[], metavar="GLOB", help="conventions; repeatable")
+    add("--batch-size", action="append", default=[], type=int, metavar="N", help="repeatable")
+    add("--reference", default="mean", metavar="NAME", help="compare with it (default: mean)")
+    add("--engine", default="opacus", metavar="NAME", help="the first to try (default: opacus)")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    add("--dtype", default="float32", help="whose rounding is measured (default: float32)")
+    add("--seed", default=0, type=int, metavar="N", help="of parameters and data order (default: 0)")
+    add("--cases", action="append", default=[], metavar="PATH", help="a file with cases; repeatable")
+    add(
+        "--output",
+        metavar="DIR",
+        type=Path,
+        help="where records and tables go (default: results/TIME)",
+    )
+    add("--quick", action="store_true", help="no batch size above 32")
+    add("--no-deterministic", action="store_true", help="allow torch's faster, varying algorithms")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Run, print both tables, and say where the rest is."""
+    from suite.runner import run
+
+    folder = arguments.output or Path("results") / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}"
+    report = run(
+        arguments.case,
+        arguments.convention,
+        batch_sizes=arguments.batch_size,
+        reference=arguments.reference,
+        engine=arguments.engine,
+        device=arguments.device,
+        dtype=arguments.dtype,
+        seed=arguments.seed,
+        from_files=arguments.cases,
+        output=folder,
+        quick=arguments.quick,
+        deterministic=not arguments.no_deterministic,
+        progress=True,
+    )
+    measured = len(report.of("discrepancy"))
+    if measured:
+        print(report)
+        print()
+    for line in report.remarks:
+        print(line)
+    print(f"Records and tables: {folder}")
+    if not measured:
+        return 2
+    return 1 if report.failures else 0
