@@ -103,7 +103,7 @@ def sizes(case: Case, problem: Problem, asked: tuple[int, ...], *, quick: bool) 
         if not 1 <= size <= samples:
             raise UsageError(
                 f"batch size {size} does not fit case {case.name!r}: it has {samples} samples, "
-                f"so 1 to {samples} are allowed"
+                f"so 1 to {samples} are allowed (--case chooses cases)"
             )
     if quick and not asked:
         # The largest sizes tell nothing that 32 does not, and cost the most.

@@ -78,10 +78,8 @@ class Report:
 
     @property
     def tables(self) -> list[Table]:
-        """The two summaries: discrepancies, and equivalent learning rates."""
-        from suite.tables import discrepancy_table, learning_rate_table
-
-        return [discrepancy_table(self), learning_rate_table(self)]
+        """The two tables: discrepancies, and equivalent learning rates."""
+        return self._tables(brief=False)
 
     @property
     def remarks(self) -> list[str]:
@@ -128,7 +126,12 @@ class Report:
             ) from None
 
     def __str__(self) -> str:
-        return "\n\n".join(table.text() for table in self.tables)
+        return "\n\n".join(table.text() for table in self._tables(brief=True))
+
+    def _tables(self, *, brief: bool) -> list[Table]:
+        from suite.tables import discrepancy_table, learning_rate_table
+
+        return [discrepancy_table(self, brief=brief), learning_rate_table(self, brief=brief)]
 
 
 def _with_formulas(rows: list[Row]) -> list[Row]:

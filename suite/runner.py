@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from suite.conventions import conventions
 from suite.engines import engines
-from suite.errors import CaseError, UsageError, one_line
+from suite.errors import UsageError, one_line
 from suite.progress import Progress
 from suite.records import Recorder
 
@@ -81,6 +81,9 @@ def run(
     rows: list[dict[str, Any]] = []
     folder = None if output is None else Path(output)
     with ExitStack() as stack:
+        stack.enter_context(steady(where, deterministic=deterministic))
+        # Wrong input is found before the folder is made.
+        plans, unbuilt = _plans(chosen, asked, seed, quick=quick)
         recorder = None if folder is None else stack.enter_context(Recorder(folder))
 
         def keep(row: dict[str, Any]) -> None:
@@ -88,11 +91,11 @@ def run(
             if recorder is not None:
                 recorder.write(row)
 
-        stack.enter_context(steady(where, deterministic=deterministic))
         named = {"reference": setting.reference.name, "engine": setting.engine}
         started = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
         keep({"kind": "environment", **started, **describe(where), **common, **named})
-        plans = list(_plans(chosen, asked, seed, keep, quick=quick))
+        for failure in unbuilt:
+            keep(failure)
         shown = Progress(sum(len(cells) for _, _, cells in plans), shown=progress)
         for case, problem, cells in plans:
             _run_case(case, problem, cells, setting, seed, keep, shown, common)
@@ -124,11 +127,12 @@ def _setting(
 
 
 def _plans(
-    chosen: Sequence[Case], asked: tuple[int, ...], seed: int, keep: Any, *, quick: bool
-) -> Iterator[tuple[Case, Problem, list[Cell]]]:
-    """Each case with its problem and cells; one that cannot be built is a failure."""
+    chosen: Sequence[Case], asked: tuple[int, ...], seed: int, *, quick: bool
+) -> tuple[list[tuple[Case, Problem, list[Cell]]], list[dict[str, Any]]]:
+    """Each case with its problem and cells, and a failure for each that cannot be built."""
     from suite.plan import cells, sizes
 
+    plans, failures = [], []
     for case in chosen:
         try:
             problem = case.build()
@@ -136,9 +140,10 @@ def _plans(
         except UsageError:
             raise
         except Exception as error:  # noqa: BLE001  a case is anybody's code
-            keep({"kind": "failure", "case": case.name, "reason": one_line(error)})
+            failures.append({"kind": "failure", "case": case.name, "reason": one_line(error)})
             continue
-        yield case, problem, cells(problem, chosen_sizes, seed)
+        plans.append((case, problem, cells(problem, chosen_sizes, seed)))
+    return plans, failures
 
 
 def _run_case(
@@ -164,14 +169,13 @@ def _run_case(
         try:
             torch.manual_seed(seed)
             model = problem.model().to(device=setting.device, dtype=setting.exact)
-            for row in list(measure(problem, model, cell, setting)):
-                keep({**identity, **row, "seconds": round(time.perf_counter() - begin, 6)})
+            found = list(measure(problem, model, cell, setting))
+            spent = round(time.perf_counter() - begin, 6)
+            for row in found:
+                keep({**identity, **row, "seconds": spent})
         except Exception as error:  # noqa: BLE001  a case is anybody's code
             reason = one_line(error)
             keep({"kind": "failure", **identity, "reason": reason})
             if reason not in failed:
                 shown.note(f"{case.name}, batch size {cell.batch_size}: {reason}")
             failed.add(reason)
-
-
-__all__ = ["CaseError", "run"]

@@ -38,9 +38,9 @@ class Table:
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
 
-    def text(self, width: int = 44) -> str:
-        """For the terminal, the last column wrapped."""
-        wrap = [None] * (len(self.headers) - 1) + [width]
+    def text(self, first: int = 52, last: int = 70) -> str:
+        """For the terminal, the first and the last column wrapped to these widths."""
+        wrap = [first, *[None] * (len(self.headers) - 2), last]
         body = tabulate(self.rows, self.headers, tablefmt="simple", disable_numparse=True, maxcolwidths=wrap)
         return "\n".join([self.caption, "", body, *self.notes])
 
@@ -71,42 +71,53 @@ class Table:
         return "\n".join(lines) + "\n"
 
 
-def discrepancy_table(report: Report) -> Table:
-    """One row a pair of conventions that differ anywhere; maxima over cases and batches."""
+def discrepancy_table(report: Report, *, brief: bool = False) -> Table:
+    """Conventions against the reference and against those they are taken for; maxima over all batches.
+
+    Args:
+        report: of the run.
+        brief: whether each convention is compared once only, with the one that tells most.
+    """
     environment = report.environment
-    rows, same = [], []
-    for label, group in _pairs(report.of("discrepancy"), environment["reference"]).items():
-        if {row["verdict"] for row in group} <= {Verdict.IDENTICAL.value}:
-            same.append(label)
-            continue
-        rows.append([
-            label,
-            _scale(group),
-            _largest(group, "relative_discrepancy"),
-            _largest(group, "residual", only=Verdict.DIRECTION),
-            _largest(group, "rounding"),
-            _verdicts(group),
-        ])  # fmt: skip
+    pairs = _pairs(report.of("discrepancy"), environment["reference"], brief=brief)
+    merged: dict[tuple[str, ...], tuple[list[str], list[Row]]] = {}
+    for label, rows in pairs.items():
+        key = (
+            _scale(rows),
+            _largest(rows, "relative_discrepancy"),
+            _largest(rows, "residual", only=Verdict.DIRECTION),
+            _verdicts(rows),
+        )
+        labels, together = merged.setdefault(key, ([], []))
+        labels.append(label)
+        together += rows
+    same = [label for key, (labels, _) in merged.items() if _identical(key) for label in labels]
     notes = [f"Identical on every batch: {', '.join(same)}."] if same else []
     return Table(
         name="discrepancies",
-        caption=f"Discrepancy of each convention from {environment['reference']!r}: "
-        f"the largest over {_count(report)}",
-        headers=(
-            "convention", "scale", "relative", "direction", f"{environment['dtype']} rounding",
-            "verdict (cases)",
-        ),
-        rows=rows,
-        notes=[*notes, f"Scale: {LEGEND}."],
-    )  # fmt: skip
+        caption=f"Discrepancy of conventions from {environment['reference']!r} (or from the one named "
+        f"behind ≠): the largest over {_count(report)}",
+        headers=("convention", "scale", "relative", "direction", environment["dtype"], "verdict (cases)"),
+        rows=[
+            [", ".join(labels), *key[:3], _largest(rows, "rounding"), key[3]]
+            for key, (labels, rows) in merged.items()
+            if not _identical(key)
+        ],
+        notes=[
+            *notes,
+            f"Scale: {LEGEND}.",
+            f"Direction: what no learning rate repairs. {environment['dtype']}: how far apart loops that "
+            "are proportional come out.",
+        ],
+    )
 
 
-def learning_rate_table(report: Report) -> Table:
-    """Pairs of conventions with the same scale and status share a row."""
+def learning_rate_table(report: Report, *, brief: bool = False) -> Table:
+    """Pairs of conventions with the same scale and status share a row; `brief` as above."""
     entries: dict[tuple[str, str, str], list[str]] = {}
     rates = [r for r in report.learning_rate_rows if r["optimizer"] == "SGD"]
     batches = _by(report.of("discrepancy"), "case")
-    for label, group in _pairs(rates, report.environment["reference"]).items():
+    for label, group in _pairs(rates, report.environment["reference"], brief=brief).items():
         by_case = {
             case: _law(rows, _matching(batches[case], rows[0])) for case, rows in _by(group, "case").items()
         }
@@ -116,13 +127,13 @@ def learning_rate_table(report: Report) -> Table:
     order = sorted(entries, key=lambda law: (STATUSES.index(law[2]), len(law[0]), law[0]))
     return Table(
         name="learning_rates",
-        caption="Equivalent learning rate of SGD, relative to "
-        f"{report.environment['reference']!r} where nothing else is named",
+        caption=f"Learning rate of SGD that takes the same step as {report.environment['reference']!r} "
+        "(or as the one named behind ≠)",
         headers=("scale", "learning rate", "status", "conventions"),
         rows=[[*law, ", ".join(entries[law])] for law in order],
         notes=[
-            "Exact: one rate for all batches of n samples, the ragged last one having its own n; "
-            "varies: another rate for each batch.",
+            "Exact: one rate for all batches of n samples, the ragged last one having its own n. "
+            "Varies: another rate for each batch."
         ],
     )
 
@@ -133,7 +144,8 @@ def latex_escape(text: str) -> str:
         "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
         "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
         "·": r"$\cdot$", "×": r"$\times$", "–": "--", "−": r"$-$", "<": r"$<$", ">": r"$>$",
-        "½": r"$\tfrac12$", "‖": r"$\|$", "θ": r"$\theta$", "δ": r"$\delta$", "∞": r"$\infty$",
+        "½": r"$\tfrac12$", "≠": r"$\neq$",
+        "‖": r"$\|$", "θ": r"$\theta$", "δ": r"$\delta$", "∞": r"$\infty$",
     }  # fmt: skip
     return "".join(signs.get(sign, sign) for sign in text)
 
@@ -145,18 +157,20 @@ def _by(rows: Iterable[Row], key: str) -> dict[str, list[Row]]:
     return groups
 
 
-def _pairs(rows: Iterable[Row], reference: str) -> dict[str, list[Row]]:
-    """The rows by pair of conventions, those with the reference first; only others name both."""
-    plain: dict[str, list[Row]] = {}
-    named: dict[str, list[Row]] = {}
+def _pairs(rows: Iterable[Row], reference: str, *, brief: bool) -> dict[str, list[Row]]:
+    """The rows by pair of conventions; where the other one is not the reference, the label names it."""
+    pairs: dict[str, list[Row]] = {}
+    elsewhere = {row["convention"] for row in rows if row["reference"] != reference}
     for row in rows:
-        if row["convention"] == row["reference"]:
+        name, other = row["convention"], row["reference"]
+        if name == other or (brief and other == reference and name in elsewhere):
             continue
-        if row["reference"] == reference:
-            plain.setdefault(row["convention"], []).append(row)
-        else:
-            named.setdefault(f"{row['convention']} : {row['reference']}", []).append(row)
-    return plain | named
+        pairs.setdefault(name if other == reference else f"{name} ≠ {other}", []).append(row)
+    return pairs
+
+
+def _identical(key: Sequence[str]) -> bool:
+    return key[-1].startswith(Verdict.IDENTICAL.value) and "," not in key[-1]
 
 
 def _matching(rows: Iterable[Row], pair: Row) -> list[Row]:

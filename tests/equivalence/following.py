@@ -18,7 +18,16 @@ def gradient(w, t):
 
 def follow(translation, steps, *, gradient=gradient, start=START):
     """`[steps, params]` the weights after each step of `torch.optim`, prepared by the translation."""
-    weights = torch.nn.Parameter(torch.tensor(start, dtype=torch.float64))
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # NAdam keeps its product of momenta in the default dtype
+    try:
+        return _follow(translation, steps, gradient, start)
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _follow(translation, steps, gradient, start):
+    weights = torch.nn.Parameter(torch.tensor(start))
     optimizer = getattr(torch.optim, translation.optimizer)([weights], **translation.hyperparameters)
     path = []
     for step in range(1, steps + 1):

@@ -16,9 +16,7 @@ def rates(learning_rate, steps):
     return list(learning_rate)
 
 
-def keras_sgd(
-    w, gradient, steps, *, learning_rate, momentum=0.0, nesterov=False, weight_decay=0.0, l2=0.0
-):
+def keras_sgd(w, gradient, steps, *, learning_rate, momentum=0.0, nesterov=False, weight_decay=0.0, l2=0.0):
     v, path = np.zeros_like(w), []
     for t, lr in enumerate(rates(learning_rate, steps), 1):
         g = gradient(w, t) + 2 * l2 * w
@@ -202,9 +200,7 @@ def optax_adam(
     return np.array(path)
 
 
-def optax_adamax(
-    w, gradient, steps, *, learning_rate, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.0
-):
+def optax_adamax(w, gradient, steps, *, learning_rate, b1=0.9, b2=0.999, eps=1e-8, weight_decay=0.0):
     mu, nu, path = np.zeros_like(w), np.zeros_like(w), []
     for t, lr in enumerate(rates(learning_rate, steps), 1):
         g = gradient(w, t)
@@ -292,9 +288,7 @@ def caffe_nesterov(w, gradient, steps, *, base_lr, momentum=0.0, weight_decay=0.
     return np.array(path)
 
 
-def caffe_adam(
-    w, gradient, steps, *, base_lr, momentum, momentum2=0.999, delta=1e-8, weight_decay=0.0
-):
+def caffe_adam(w, gradient, steps, *, base_lr, momentum, momentum2=0.999, delta=1e-8, weight_decay=0.0):
     m, v, path = np.zeros_like(w), np.zeros_like(w), []
     for t, lr in enumerate(rates(base_lr, steps), 1):
         diff = gradient(w, t) + weight_decay * w
@@ -366,9 +360,7 @@ def darknet_sgd(w, gradient, steps, *, learning_rate, momentum, decay, n=4):
     return np.array(path)
 
 
-def adamw_paper(
-    w, gradient, steps, *, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay, multiplier=None
-):
+def adamw_paper(w, gradient, steps, *, lr, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay, multiplier=None):
     m, v, path = np.zeros_like(w), np.zeros_like(w), []
     for t in range(1, steps + 1):
         eta = 1.0 if multiplier is None else multiplier[t - 1]

@@ -150,11 +150,15 @@ def lookups(seed: int, scale: float | Fraction = 1, *, sign: float = 1) -> Backw
     return backward
 
 
-def problem(name: str, seed: int, settings: dict[str, Any]) -> tuple[nn.Module, Any]:
+def problem(
+    name: str, seed: int, settings: dict[str, Any], *, convex: bool = False
+) -> tuple[nn.Module, Any]:
     """The model that the optimizer can train, and its gradient as a function of the scale."""
     sign = -1.0 if settings.get("maximize") else 1.0
-    model, make = (embedding(seed), lookups) if name == "SparseAdam" else (network(seed), squares)
-    return model, lambda scale=1: make(seed, scale, sign=sign)
+    if name == "SparseAdam":
+        return embedding(seed), lambda scale=1: lookups(seed, scale, sign=sign)
+    model = line(seed) if convex else network(seed)
+    return model, lambda scale=1: squares(seed, scale, sign=sign)
 
 
 def buffers(training: Training) -> list[dict[str, Any]]:

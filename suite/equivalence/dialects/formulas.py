@@ -36,6 +36,8 @@ BOTH_DECAYS = (
     "add the penalty to the loss instead"
 )
 
+PRODUCT = "torch keeps NAdam's product of momenta in the default dtype: in float32 some 1e-7 is lost"
+
 
 def build(
     optimizer: str,

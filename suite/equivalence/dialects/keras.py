@@ -88,6 +88,7 @@ def _nadam(values: Values, _: Setting) -> Translation:
         if decay and penalty
         else "β1(1 − ½·0.96^t) in Keras is torch's with momentum_decay = 1, not its default 0.004",
         exact=not (decay and penalty),
+        notes=(formulas.PRODUCT,),
     )
 
 

@@ -60,6 +60,7 @@ def _nadam(values: Values) -> Translation:
         },
         "optax looks ahead with β1 itself; torch's β1(1 − ½·0.96^(t·momentum_decay)) is β1 where "
         "momentum_decay is so large that the power is 0",
+        notes=(formulas.PRODUCT,),
     )
 
 

@@ -1,0 +1,103 @@
+"""Where the scale varies from batch to batch: the best constant rate, the rate of each step, and the state too.
+
+A short last batch, or token means over ragged sequences, multiply the gradient by another factor each
+step. No constant hyperparameters follow that. Setting them anew each step is exact for an optimizer
+without memory of gradients; one that has such memory must have its state rescaled as well.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from suite.equivalence.equivalent import equivalent
+from suite.equivalence.law import Scale
+from suite.equivalence.state import rescale_buffers
+from suite.equivalence.trajectory import Backward, Training, distance, trajectory
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How near each remedy comes to the reference: the largest `‖w_b − w_a‖ / ‖w_a‖` over all steps.
+
+    Args:
+        constant_scale: the constant scale whose hyperparameters come nearest.
+        constant: how near these come.
+        per_step: the hyperparameters set anew before each step, for its own scale.
+        rescaled: the same, and the state buffers rescaled whenever the scale changes.
+    """
+
+    constant_scale: float
+    constant: float
+    per_step: float
+    rescaled: float
+
+
+def vary(
+    model: nn.Module,
+    reference: Backward,
+    other: Backward,
+    optimizer: str | type,
+    hyperparameters: Mapping[str, Any],
+    scales: Sequence[Scale],
+) -> Variation:
+    """Train under both conventions, `len(scales)` steps, with each remedy.
+
+    Args:
+        model: where all sides start; in float64.
+        reference: leaves the gradient of the old convention.
+        other: leaves that of the new one, `scales[step]` times as large.
+        optimizer: a name or a class whose law is known.
+        hyperparameters: of the old convention.
+        scales: `[steps]` gradient of the new convention / gradient of the old one.
+
+    Raises:
+        UsageError: The optimizer has no law, or a scale is impossible.
+    """
+    steps = len(scales)
+    given = dict(hyperparameters)
+    weights = list(trajectory(model, reference, optimizer, given, steps=steps))
+
+    def with_constant(scale: float) -> float:
+        new = equivalent(optimizer, given, scale=scale).hyperparameters
+        return distance(weights, trajectory(model, other, optimizer, new, steps=steps))
+
+    def step_by_step(*, buffers: bool) -> float:
+        training = Training(model, other, optimizer, given)
+        path = []
+        for step, scale in enumerate(scales):
+            if buffers:
+                rescale_buffers(training.optimizer, scale if step == 0 else scale / scales[step - 1])
+            training.set(
+                given | equivalent(optimizer, given, scale=scale, steps_done=step).hyperparameters
+            )
+            path.append(training.step(step))
+        return distance(weights, path)
+
+    best = _lowest(with_constant, float(min(scales)), float(max(scales)))
+    return Variation(
+        constant_scale=best,
+        constant=with_constant(best),
+        per_step=step_by_step(buffers=False),
+        rescaled=step_by_step(buffers=True),
+    )
+
+
+def _lowest(function: Any, low: float, high: float, *, points: int = 9, rounds: int = 4) -> float:
+    """Where `function` is lowest between `low` and `high`: a grid of ratios, refined about its best."""
+    grid = [low]
+    for _ in range(rounds):
+        grid = [low * (high / low) ** (k / (points - 1)) for k in range(points)]
+        at = min(range(points), key=lambda k: (_finite(function(grid[k])), k))
+        low, high, best = grid[max(at - 1, 0)], grid[min(at + 1, points - 1)], grid[at]
+        if low == high:
+            break
+    return best
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else math.inf
