@@ -46,8 +46,8 @@ class Problem:
         def backward(model: nn.Module, step: int) -> Tensor:
             batch = self.batch(step)
             convention.protocol(Loop(model, batch, losses, units))
-            with torch.no_grad():
-                return losses(model, batch).mean()
+            with torch.no_grad():  # LBFGS wants the loss that this is the gradient of
+                return torch.as_tensor(convention.column(units)) @ losses(model, batch)
 
         return backward
 
@@ -68,8 +68,11 @@ def losses(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
     return (model(inputs) - targets).square().sum(1)
 
 
-def digits(sizes: Sizes, *, seed: int = 0) -> Problem:
-    """The digits in batches of these sizes, shuffled, with a tanh network of 8 hidden units."""
+def digits(sizes: Sizes, *, bias: bool = True, seed: int = 0) -> Problem:
+    """The digits in batches of these sizes, shuffled, with a tanh network of 8 hidden units.
+
+    Without `bias` all parameters are matrices, as Muon wants them.
+    """
     from sklearn.datasets import load_digits
 
     generator = torch.Generator().manual_seed(seed)
@@ -79,5 +82,7 @@ def digits(sizes: Sizes, *, seed: int = 0) -> Problem:
     columns = torch.arange(outputs) * 7 + 20  # from the middle of the picture, where there is ink
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = nn.Sequential(nn.Linear(PIXELS, 8), nn.Tanh(), nn.Linear(8, outputs)).double()
+        model = nn.Sequential(
+            nn.Linear(PIXELS, 8, bias=bias), nn.Tanh(), nn.Linear(8, outputs, bias=bias)
+        ).double()
     return Problem(model, pixels, pixels[:, columns % PIXELS], sizes.samples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from suite.equivalence.equivalent import Clip, Equivalence, Phase
 from suite.equivalence.laws import law
-from suite.errors import UsageError
+from suite.errors import UsageError, one_line
 
 Backward = Callable[[nn.Module, int], Tensor]
 """`backward(model, step)` adds the gradient of step 0, 1, … to `.grad`, and returns the loss, a scalar."""
@@ -54,7 +55,7 @@ def prove(
         steps: how many steps to train.
 
     Raises:
-        UsageError: The installed torch has no such optimizer.
+        UsageError: The reference diverges, or the installed torch has no such optimizer.
     """
 
     def side(backward: Backward, *, new: bool, schedule: Sequence[Phase] = ()) -> Iterator[Tensor]:
@@ -69,7 +70,34 @@ def prove(
             schedule=schedule,
         )
 
+    with default_dtype_of(model):
+        return _compare(side, reference, other, equivalence, steps)
+
+
+@contextlib.contextmanager
+def default_dtype_of(model: nn.Module) -> Iterator[None]:
+    """Let torch's default dtype be the model's for a while: ASGD keeps its rate in the default dtype."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(next(model.parameters()).dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _compare(
+    side: Callable[..., Iterator[Tensor]],
+    reference: Backward,
+    other: Backward,
+    equivalence: Equivalence,
+    steps: int,
+) -> Proof:
     weights = list(side(reference, new=False))
+    if not all(bool(w.isfinite().all()) for w in weights):
+        raise UsageError(
+            f"training diverges within {steps} steps with the hyperparameters given, so that nothing "
+            "can be compared: take a smaller lr or fewer steps"
+        )
     scheduled = None
     if equivalence.schedule:
         scheduled = distance(weights, side(other, new=True, schedule=equivalence.schedule))
@@ -125,7 +153,10 @@ class Training:
     ) -> None:
         self.model = copy.deepcopy(model)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimizer = optimizer_class(optimizer)(self.parameters, **hyperparameters)
+        try:
+            self.optimizer = optimizer_class(optimizer)(self.parameters, **hyperparameters)
+        except (TypeError, ValueError, RuntimeError) as error:  # torch's own ranges
+            raise UsageError(f"torch does not accept this: {one_line(error)}") from None
         self._backward = backward
         self._max_norm = max_norm
         self._clip = clip

@@ -17,7 +17,7 @@ from torch import nn
 from suite.equivalence.equivalent import equivalent
 from suite.equivalence.law import Scale
 from suite.equivalence.state import rescale_buffers
-from suite.equivalence.trajectory import Backward, Training, distance, trajectory
+from suite.equivalence.trajectory import Backward, Training, default_dtype_of, distance, trajectory
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,19 @@ def vary(
     Raises:
         UsageError: The optimizer has no law, or a scale is impossible.
     """
+    with default_dtype_of(model):
+        return _vary(model, reference, other, optimizer, dict(hyperparameters), scales)
+
+
+def _vary(
+    model: nn.Module,
+    reference: Backward,
+    other: Backward,
+    optimizer: str | type,
+    given: dict[str, Any],
+    scales: Sequence[Scale],
+) -> Variation:
     steps = len(scales)
-    given = dict(hyperparameters)
     weights = list(trajectory(model, reference, optimizer, given, steps=steps))
 
     def with_constant(scale: float) -> float:
@@ -72,9 +83,9 @@ def vary(
         for step, scale in enumerate(scales):
             if buffers:
                 rescale_buffers(training.optimizer, scale if step == 0 else scale / scales[step - 1])
-            training.set(
-                given | equivalent(optimizer, given, scale=scale, steps_done=step).hyperparameters
-            )
+            new = equivalent(optimizer, given, scale=scale, steps_done=step)
+            now = new.schedule[0].hyperparameters if new.schedule else new.hyperparameters
+            training.set({**given, **now})
             path.append(training.step(step))
         return distance(weights, path)
 

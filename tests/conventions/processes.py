@@ -8,9 +8,10 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from tests.conventions.agreement import left_in, network, randn
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from tests.conventions.agreement import left_in, network, randn
 
 WORLD = 2
 STEPS = (([0, 1], [2, 3, 4, 5]), ([6, 7, 8], []))  # by step and rank: which samples

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,21 @@ import torch
 from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from sklearn.neural_network import MLPClassifier, MLPRegressor
-from tests.conventions.agreement import ROUNDING, by_backward, by_convention, distance, left_in, network, randn
-from tests.conventions.processes import STEPS, WORLD, data, train
 from torch import Tensor, nn
 from torch.nn import functional
 
 from suite import gradients
+from suite.protocols import Losses
+from tests.conventions.agreement import (
+    ROUNDING,
+    by_backward,
+    by_convention,
+    distance,
+    left_in,
+    network,
+    randn,
+)
+from tests.conventions.processes import STEPS, WORLD, data, train
 
 SAMPLES, OUTPUTS = 6, 3
 LABELS = torch.tensor([0, 2, 1, 0, 2, 2])
@@ -39,6 +50,11 @@ def negative_log_likelihood(model: nn.Module, batch: tuple[Tensor, Tensor]) -> T
     return -model(batch[0]).log_softmax(1).gather(1, batch[1][:, None])[:, 0]
 
 
+def summed(unreduced: Callable[[Tensor, Tensor], Tensor], factor: float = 1.0) -> Losses:
+    """`[samples]` the losses of a batch, an unreduced loss summed over each sample's own elements."""
+    return lambda model, batch: factor * unreduced(model(batch[0]), batch[1]).flatten(1).sum(1)
+
+
 # Sums and averages.
 
 
@@ -53,7 +69,7 @@ def negative_log_likelihood(model: nn.Module, batch: tuple[Tensor, Tensor]) -> T
 def test_losses_by_element_of_torch_divide_by_all_elements(loss, reduction, convention):
     model, batch = network(), (randn(SAMPLES, 4), randn(SAMPLES, OUTPUTS, seed=2).sign())
     framework = by_backward(model, loss(reduction=reduction)(model(batch[0]), batch[1]))
-    losses = lambda m, b: loss(reduction="none")(m(b[0]), b[1]).sum(1)  # noqa: E731  one line says it
+    losses = summed(loss(reduction="none"))
     expected = by_convention(convention, model, batch, losses, {"elements": OUTPUTS})
     assert distance(framework, expected) < ROUNDING
 
@@ -78,11 +94,15 @@ def test_margin_losses_of_torch_average_over_samples_what_each_has_averaged_over
     targets = targets.clamp(min=0) if loss is nn.MultiLabelSoftMarginLoss else targets
     model, batch = network(), (randn(SAMPLES, 4), targets)
     framework = by_backward(model, loss()(model(batch[0]), batch[1]))
-    losses = lambda m, b: OUTPUTS * loss(reduction="none")(m(b[0]), b[1])  # noqa: E731  one line says it
+
+    def losses(model, batch):
+        return OUTPUTS * loss(reduction="none")(model(batch[0]), batch[1])
+
     expected = by_convention("mean-of-sample-means", model, batch, losses, {"elements": OUTPUTS})
     assert distance(framework, expected) < ROUNDING
 
 
+@pytest.mark.filterwarnings("ignore:reduction. 'mean' divides the total loss:UserWarning")  # what it shows
 @pytest.mark.parametrize(("reduction", "convention"), [("batchmean", "batchmean"), ("mean", "element-mean")])
 def test_the_divergence_of_torch_has_two_means(reduction, convention):
     model, batch = network(), (randn(SAMPLES, 4), randn(SAMPLES, OUTPUTS, seed=2).softmax(1))
@@ -98,7 +118,8 @@ def test_the_divergence_of_torch_has_two_means(reduction, convention):
 def test_ctc_of_torch_divides_each_sample_by_its_target_length():
     lengths = torch.tensor([1, 3, 2, 4])
     model = network(4, 6)
-    batch = (randn(4, 10, 4), torch.randint(1, 6, (4, 4), generator=torch.Generator().manual_seed(0)), lengths)
+    targets = torch.tensor([[1, 0, 0, 0], [2, 5, 3, 0], [4, 4, 0, 0], [5, 1, 2, 3]])
+    batch = (randn(4, 10, 4), targets, lengths)
 
     def ctc(model, batch, reduction):
         inputs, targets, lengths = batch
@@ -106,7 +127,7 @@ def test_ctc_of_torch_divides_each_sample_by_its_target_length():
         steps = torch.full((len(inputs),), inputs.shape[1])
         return functional.ctc_loss(scores, targets, steps, lengths, reduction=reduction)
 
-    losses = lambda m, b: ctc(m, b, "none")  # noqa: E731  one line says it
+    losses = partial(ctc, reduction="none")
     expected = by_convention("mean-of-sample-means", model, batch, losses, {"elements": lengths})
     assert distance(by_backward(model, ctc(model, batch, "mean")), expected) < ROUNDING
 
@@ -148,7 +169,7 @@ def test_sample_weights_of_torch_have_two_denominators(loss, convention):
     weight = randn(SAMPLES, seed=3).abs()
     spread = weight[:, None].expand(SAMPLES, OUTPUTS).contiguous()
     framework = by_backward(model, loss(model(batch[0]), batch[1], weight=spread))
-    losses = lambda m, b: loss(m(b[0]), b[1], reduction="none").sum(1)  # noqa: E731  one line says it
+    losses = summed(partial(loss, reduction="none"))
     expected = by_convention(convention, model, batch, losses, {"elements": OUTPUTS, "weight": weight})
     assert distance(framework, expected) < ROUNDING
 
@@ -157,7 +178,10 @@ def test_element_weights_of_binary_cross_entropy_are_not_in_the_divisor():
     model, batch = network(), (randn(SAMPLES, 4), randn(SAMPLES, OUTPUTS, seed=2).sigmoid())
     weight = randn(SAMPLES, OUTPUTS, seed=3).abs()
     framework = by_backward(model, nn.BCELoss(weight=weight)(model(batch[0]).sigmoid(), batch[1]))
-    losses = lambda m, b: functional.binary_cross_entropy_with_logits(m(b[0]), b[1], reduction="none")  # noqa: E731
+
+    def losses(model, batch):
+        return functional.binary_cross_entropy(model(batch[0]).sigmoid(), batch[1], reduction="none")
+
     table = {"columns": {"weight": weight}, "parts": ("a", "b", "c")}
     assert distance(framework, by_convention("sum-over-batch-size", model, batch, losses, **table)) < ROUNDING
 
@@ -180,9 +204,10 @@ def test_ignored_targets_of_torch_are_not_counted_unless_the_mean_is_taken_by_ha
         "position-mean": by_position.mean(),
         "mean-of-sequence-means": (by_position.sum(1) / PRESENT.sum(1)).mean(),
     }[convention]
-    losses = lambda m, b: cross_entropy(m, b, "none").sum(1)  # noqa: E731  one line says it
     counts = {"elements": PRESENT.sum(1), "positions": PRESENT.shape[1]}
-    assert distance(by_backward(model, loss), by_convention(convention, model, batch, losses, counts)) < ROUNDING
+    losses = lambda model, batch: cross_entropy(model, batch, "none").sum(1)  # noqa: E731  a def says no more
+    expected = by_convention(convention, model, batch, losses, counts)
+    assert distance(by_backward(model, loss), expected) < ROUNDING
 
 
 # Clipping.
@@ -232,7 +257,7 @@ def test_opacus_clips_each_unit_with_1e_6_added_to_its_norm():
 # A regulariser.
 
 
-def weights_of(model: nn.Module, *, alpha: float) -> Tensor:
+def half_square_of_weights(model: nn.Module, *, alpha: float) -> Tensor:
     """scikit-learn's penalty ½α Σ‖W‖², which leaves the biases alone."""
     return 0.5 * alpha * sum(p.square().sum() for p in model.parameters() if p.ndim == 2)
 
@@ -243,13 +268,14 @@ def learnt_step(estimator: MLPRegressor | MLPClassifier, *batch: Tensor) -> tupl
     arrays = [tensor.numpy() for tensor in batch]
     estimator.partial_fit(*arrays, **classes)
     model = network()
-    for layer, weight, bias in zip((model[0], model[2]), estimator.coefs_, estimator.intercepts_, strict=True):
+    layers = (model[0], model[2])
+    for layer, weight, bias in zip(layers, estimator.coefs_, estimator.intercepts_, strict=True):
         layer.weight.data = torch.tensor(weight.T)
         layer.bias.data = torch.tensor(bias)
     before = [p.detach().clone() for p in model.parameters()]
     estimator.partial_fit(*arrays)
-    layers = zip(estimator.coefs_, estimator.intercepts_, strict=True)
-    after = [torch.tensor(part) for weight, bias in layers for part in (weight.T, bias)]
+    learnt = zip(estimator.coefs_, estimator.intercepts_, strict=True)
+    after = [torch.tensor(part) for weight, bias in learnt for part in (weight.T, bias)]
     moves = [(old - new).flatten() for old, new in zip(before, after, strict=True)]
     return model, torch.cat(moves) / estimator.learning_rate_init
 
@@ -270,10 +296,10 @@ def test_the_regressor_of_scikit_learn_takes_half_the_squares_and_divides_by_the
 @pytest.mark.parametrize("kind", [MLPRegressor, MLPClassifier])
 def test_scikit_learn_divides_its_penalty_by_the_samples(kind):
     batch = regression()[1] if kind is MLPRegressor else classification()[1]
-    half_squares = lambda m, b: 0.5 * squared_errors(m, b)  # noqa: E731  one line says it
+    half_squares = summed(nn.MSELoss(reduction="none"), 0.5)
     losses = half_squares if kind is MLPRegressor else negative_log_likelihood
     model, framework = learnt_step(perceptron(kind, 0.7), *batch)
-    penalty = lambda m: weights_of(m, alpha=0.7)  # noqa: E731  one line says it
+    penalty = partial(half_square_of_weights, alpha=0.7)
     expected = by_convention("regulariser-over-n", model, batch, losses, regulariser=penalty)
     assert distance(framework, expected) < ROUNDING
     alone = by_convention("regulariser-alone", model, batch, losses, regulariser=penalty)
@@ -283,7 +309,10 @@ def test_scikit_learn_divides_its_penalty_by_the_samples(kind):
 def test_weight_decay_of_torch_is_left_alone():
     model, batch = regression()
     by_backward(model, squared_errors(model, batch).mean())
-    penalty = lambda m: 0.35 * sum(p.square().sum() for p in m.parameters())  # noqa: E731  one line says it
+
+    def penalty(model):
+        return 0.35 * sum(p.square().sum() for p in model.parameters())
+
     expected = by_convention("regulariser-alone", model, batch, squared_errors, regulariser=penalty)
     before = torch.cat([p.detach().flatten() for p in model.parameters()])
     torch.optim.SGD(model.parameters(), lr=1.0, weight_decay=0.7).step()
@@ -294,7 +323,7 @@ def test_weight_decay_of_torch_is_left_alone():
 # Ranks.
 
 
-@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch was built without torch.distributed")
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this torch has no torch.distributed")
 def test_data_parallel_ranks_of_torch_average_their_means_and_join_keeps_the_divisor(tmp_path: Path):
     torch.multiprocessing.spawn(train, args=(str(tmp_path),), nprocs=WORLD)
     found = torch.load(tmp_path / "gradients.pt")

@@ -21,7 +21,7 @@ from suite.errors import UsageError
 from tests.equivalence import literal
 from tests.equivalence.following import START, deviation, follow, gradient
 
-STEPS = 30
+STEPS = 32
 ROUNDING = 1e-10
 FEW = settings(max_examples=8, deadline=None)  # of each of fifty rows
 

@@ -17,19 +17,22 @@ tf = pytest.importorskip(
 train = tf.compat.v1.train
 
 STEPS = 30
-ROUNDING = 1e-7  # its powers of β, and the decay of RMSProp, are float32 numbers
+ROUNDING = 1e-10
+# TensorFlow keeps settings in float32: numbers that float32 holds leave float64's rounding alone.
+RATE = 2**-4
+BETAS = {"beta1": 0.5, "beta2": 0.5}  # their powers too, which it multiplies up in float32
 
 CHOICES = [
-    ("GradientDescentOptimizer", {"learning_rate": 0.05}),
-    ("MomentumOptimizer", {"learning_rate": 0.05, "momentum": 0.9}),
-    ("MomentumOptimizer", {"learning_rate": 0.05, "momentum": 0.9, "use_nesterov": True}),
-    ("AdamOptimizer", {"learning_rate": 0.05}),
-    ("AdamOptimizer", {"learning_rate": 0.05, "epsilon": 0.1, "beta2": 0.95}),
-    ("RMSPropOptimizer", {"learning_rate": 0.05, "epsilon": 0.0}),
-    ("RMSPropOptimizer", {"learning_rate": 0.05, "epsilon": 0.0, "momentum": 0.9}),
-    ("RMSPropOptimizer", {"learning_rate": 0.05, "epsilon": 0.0, "centered": True}),
-    ("AdagradOptimizer", {"learning_rate": 0.05}),
-    ("AdadeltaOptimizer", {"learning_rate": 0.5, "epsilon": 1e-3}),
+    ("GradientDescentOptimizer", {"learning_rate": RATE}),
+    ("MomentumOptimizer", {"learning_rate": RATE, "momentum": 0.875}),
+    ("MomentumOptimizer", {"learning_rate": RATE, "momentum": 0.875, "use_nesterov": True}),
+    ("AdamOptimizer", {**BETAS, "learning_rate": RATE, "epsilon": 2**-27}),
+    ("AdamOptimizer", {**BETAS, "learning_rate": RATE, "epsilon": 0.125}),
+    ("RMSPropOptimizer", {"decay": 0.875, "learning_rate": RATE, "epsilon": 0.0}),
+    ("RMSPropOptimizer", {"decay": 0.875, "learning_rate": RATE, "epsilon": 0.0, "momentum": 0.875}),
+    ("RMSPropOptimizer", {"decay": 0.875, "learning_rate": RATE, "epsilon": 0.0, "centered": True}),
+    ("AdagradOptimizer", {"learning_rate": RATE}),
+    ("AdadeltaOptimizer", {"learning_rate": 0.5, "rho": 0.9375, "epsilon": 2**-10}),
 ]
 
 

@@ -1,0 +1,65 @@
+"""Every convention against its literal protocol, over random units tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+
+from suite.conventions import conventions
+from suite.gram import unit_norms
+from suite.protocols import run
+from suite.units import NEEDS, Units
+from tests.strategies import Example, examples
+
+
+@pytest.mark.parametrize("name", conventions.names)
+@given(example=examples())
+def test_coefficients_give_what_the_literal_loop_leaves(name: str, example: Example) -> None:
+    convention = conventions[name]
+    assume(convention.missing(example.units) is None)
+    column = convention.coefficients(example.units, example.gram)
+    expected = run(convention.protocol, example.loop).numpy()
+    whole = np.abs(column) @ unit_norms(example.gram)
+    assert np.linalg.norm(column @ example.rows - expected) <= 1e-12 * whole
+
+
+@pytest.mark.parametrize("name", conventions.names)
+@given(example=examples())
+def test_permuting_samples_permutes_coefficients(name: str, example: Example) -> None:
+    convention, units = conventions[name], example.units
+    assume(convention.missing(units) is None)
+    order = np.random.default_rng(0).permutation(len(units) - units.regulariser)
+    order = np.append(order, len(units) - 1) if units.regulariser else order
+    columns = ("sample", "part", "elements", "positions", "weight", "microbatch", "rank", "term_weight")
+    moved = Units(
+        **{c: None if getattr(units, c) is None else getattr(units, c)[order] for c in columns},
+        **{
+            name: getattr(units, name)
+            for name in (
+                "parts", "part_kind", "window", "world_size", "expected_batch_size", "max_elements",
+                "max_norm",
+            )
+        },
+    )  # fmt: skip
+    gram = example.gram
+    straight = convention.coefficients(units, gram)[order]
+    permuted = convention.coefficients(moved, gram[np.ix_(order, order)])
+    np.testing.assert_allclose(permuted, straight, rtol=1e-12)
+
+
+@pytest.mark.parametrize("convention", list(conventions), ids=lambda c: c.name)
+def test_cards_are_complete(convention) -> None:
+    assert convention.summary.endswith((".", ")"))
+    assert all([convention.formula, convention.denominator, convention.used_by, convention.source])
+    assert set(convention.needs) <= set(NEEDS)
+    assert convention.against is None or convention.against in conventions
+
+
+def test_a_convention_that_lacks_its_column_says_why() -> None:
+    reason = conventions["weighted-mean"].missing(Units.of(4))
+    assert reason == "there are no sample or class weights"
+
+
+def test_the_plainest_two_come_first() -> None:
+    assert conventions.names[:2] == ["sum", "mean"]

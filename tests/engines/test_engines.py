@@ -1,0 +1,216 @@
+"""Every engine against autograd, and the refusal of those that are wrong."""
+
+from __future__ import annotations
+
+import copy
+import logging
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import suite
+from cases import models
+from suite.engines import engines
+from suite.errors import CaseError, UsageError
+
+
+def cross_entropy(model, batch):
+    x, y = batch
+    return F.cross_entropy(model(x), y, reduction="none")
+
+
+def two_terms(model, batch):
+    x, y = batch
+    out = model(x)
+    return torch.stack([out.square().sum(1), F.cross_entropy(out, y, reduction="none")], dim=1)
+
+
+def by_definition(model, batch, losses) -> torch.Tensor:
+    """`[units, params]` one backward pass a unit, written without any engine."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    rows = []
+    for loss in losses(model, batch).flatten():
+        grads = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+        rows.append(torch.cat([
+            (torch.zeros_like(p) if g is None else g).flatten()
+            for p, g in zip(parameters, grads, strict=True)
+        ]))  # fmt: skip
+    return torch.stack(rows)
+
+
+class Frozen(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 5), nn.Linear(5, 3)
+        self.first.weight.requires_grad_(False)
+        self.unused = nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.second(torch.tanh(self.first(x)))
+
+
+class Tied(nn.Module):
+    """The embedding's weight is used again outside its module: Opacus 1.6 misses that use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(7, 4)
+
+    def forward(self, tokens):
+        return F.linear(self.embedding(tokens).mean(1), self.embedding.weight)
+
+
+VECTORS = (torch.randn(5, 6, dtype=torch.float64), torch.tensor([0, 2, 1, 1, 0]))
+PICTURES = (torch.randn(5, 1, 8, 8, dtype=torch.float64), torch.tensor([0, 2, 1, 1, 0]))
+TOKENS = (torch.randint(0, 7, (5, 3)), torch.tensor([0, 2, 1, 1, 0]))
+
+
+@pytest.mark.parametrize("name", engines.names)
+@pytest.mark.parametrize(
+    ("make", "batch", "losses"),
+    [
+        (lambda: models.mlp(6, 5, 3), VECTORS, cross_entropy),
+        (lambda: models.mlp(6, 5, 3), VECTORS, two_terms),
+        (Frozen, VECTORS, cross_entropy),
+        (lambda: models.convolutional(3), PICTURES, cross_entropy),
+    ],
+    ids=["mlp", "mlp, two terms", "frozen and unused", "convolution"],
+)
+def test_engines_give_the_gradient_of_each_unit(name, make, batch, losses) -> None:
+    model = make().double()
+    found = suite.gradients(model, batch, losses, engine=name)
+    assert (found.engine, dict(found.refused)) == (name, {})
+    torch.testing.assert_close(found.matrix, by_definition(model, batch, losses), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "batch", "parameter"),
+    [
+        (lambda: models.channels_last(3), PICTURES, "model.0.weight"),
+        (Tied, TOKENS, "embedding.weight"),
+        (lambda: nn.Sequential(nn.Embedding(7, 4, padding_idx=0), nn.Flatten(), nn.Linear(12, 3)),
+         (torch.tensor([[0, 1, 2]] * 5), TOKENS[1]), "0.weight"),
+        (lambda: nn.Sequential(nn.Conv2d(1, 2, 3, padding=1, padding_mode="circular"), nn.Flatten(),
+                               nn.Linear(128, 3)), PICTURES, "0.weight"),
+    ],
+    ids=["channels last", "tied weights", "padding_idx", "circular padding"],
+)  # fmt: skip
+def test_opacus_is_refused_where_it_is_silently_wrong(make, batch, parameter) -> None:
+    model = make().double()
+    found = suite.gradients(model, batch, cross_entropy, engine="opacus")
+    assert found.engine != "opacus"
+    assert f"is wrong for {parameter}: relative error" in found.refused["opacus"]
+    torch.testing.assert_close(
+        found.matrix, by_definition(model, batch, cross_entropy), rtol=1e-12, atol=1e-12
+    )
+
+
+def test_an_engine_that_raises_is_refused_with_what_it_said() -> None:
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(inplace=True), nn.Linear(5, 3)).double()
+    found = suite.gradients(model, VECTORS, cross_entropy, engine="opacus")
+    assert found.engine == "torch-func"
+    assert found.refused["opacus"].startswith("raised RuntimeError")
+
+
+def test_losses_that_couple_samples_are_left_to_the_loop() -> None:
+    model = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)).double()
+    found = suite.gradients(model, VECTORS, cross_entropy)
+    assert found.engine == "loop"
+    torch.testing.assert_close(found.matrix, by_definition(model, VECTORS, cross_entropy))
+
+
+def test_engines_that_agree_in_the_sum_only_are_refused() -> None:
+    def coupled(model, batch):
+        losses = cross_entropy(model, batch)
+        return losses.flip(0) if len(losses) > 1 else losses  # each sample answers for another
+
+    model = models.mlp(6, 5, 3).double()
+    found = suite.gradients(model, VECTORS, coupled, engine="torch-func")
+    assert found.engine == "loop"
+    assert "in unit" in found.refused["torch-func"]
+
+
+def test_stacked_copies_are_units_of_their_own() -> None:
+    x, y = VECTORS
+    copies = torch.stack([x, x.flip(1)], dim=1)
+
+    def losses(model, batch):
+        x, y = batch
+        return F.cross_entropy(
+            model(x.flatten(0, 1)), y.repeat_interleave(2), reduction="none"
+        ).unflatten(0, (-1, 2))
+
+    model = models.mlp(6, 5, 3).double()
+    found = suite.gradients(model, (copies, y), losses, engine="opacus")
+    assert (found.engine, found.shape[0]) == ("opacus", 10)
+    torch.testing.assert_close(found.matrix, by_definition(model, (copies, y), losses))
+
+
+def test_the_regulariser_is_the_last_unit() -> None:
+    model = models.mlp(6, 5, 3).double()
+    found = suite.gradients(
+        model, VECTORS, cross_entropy, regulariser=lambda m: sum(p.square().sum() for p in m.parameters()) / 2
+    )
+    theta = torch.cat([p.detach().flatten() for p in model.parameters()])
+    torch.testing.assert_close(found.matrix[-1], theta)
+
+
+def test_the_two_verbs_agree_with_the_matrix() -> None:
+    found = suite.gradients(models.mlp(6, 5, 3).double(), VECTORS, cross_entropy)
+    g = found.matrix
+    torch.testing.assert_close(torch.from_numpy(found.gram()), g @ g.T)
+    torch.testing.assert_close(found.reduce([1, 0, 2, 0, 0])[0], g[0] + 2 * g[2])
+
+
+@pytest.mark.parametrize("name", engines.names)
+def test_nothing_is_left_behind(name) -> None:
+    model = nn.Sequential(nn.Linear(6, 5), nn.Dropout(0.5), nn.Linear(5, 3)).double().eval()
+    model(VECTORS[0]).sum().backward()
+    before = copy.deepcopy(model.state_dict())
+    grads = [p.grad.clone() for p in model.parameters()]
+    state, handlers = torch.get_rng_state(), list(logging.getLogger().handlers)
+    suite.gradients(model, VECTORS, cross_entropy, engine=name)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), grads, strict=True))
+    assert not any(hasattr(p, "grad_sample") for p in model.parameters())
+    assert not any(m._forward_hooks or m._backward_hooks for m in model.modules())
+    assert torch.equal(torch.get_rng_state(), state)
+    assert logging.getLogger().handlers == handlers
+
+
+@pytest.mark.parametrize(
+    ("losses", "said"),
+    [
+        (lambda m, b: cross_entropy(m, b).mean(), "it must be unreduced"),
+        (lambda m, b: m(b[0]).flatten(), r"gave \[15\]; for 5 samples"),
+        (lambda m, b: [1.0], "gave list"),
+    ],
+)
+def test_losses_that_are_not_unreduced_are_bad_input(losses, said) -> None:
+    with pytest.raises(UsageError, match=said):
+        suite.gradients(models.mlp(6, 5, 3).double(), VECTORS, losses)
+
+
+@pytest.mark.parametrize(
+    ("losses", "said"),
+    [
+        (lambda m, b: cross_entropy(m, b) * float("nan"), "5 of the 5 losses are nan or infinite"),
+        (lambda m, b: b[0].sum(1), "depend on no parameter"),
+        (lambda m, b: (m(b[0]).sum(1) * 0).sqrt(), "not finite"),
+    ],
+)
+def test_losses_without_a_usable_gradient_fail_the_case(losses, said) -> None:
+    with pytest.raises(CaseError, match=said):
+        suite.gradients(models.mlp(6, 5, 3).double(), VECTORS, losses)
+
+
+def test_a_model_without_trained_parameters_fails_the_case() -> None:
+    with pytest.raises(CaseError, match="no parameter that requires a gradient"):
+        suite.gradients(nn.Identity(), VECTORS, lambda m, b: m(b[0]).sum(1))
+
+
+def test_an_unknown_engine_is_answered_with_those_that_there_are() -> None:
+    with pytest.raises(UsageError, match="no engine is named 'opcus': did you mean 'opacus'"):
+        suite.gradients(models.mlp(6, 5, 3), VECTORS, cross_entropy, engine="opcus")
