@@ -71,7 +71,7 @@ def text() -> tuple[Tensor, Tensor]:
 
     Returns:
         Tokens and next tokens, each `[samples, 80]`: ASCII codes; padded tokens are 0 and the
-        targets of padded positions are `IGNORED`. Lines are 2 to 81 characters long.
+        targets of padded positions are `IGNORED`. Lines are up to 81 characters long.
     """
     names = ("iris", "digits", "diabetes", "wine", "breast_cancer", "linnerud")
     pages = "\n".join(getattr(datasets, f"load_{name}")().DESCR for name in names)

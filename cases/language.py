@@ -8,7 +8,7 @@ from cases.case import Problem, case
 
 @case(dataset="English text shipped with scikit-learn: lines of its data sets' descriptions")
 def next_token() -> Problem:
-    """Next-token cross-entropy of a small transformer on padded lines of 2 to 81 characters."""
+    """Next-token cross-entropy of a small transformer on padded lines of up to 81 characters."""
     longest = cases.data.LONGEST_LINE
     return Problem(
         model=lambda: cases.models.Transformer(vocabulary=128, longest=longest),

@@ -31,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UsageError as error:
         print(f"gradsuite {arguments.command}: {one_line(error)}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"gradsuite {arguments.command}: interrupted; what was measured is kept", file=sys.stderr)
+        return 130
     except BrokenPipeError:  # the reader (`| head`) has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

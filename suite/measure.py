@@ -15,7 +15,7 @@ from suite import batch as batches
 from suite.conventions import Convention, conventions
 from suite.discrepancy import Discrepancy, Verdict, compare
 from suite.engines.compute import Checked, gradients
-from suite.errors import CaseError
+from suite.errors import CaseError, one_line
 from suite.gram import Gram, unit_norms
 from suite.plan import Cell
 from suite.precision import Precision, distance, literal
@@ -35,6 +35,9 @@ class Setting:
         engine: the engine to try first.
         conventions: what is measured.
         reference: what it is compared with.
+        dtype: the name of the first of the formats.
+        seed: of the models' parameters and the order of the data.
+        deterministic: whether torch must use deterministic algorithms.
     """
 
     device: torch.device
@@ -43,6 +46,14 @@ class Setting:
     engine: str
     conventions: Sequence[Convention]
     reference: Convention
+    dtype: str
+    seed: int
+    deterministic: bool
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What every row says of how it was measured."""
+        return {"device": str(self.device), "dtype": self.dtype, "seed": self.seed}
 
 
 def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Iterator[dict[str, Any]]:
@@ -56,8 +67,8 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
     missing = how.reference.missing(units)
     if missing is not None:
         raise CaseError(f"the reference {how.reference.name!r} does not apply: {missing}")
-    _require_separate_samples(model, batch, problem)
     found = gradients(model, batch, problem.losses, engine=how.engine, regulariser=problem.regulariser)
+    _require_separate_samples(model, batch, problem)
     gram = found.gram()
     loop = Loop(model, batch, problem.losses, units, problem.regulariser)
 
@@ -118,7 +129,10 @@ def _require_separate_samples(model: nn.Module, batch: Any, problem: Problem) ->
     with torch.no_grad():
         together = problem.losses(model, batch)
         row = len(together) - 1
-        alone = problem.losses(model, batches.select(batch, slice(row, row + 1)))
+        try:
+            alone = problem.losses(model, batches.select(batch, slice(row, row + 1)))
+        except Exception as error:
+            raise CaseError(f"a sample alone in its batch fails: {one_line(error)}") from error
     tolerance = float(torch.finfo(together.dtype).eps) ** 0.5
     if not torch.allclose(together[row:], alone, rtol=tolerance, atol=tolerance):
         raise CaseError(

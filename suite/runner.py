@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite.conventions import conventions
+from suite.conventions import conventions as registry
 from suite.engines import engines
 from suite.errors import UsageError, one_line
 from suite.progress import Progress
 from suite.records import Recorder
 
 if TYPE_CHECKING:
-    import torch
-
     from cases.case import Case, Problem
     from suite.measure import Setting
     from suite.plan import Cell
     from suite.report import Report
+
+Row = dict[str, Any]
 
 
 def run(
@@ -64,71 +64,71 @@ def run(
         UsageError: Something asked for does not exist or cannot be; what was measured before it was
             found is in the output folder.
     """
+    import torch
+
     from suite.environment import choose_device, choose_dtype, describe, steady
+    from suite.measure import Setting
+    from suite.precision import precisions
     from suite.report import Report
     from suite.sources import load
 
     chosen = load(from_files).match(cases)
     where = choose_device(device)
-    setting = _setting(conventions, reference, engine, where, choose_dtype(dtype))
     asked = tuple(batch_sizes)
     if any(size < 1 for size in asked):
         raise UsageError(f"batch sizes must be 1 or more, {min(asked)} was given")
     if not 0 <= seed < 2**63:
         raise UsageError(f"the seed must be a whole number from 0 on, {seed} was given")
+    exact = torch.float32 if where.type == "mps" else torch.float64
+    setting = Setting(
+        device=where,
+        exact=exact,
+        precisions=precisions(where, choose_dtype(dtype)),
+        engine=engines[engine].name,
+        conventions=registry.match(conventions),
+        reference=registry[reference],
+        dtype=dtype,
+        seed=seed,
+        deterministic=deterministic,
+    )
+    # Wrong input is found before the folder is made.
+    with steady(where, deterministic=deterministic):
+        plans, unbuilt = _plans(chosen, asked, seed, quick=quick)
+        machine = describe(where)
 
-    common = {"device": str(where), "dtype": dtype, "seed": seed}
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     folder = None if output is None else Path(output)
     with ExitStack() as stack:
-        stack.enter_context(steady(where, deterministic=deterministic))
-        # Wrong input is found before the folder is made.
-        plans, unbuilt = _plans(chosen, asked, seed, quick=quick)
         recorder = None if folder is None else stack.enter_context(Recorder(folder))
 
-        def keep(row: dict[str, Any]) -> None:
+        def keep(row: Row) -> None:
             rows.append(row)
             if recorder is not None:
                 recorder.write(row)
 
+        started = datetime.now(UTC).isoformat(timespec="seconds")
         named = {"reference": setting.reference.name, "engine": setting.engine}
-        started = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
-        keep({"kind": "environment", **started, **describe(where), **common, **named})
+        keep({"kind": "environment", "started": started, **machine, **setting.identity, **named})
         for failure in unbuilt:
             keep(failure)
         shown = Progress(sum(len(cells) for _, _, cells in plans), shown=progress)
-        for case, problem, cells in plans:
-            _run_case(case, problem, cells, setting, seed, keep, shown, common)
-        shown.finish()
-        report = Report(rows)
-        for row in report.learning_rate_rows:
-            keep(row)
-        if folder is not None:
-            report.write(folder)
+        try:
+            for case, problem, cells in plans:
+                _run_case(case, problem, cells, setting, keep, shown)
+        finally:
+            # An interrupted run keeps the tables of what it measured.
+            shown.finish()
+            report = Report(rows)
+            for row in report.learning_rate_rows:
+                keep(row)
+            if folder is not None:
+                report.write(folder)
     return report
-
-
-def _setting(
-    patterns: Sequence[str], reference: str, engine: str, device: torch.device, dtype: torch.dtype
-) -> Setting:
-    import torch
-
-    from suite.measure import Setting
-    from suite.precision import precisions
-
-    return Setting(
-        device=device,
-        exact=torch.float32 if device.type == "mps" else torch.float64,
-        precisions=precisions(device, dtype),
-        engine=engines[engine].name,
-        conventions=conventions.match(patterns),
-        reference=conventions[reference],
-    )
 
 
 def _plans(
     chosen: Sequence[Case], asked: tuple[int, ...], seed: int, *, quick: bool
-) -> tuple[list[tuple[Case, Problem, list[Cell]]], list[dict[str, Any]]]:
+) -> tuple[list[tuple[Case, Problem, list[Cell]]], list[Row]]:
     """Each case with its problem and cells, and a failure for each that cannot be built."""
     from suite.plan import cells, sizes
 
@@ -149,33 +149,36 @@ def _plans(
 def _run_case(
     case: Case,
     problem: Problem,
-    cells: list[Cell],
+    cells: Sequence[Cell],
     setting: Setting,
-    seed: int,
-    keep: Any,
+    keep: Callable[[Row], None],
     shown: Progress,
-    common: dict[str, Any],
 ) -> None:
     """Measure the cells of one case; a cell that fails ends in a failure and the next goes on."""
     import torch
 
+    from suite.environment import steady
     from suite.measure import measure
 
-    failed: set[str] = set()
+    said: set[str] = set()
     for cell in cells:
         shown.step(case.name, f"batch size {cell.batch_size}, batch {cell.batch}")
-        identity = {"case": case.name, "batch_size": cell.batch_size, "batch": cell.batch, **common}
+        identity = {"case": case.name, "batch_size": cell.batch_size, "batch": cell.batch}
+        identity |= setting.identity
         begin = time.perf_counter()
         try:
-            torch.manual_seed(seed)
-            model = problem.model().to(device=setting.device, dtype=setting.exact)
-            found = list(measure(problem, model, cell, setting))
-            spent = round(time.perf_counter() - begin, 6)
-            for row in found:
-                keep({**identity, **row, "seconds": spent})
+            # Each cell finds torch as the first one did, whatever a case did to it.
+            with steady(setting.device, deterministic=setting.deterministic):
+                torch.manual_seed(setting.seed)
+                model = problem.model().to(device=setting.device, dtype=setting.exact)
+                found = list(measure(problem, model, cell, setting))
         except Exception as error:  # noqa: BLE001  a case is anybody's code
             reason = one_line(error)
             keep({"kind": "failure", **identity, "reason": reason})
-            if reason not in failed:
+            if reason not in said:
                 shown.note(f"{case.name}, batch size {cell.batch_size}: {reason}")
-            failed.add(reason)
+            said.add(reason)
+            continue
+        spent = round(time.perf_counter() - begin, 6)
+        for row in found:
+            keep({**identity, **row, "seconds": spent})

@@ -233,7 +233,7 @@ def _show(value: Any) -> str:
 
 
 def _as_json(scaling: Scaling, result: Equivalence, proof: Proof | None) -> dict[str, Any]:
-    return _plain(
+    answer: dict[str, Any] = _plain(
         {
             "from": scaling.source,
             "to": scaling.target,
@@ -245,6 +245,7 @@ def _as_json(scaling: Scaling, result: Equivalence, proof: Proof | None) -> dict
             "proof": None if proof is None else asdict(proof),
         }
     )
+    return answer
 
 
 def _plain(value: Any) -> Any:

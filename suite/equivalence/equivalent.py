@@ -199,7 +199,8 @@ def _why(rule: Law, settings: dict[str, Any], name: str) -> str:
 
 
 def _threshold(max_norm: object, scale: Scale) -> float:
-    if isinstance(max_norm, bool) or not isinstance(max_norm, Real) or not 0 < max_norm < math.inf:
+    number = isinstance(max_norm, Real) and not isinstance(max_norm, bool)
+    if not number or not 0 < float(max_norm) < math.inf:  # type: ignore[arg-type]  # a Real
         raise UsageError(f"max_norm is {max_norm!r}: a finite number greater than 0 is needed")
     return float(rescale("max_norm", max_norm, scale, 1))
 

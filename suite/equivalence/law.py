@@ -103,9 +103,8 @@ def law(optimizer: str | type) -> Law:
     """
     name = optimizer if isinstance(optimizer, str) else optimizer.__name__
     if isinstance(optimizer, type):
-        found = LAWS[name] if name in LAWS else None
-        own = f"{optimizer.__module__}.".startswith("torch.optim.")
-        if found is None or (found.cls is not optimizer if found.cls or not own else False):
+        found = next((rule for rule in LAWS if rule.name == name), None)
+        if found is None or not _governs(found, optimizer):
             raise UsageError(
                 f"no law is known for {optimizer.__module__}.{optimizer.__qualname__}: "
                 f"read its update and register one, suite.equivalence.register_law({name}, lr=…, state={{…}})"
@@ -116,6 +115,12 @@ def law(optimizer: str | type) -> Law:
         known = f"laws exist for {', '.join(LAWS.names)}; register_law adds your own"
         raise UsageError(error if "did you mean" in error else f"no law is known for {name!r}: {known}")
     return LAWS[name]
+
+
+def _governs(rule: Law, cls: type) -> bool:
+    if rule.cls is not None:
+        return cls is rule.cls
+    return f"{cls.__module__}.".startswith("torch.optim.")
 
 
 def register_law(
@@ -199,7 +204,8 @@ def rescale(name: str, value: Any, scale: Scale, exponent: Powers) -> Any:
     product = Fraction(value) * Fraction(scale) ** exponent
     if product and not sys.float_info.min <= abs(product) <= sys.float_info.max:
         raise UsageError(
-            f"{name}={value} times {float(scale):g}**{exponent} does not fit a float: take a scale nearer to 1"
+            f"{name}={value} times {float(scale):g}**{exponent} does not fit a float: "
+            "take a scale nearer to 1"
         )
     return float(product)
 

@@ -191,9 +191,9 @@ def _lbfgs_caveat(settings: Settings, scale: Scale) -> str:
         else ""
     )
     return (
-        "no constant law: the first step is lr · min(1, 1/‖g‖₁) · g, of exponent 0 where ‖g‖₁ ≥ 1 and −1 where "
-        f"not; {tolerance}curvature pairs below the fixed 1e-10 are dropped; exact while ‖g‖₁ of the first "
-        "gradient is at least 1 on both sides and no such bound is reached"
+        "no constant law: the first step is lr · min(1, 1/‖g‖₁) · g, of exponent 0 where ‖g‖₁ ≥ 1 and −1 "
+        f"where not; {tolerance}curvature pairs below the fixed 1e-10 are dropped; exact while ‖g‖₁ of the "
+        "first gradient is at least 1 on both sides and no such bound is reached"
     )
 
 

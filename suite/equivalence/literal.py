@@ -47,7 +47,8 @@ class Problem:
             batch = self.batch(step)
             convention.protocol(Loop(model, batch, losses, units))
             with torch.no_grad():  # LBFGS wants the loss that this is the gradient of
-                return torch.as_tensor(convention.column(units)) @ losses(model, batch)
+                loss: Tensor = torch.as_tensor(convention.column(units)) @ losses(model, batch)
+                return loss
 
         return backward
 
@@ -65,7 +66,8 @@ class Problem:
 def losses(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
     """`[samples]` each sample's sum of squared errors."""
     inputs, targets = batch
-    return (model(inputs) - targets).square().sum(1)
+    squares: Tensor = (model(inputs) - targets).square()
+    return squares.sum(1)
 
 
 def digits(sizes: Sizes, *, bias: bool = True, seed: int = 0) -> Problem:

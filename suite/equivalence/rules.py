@@ -17,9 +17,6 @@ from suite.equivalence.noise import NoiseScale
 from suite.errors import UsageError
 from suite.registry import Registry
 
-SQUARED = ("Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop")
-"""Optimizers that divide by a running mean of squares (or a maximum), hence have decay rates to scale."""
-
 Hyperparameters = dict[str, Any]
 
 
@@ -52,6 +49,7 @@ class Rule:
         summary: one line.
         formula: what it does to the hyperparameters.
         source: who proposed it, and where.
+        verified: how the formula was checked, in the words of the paper cards.
         optimizers: those that it was made for; empty for all that have a learning rate.
         needs_noise: whether it needs the gradient noise scale.
         heuristic: that it is no law; true of all of them.
@@ -62,6 +60,7 @@ class Rule:
     summary: str
     formula: str
     source: str
+    verified: str
     optimizers: tuple[str, ...]
     needs_noise: bool
     function: Callable[[Hyperparameters, Batches], Hyperparameters]
@@ -112,6 +111,7 @@ class Rule:
             "formula": self.formula,
             "for": ", ".join(self.optimizers) or "every optimizer with a learning rate",
             "source": self.source,
+            "verified": self.verified,
             "exact": "no: a heuristic",
         }
 
@@ -120,7 +120,12 @@ rules: Registry[Rule] = Registry("batch-size rule")
 
 
 def rule(
-    *, formula: str, source: str, optimizers: tuple[str, ...] = (), needs_noise: bool = False
+    *,
+    formula: str,
+    source: str,
+    verified: str,
+    optimizers: tuple[str, ...] = (),
+    needs_noise: bool = False,
 ) -> Callable[[Callable[[Hyperparameters, Batches], Hyperparameters]], Rule]:
     """Register the decorated function as a rule, named like it, its docstring the summary.
 
@@ -135,6 +140,7 @@ def rule(
                 summary=inspect.cleandoc(function.__doc__ or "").partition("\n")[0],
                 formula=formula,
                 source=source,
+                verified=verified,
                 optimizers=optimizers,
                 needs_noise=needs_noise,
                 function=function,
@@ -144,7 +150,7 @@ def rule(
     return register
 
 
-@rule(formula="all as they were", source="the baseline that the rules are held against")
+@rule(formula="all as they were", source="the baseline of the others", verified="measured")
 def unchanged(hyperparameters: Hyperparameters, batches: Batches) -> Hyperparameters:  # noqa: ARG001  keeps all
     """Nothing changes."""
     return hyperparameters
@@ -153,6 +159,7 @@ def unchanged(hyperparameters: Hyperparameters, batches: Batches) -> Hyperparame
 @rule(
     formula="lr·κ",
     source="Goyal et al. 2017, arXiv 1706.02677, section 2.1 (for SGD, with warmup)",
+    verified="paper read",
 )
 def linear(hyperparameters: Hyperparameters, batches: Batches) -> Hyperparameters:
     """The learning rate grows as the batch."""
@@ -162,6 +169,7 @@ def linear(hyperparameters: Hyperparameters, batches: Batches) -> Hyperparameter
 @rule(
     formula="lr·√κ",
     source="Krizhevsky 2014, arXiv 1404.5997 (its theory); Hoffer et al. 2017, arXiv 1705.08741",
+    verified="third party",
 )
 def square_root(hyperparameters: Hyperparameters, batches: Batches) -> Hyperparameters:
     """The learning rate grows as the root of the batch, which keeps the variance of a step."""
@@ -171,6 +179,7 @@ def square_root(hyperparameters: Hyperparameters, batches: Batches) -> Hyperpara
 @rule(
     formula="lr·√κ, 1 − β → κ(1 − β) for both betas, eps/√κ",
     source="Malladi et al. 2022, arXiv 2205.10287 (Adam)",
+    verified="third party",
     optimizers=("Adam", "AdamW"),
 )
 def adam_square_root(hyperparameters: Hyperparameters, batches: Batches) -> Hyperparameters:
@@ -183,6 +192,7 @@ def adam_square_root(hyperparameters: Hyperparameters, batches: Batches) -> Hype
 @rule(
     formula="lr·√κ, 1 − α → κ(1 − α), eps/√κ",
     source="Malladi et al. 2022, arXiv 2205.10287 (RMSprop)",
+    verified="not checked",
     optimizers=("RMSprop",),
 )
 def rmsprop_square_root(hyperparameters: Hyperparameters, batches: Batches) -> Hyperparameters:
@@ -194,9 +204,10 @@ def rmsprop_square_root(hyperparameters: Hyperparameters, batches: Batches) -> H
 @rule(
     formula="lr·(1 + B_noise/B)/(1 + B_noise/B'), from ε_opt(B) = ε_max/(1 + B_noise/B)",
     source="McCandlish et al. 2018, arXiv 1812.06162 (for SGD)",
+    verified="third party",
     needs_noise=True,
 )
-def noise_scale_rule(hyperparameters: Hyperparameters, batches: Batches) -> Hyperparameters:
+def noise_scale(hyperparameters: Hyperparameters, batches: Batches) -> Hyperparameters:
     """Linear far below the gradient noise scale, constant far above it."""
     noise = batches.noise
     if noise is None or not math.isfinite(noise.simple):  # linear is its limit for infinite noise

@@ -66,11 +66,8 @@ class Sizes:
             if value is not None and value < 1:
                 raise UsageError(f"{option} is {value}: a whole number of at least 1 is needed")
         for option, value in (("--micro-batches", self.microbatches), ("--ranks", self.ranks)):
-            if self.samples % value:
-                raise UsageError(
-                    f"{option} is {value}, which does not divide the batch of {self.samples}: in groups of "
-                    "different sizes samples weigh differently, and no scale makes up for that"
-                )
+            if value > self.samples:
+                raise UsageError(f"{option} is {value}, more than the {self.samples} samples of a batch")
         length = self.expected_batch_size
         if length is not None and not 0 < length < math.inf:
             raise UsageError(f"--expected-batch-size is {length}: a number above 0 is needed")
@@ -133,7 +130,8 @@ def scale_between(source: str, target: str, sizes: Sizes) -> Scaling:
     ratio = _ratio(*pair, sizes.units())
     if ratio is None:
         raise UsageError(
-            f"no scale takes {source} to {target}: they weigh the samples of this batch differently"
+            f"no scale takes {source} to {target}: they weigh the samples of this batch differently, "
+            "which changes the direction; let --micro-batches and --ranks divide --batch-size"
         )
     whole = sizes.units(regulariser=True)
     old, new = (float(convention.column(whole)[-1]) for convention in pair)

@@ -169,7 +169,7 @@ class Training:
     def step(self, index: int) -> Tensor:
         """`[params]` the weights after one more step, on the batch `index`."""
 
-        def closure() -> Tensor:
+        def closure() -> Any:  # torch's annotation says float, its LBFGS takes a tensor
             self.optimizer.zero_grad()
             loss = self._backward(self.model, index)
             if self._max_norm is not None:
@@ -205,4 +205,4 @@ def optimizer_class(optimizer: str | type) -> Callable[..., torch.optim.Optimize
     cls = law(optimizer).cls or getattr(torch.optim, optimizer, None)
     if cls is None:
         raise UsageError(f"torch {torch.__version__} has no optimizer {optimizer}: update torch")
-    return cls  # type: ignore[no-any-return]  # the registry holds any class
+    return cls

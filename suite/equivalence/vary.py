@@ -1,4 +1,4 @@
-"""Where the scale varies from batch to batch: the best constant rate, the rate of each step, and the state too.
+"""Where the scale varies from batch to batch: the best constant rate, each step's rate, and the state too.
 
 A short last batch, or token means over ragged sequences, multiply the gradient by another factor each
 step. No constant hyperparameters follow that. Setting them anew each step is exact for an optimizer

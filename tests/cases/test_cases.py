@@ -62,8 +62,8 @@ def test_the_issues_batch_sizes_are_the_default() -> None:
 def test_text_is_real_and_its_lines_are_very_uneven() -> None:
     tokens, targets = data.text()
     lengths = (targets != data.IGNORED).sum(1)
-    assert lengths.min() == 1
     assert lengths.max() == data.LONGEST_LINE
+    assert lengths.max() > 10 * lengths.min() > 0
     assert "digits" in "".join(map(chr, tokens.flatten().tolist()))
     assert torch.equal(tokens[0, 1 : lengths[0]], targets[0, : lengths[0] - 1])
 

@@ -138,9 +138,9 @@ def test_stacked_copies_are_units_of_their_own() -> None:
 
     def losses(model, batch):
         x, y = batch
-        return F.cross_entropy(
-            model(x.flatten(0, 1)), y.repeat_interleave(2), reduction="none"
-        ).unflatten(0, (-1, 2))
+        return F.cross_entropy(model(x.flatten(0, 1)), y.repeat_interleave(2), reduction="none").unflatten(
+            0, (-1, 2)
+        )
 
     model = models.mlp(6, 5, 3).double()
     found = suite.gradients(model, (copies, y), losses, engine="opacus")

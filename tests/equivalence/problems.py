@@ -27,59 +27,90 @@ def rate(low: float, high: float) -> st.SearchStrategy[float]:
 # For each optimizer the settings under which its law is exact, over all its options.
 SETTINGS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "Adadelta": {
-        **{"lr": rate(0.01, 0.3), "rho": rate(0.8, 0.99), "eps": EPS, "weight_decay": DECAY},
+        "lr": rate(0.01, 0.3),
+        "rho": rate(0.8, 0.99),
+        "eps": EPS,
+        "weight_decay": DECAY,
         **COMMON,
     },
     "Adafactor": {
-        **{"lr": rate(1e-3, 0.1), "beta2_decay": rate(-0.9, -0.5), "d": rate(1, 2)},
-        **{
-            "eps": st.tuples(st.sampled_from([0.0, 1e-12]), rate(1e-4, 1e-2)),
-            "weight_decay": DECAY,
-        },
+        "lr": rate(1e-3, 0.1),
+        "beta2_decay": rate(-0.9, -0.5),
+        "d": rate(1, 2),
+        "eps": st.tuples(st.sampled_from([0.0, 1e-12]), rate(1e-4, 1e-2)),
+        "weight_decay": DECAY,
         **COMMON,
     },
     "Adagrad": {
-        **{"lr": rate(1e-3, 0.1), "lr_decay": rate(0, 0.1), "weight_decay": DECAY},
-        **{"initial_accumulator_value": st.sampled_from([0, 0.1, 2.0]), "eps": EPS},
+        "lr": rate(1e-3, 0.1),
+        "lr_decay": rate(0, 0.1),
+        "weight_decay": DECAY,
+        "initial_accumulator_value": st.sampled_from([0, 0.1, 2.0]),
+        "eps": EPS,
         **COMMON,
     },
     "Adam": {
-        **{"lr": rate(1e-3, 0.05), "betas": BETAS, "eps": EPS, "weight_decay": DECAY},
-        **{"amsgrad": FLAGS, "decoupled_weight_decay": FLAGS},
+        "lr": rate(1e-3, 0.05),
+        "betas": BETAS,
+        "eps": EPS,
+        "weight_decay": DECAY,
+        "amsgrad": FLAGS,
+        "decoupled_weight_decay": FLAGS,
         **COMMON,
     },
     "AdamW": {
-        **{"lr": rate(1e-3, 0.05), "betas": BETAS, "eps": EPS, "weight_decay": DECAY},
-        **{"amsgrad": FLAGS},
+        "lr": rate(1e-3, 0.05),
+        "betas": BETAS,
+        "eps": EPS,
+        "weight_decay": DECAY,
+        "amsgrad": FLAGS,
         **COMMON,
     },
     "Adamax": {
-        **{"lr": rate(1e-3, 0.05), "betas": BETAS, "eps": EPS, "weight_decay": DECAY},
+        "lr": rate(1e-3, 0.05),
+        "betas": BETAS,
+        "eps": EPS,
+        "weight_decay": DECAY,
         **COMMON,
     },
     "ASGD": {
-        **{"lr": rate(1e-3, 0.05), "lambd": rate(0, 0.1), "alpha": rate(0.5, 1)},
-        **{"t0": st.sampled_from([5.0, 1e6]), "weight_decay": DECAY},
+        "lr": rate(1e-3, 0.05),
+        "lambd": rate(0, 0.1),
+        "alpha": rate(0.5, 1),
+        "t0": st.sampled_from([5.0, 1e6]),
+        "weight_decay": DECAY,
         **COMMON,
     },
     "NAdam": {
-        **{"lr": rate(1e-3, 0.05), "betas": BETAS, "eps": EPS, "weight_decay": DECAY},
-        **{"momentum_decay": rate(0, 0.1), "decoupled_weight_decay": FLAGS},
+        "lr": rate(1e-3, 0.05),
+        "betas": BETAS,
+        "eps": EPS,
+        "weight_decay": DECAY,
+        "momentum_decay": rate(0, 0.1),
+        "decoupled_weight_decay": FLAGS,
         **COMMON,
     },
     "RMSprop": {
-        **{"lr": rate(1e-4, 1e-2), "alpha": rate(0.5, 0.99), "eps": st.sampled_from([1e-3, 0.1])},
-        **{"weight_decay": DECAY, "momentum": st.sampled_from([0, 0.9]), "centered": FLAGS},
+        "lr": rate(1e-4, 1e-2),
+        "alpha": rate(0.5, 0.99),
+        "eps": st.sampled_from([1e-3, 0.1]),
+        "weight_decay": DECAY,
+        "momentum": st.sampled_from([0, 0.9]),
+        "centered": FLAGS,
         **COMMON,
     },
     "Rprop": {
-        **{"lr": rate(1e-3, 0.1), "etas": st.tuples(rate(0.3, 0.7), rate(1.1, 1.3))},
-        **{"step_sizes": st.just((1e-6, 0.5))},
+        "lr": rate(1e-3, 0.1),
+        "etas": st.tuples(rate(0.3, 0.7), rate(1.1, 1.3)),
+        "step_sizes": st.just((1e-6, 0.5)),
         **COMMON,
     },
     "SGD": {
-        **{"lr": rate(1e-3, 0.02), "momentum": st.sampled_from([0, 0.9]), "weight_decay": DECAY},
-        **{"dampening": st.sampled_from([0, 0.3]), "nesterov": FLAGS},
+        "lr": rate(1e-3, 0.02),
+        "momentum": st.sampled_from([0, 0.9]),
+        "weight_decay": DECAY,
+        "dampening": st.sampled_from([0, 0.3]),
+        "nesterov": FLAGS,
         **COMMON,
     },
     "SparseAdam": {"lr": rate(1e-3, 0.05), "betas": BETAS, "eps": EPS, "maximize": FLAGS},
@@ -150,9 +181,7 @@ def lookups(seed: int, scale: float | Fraction = 1, *, sign: float = 1) -> Backw
     return backward
 
 
-def problem(
-    name: str, seed: int, settings: dict[str, Any], *, convex: bool = False
-) -> tuple[nn.Module, Any]:
+def problem(name: str, seed: int, settings: dict[str, Any], *, convex: bool = False) -> tuple[nn.Module, Any]:
     """The model that the optimizer can train, and its gradient as a function of the scale."""
     sign = -1.0 if settings.get("maximize") else 1.0
     if name == "SparseAdam":

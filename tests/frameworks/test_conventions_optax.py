@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from tests.conventions.agreement import ROUNDING, by_convention, distance, network, randn
 
-jax = pytest.importorskip("jax", reason="JAX is not installed: tox -e frameworks brings it")
-optax = pytest.importorskip("optax", reason="Optax is not installed: tox -e frameworks brings it")
+jax = pytest.importorskip("jax", reason="JAX is not installed: the tox environment `frameworks` has it")
+optax = pytest.importorskip("optax", reason="Optax is not installed: the tox environment `frameworks` has it")
 
 SAMPLES, OUTPUTS = 6, 3
 INPUTS, TARGETS = randn(SAMPLES, 4), randn(SAMPLES, OUTPUTS, seed=2)
@@ -45,7 +45,7 @@ def forward(params: Params, inputs: Any) -> Any:
 def gradient(loss: Callable[[Any, Any], Any], inputs: Tensor = INPUTS, targets: Tensor = TARGETS) -> Params:
     """The gradient of the scalar `loss(outputs, targets)`."""
     arrays = inputs.numpy(), targets.numpy()
-    return jax.grad(lambda params: loss(forward(params, arrays[0]), arrays[1]))(weights())  # type: ignore[no-any-return]
+    return list(jax.grad(lambda params: loss(forward(params, arrays[0]), arrays[1]))(weights()))
 
 
 def flat(tree: Params) -> Tensor:
@@ -89,7 +89,9 @@ def test_the_mean_of_the_unreduced_cross_entropy_is_the_mean_over_samples():
     ("use_grad_mean", "convention"), [(True, "mean-of-microbatch-means"), (False, "sum-of-microbatch-means")]
 )
 def test_multi_steps_weighs_uneven_microbatches_alike(use_grad_mean, convention):
-    optimizer = optax.MultiSteps(optax.sgd(1.0), every_k_schedule=2, use_grad_mean=use_grad_mean)
+    optimizer = optax.MultiSteps(
+        optax.sgd(1.0), 2, use_grad_mean=use_grad_mean, accumulator_dtype=jax.numpy.float64
+    )
     params = weights()
     state = optimizer.init(params)
     for rows in (MICROBATCH == 0, MICROBATCH == 1):

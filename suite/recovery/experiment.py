@@ -1,0 +1,206 @@
+"""A step under experiment: run again under other circumstances, and its gradient solved for weights."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812  its usual name
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from suite.batch import Batch
+from suite.conventions import Convention
+from suite.protocols import Losses, Regulariser
+from suite.recovery.naming import Match, applying, matches
+from suite.recovery.solve import Solution, Triangle, solve, together, triangles
+from suite.recovery.step import Blocks, Step, gradient_of, in_eval_mode, untouched
+from suite.units import Column, Units
+
+
+@dataclass(frozen=True, eq=False)
+class Weighting:
+    """A gradient solved for its weights.
+
+    Args:
+        solution: the weights and what is known of them.
+        linear: whether they explain the gradient, up to rounding.
+        spans: whether the units' gradients span everything, so that they explain any gradient.
+        matches: the conventions that they are, the plainest first; none where they explain nothing.
+    """
+
+    solution: Solution
+    linear: bool
+    spans: bool
+    matches: list[Match]
+
+    @property
+    def shown(self) -> Column:
+        """`[units]` the weights, nan where they cannot be told."""
+        return np.where(self.solution.identifiable, self.solution.weights, np.nan)
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """A step with its gradient and the gradients of the units.
+
+    Args:
+        step: the training step.
+        model: as it was found.
+        batch: the samples.
+        losses: the unreduced losses.
+        regulariser: gives the last unit's loss, or None.
+        units: the units table.
+        blocks: by parameter name, `[units, *parameter.shape]`.
+        gradient: what the step left, by parameter name.
+        precision: the relative rounding error that gradients are trusted to have.
+    """
+
+    step: Step
+    model: nn.Module
+    batch: Batch
+    losses: Losses
+    regulariser: Regulariser | None
+    units: Units
+    blocks: Mapping[str, Tensor]
+    gradient: Blocks
+    precision: float
+
+    # The gradient, solved.
+
+    @cached_property
+    def parts(self) -> dict[str, Triangle]:
+        """By parameter, the triangle of the units' gradients, the parameters and the gradient."""
+        return self._triangles(self.gradient)
+
+    @cached_property
+    def triangle(self) -> Triangle:
+        """The triangle over all parameters."""
+        return together(self.parts)
+
+    @cached_property
+    def applying(self) -> list[tuple[Convention, Column]]:
+        """The conventions that apply to this batch, with their coefficients."""
+        return applying(self.units, self.triangle.gram)
+
+    @property
+    def size(self) -> float:
+        """The norm of the gradient."""
+        return float(np.linalg.norm(self.triangle.side))
+
+    @property
+    def half_digits(self) -> float:
+        """What rounding stays far below, and everything that is no rounding far above."""
+        first = next(iter(self.blocks.values()))
+        return float(torch.finfo(first.dtype).eps) ** 0.5
+
+    def weighting(self, gradient: Blocks, keep: Mapping[str, Tensor] | None = None) -> Weighting:
+        """The weights behind `gradient`, seen at the entries `keep` of the parameters only."""
+        return self.weighting_of(together(self._triangles(gradient, keep)))
+
+    def weighting_of(self, triangle: Triangle) -> Weighting:
+        """The weights behind the last column of `triangle`."""
+        solution = solve(triangle.gradients, triangle.side, self.precision)
+        linear = self.is_linear(solution, triangle.norms)
+        found = matches(triangle.gradients, solution, self.applying) if linear else []
+        return Weighting(solution, linear, solution.rank == len(triangle.r), found)
+
+    def is_linear(self, solution: Solution, norms: Column) -> bool:
+        """Whether the residual is rounding: below half the digits, or that of weights that cancel."""
+        cancelling = 0.25 * self.precision * float(np.abs(solution.weights) @ norms)
+        return solution.residual <= max(self.half_digits * solution.size, cancelling)
+
+    def _triangles(
+        self, gradient: Blocks, keep: Mapping[str, Tensor] | None = None
+    ) -> dict[str, Triangle]:
+        parameters = {name: p.detach() for name, p in self.model.named_parameters()}
+        return triangles(self.blocks, [parameters, gradient], keep)
+
+    def reduce(self, column: Column) -> Blocks:
+        """The gradient of the weighting `column`, by parameter name."""
+        return {
+            name: torch.einsum("u,u...->...", torch.as_tensor(column).to(block), block)
+            for name, block in self.blocks.items()
+        }
+
+    # The step, run again.
+
+    def again(self, *, seed: int | None = None, without: Sequence[str] = ()) -> Blocks:
+        """The gradient of another call, with random states from `seed`, some layers switched off."""
+        with _Without(without):
+            return gradient_of(self.step, self.model, self.batch, seed=seed)
+
+    def moved(self, seed: int, column: Column) -> tuple[Blocks, Blocks]:
+        """At parameters moved by 5 %: the step's gradient, and that of the weighting `column`."""
+        generator = torch.Generator().manual_seed(seed)
+        trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        with untouched(self.model):
+            with torch.no_grad():
+                for parameter in trained.values():
+                    size = float(parameter.square().mean().sqrt()) or 1.0
+                    noise = torch.randn(parameter.shape, generator=generator)
+                    parameter.add_(0.05 * size * noise.to(parameter))
+            left = gradient_of(self.step, self.model, self.batch)
+            calm = in_eval_mode(self.model)
+            entries = self.losses(calm, self.batch).flatten()
+            loss = (torch.as_tensor(column[: len(entries)]).to(entries) * entries).sum()
+            if self.regulariser is not None:
+                loss = loss + float(column[-1]) * self.regulariser(calm)
+            wanted = [p for p in calm.parameters() if p.requires_grad]
+            parts = torch.autograd.grad(loss, wanted, materialize_grads=True)
+        return left, dict(zip(trained, parts, strict=True))
+
+    def distance(self, a: Blocks, b: Blocks) -> float:
+        """The norm of `a − b`."""
+        squares = [(a[name].double() - b[name].double()).square().sum() for name in a]
+        return float(torch.stack(squares).sum().sqrt())
+
+    def differ(self, a: Blocks, b: Blocks) -> bool:
+        """Whether two gradients differ by more than rounding."""
+        return self.distance(a, b) > self.half_digits * self.size
+
+
+class _Without(TorchFunctionMode):
+    """Runs torch's functions with dropout, or normalisation by the batch, switched off."""
+
+    def __init__(self, kinds: Sequence[str]) -> None:
+        super().__init__()
+        self.changes: dict[Any, dict[str, Any]] = {}
+        if "dropout" in kinds:
+            off: dict[str, Any] = {"training": False}
+            self.changes |= dict.fromkeys(DROPOUTS, off)
+            self.changes[F.scaled_dot_product_attention] = {"dropout_p": 0.0}
+            self.changes[F.multi_head_attention_forward] = {"dropout_p": 0.0}
+        if "BatchNorm" in kinds:
+            self.changes[F.batch_norm] = {"training": False}
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        """Call `func`, with other arguments where it is one of those to change."""
+        kwargs = kwargs or {}
+        changes = self.changes.get(func)
+        if changes is None:
+            return func(*args, **kwargs)
+        if func is F.scaled_dot_product_attention:  # a builtin, whose signature Python cannot see
+            names = ("query", "key", "value", "attn_mask", "dropout_p")
+            return func(**{**dict(zip(names, args, strict=False)), **kwargs, **changes})
+        bound = inspect.signature(func).bind(*args, **kwargs)
+        if bound.arguments.get("running_mean", True) is not None:
+            bound.arguments |= changes
+        return func(*bound.args, **bound.kwargs)
+
+
+DROPOUTS = (
+    F.dropout,
+    F.dropout1d,
+    F.dropout2d,
+    F.dropout3d,
+    F.alpha_dropout,
+    F.feature_alpha_dropout,
+)

@@ -1,0 +1,244 @@
+"""The weights behind a gradient: `Gᵀc = g` solved, and what can be known of the solution.
+
+One QR decomposition of `[Gᵀ g]`, streamed over the parameters, leaves a triangle of units × units that
+holds all: weights, residual, condition, and which units cannot be told apart. The Gram matrix would
+hold the same with the condition number squared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from suite.gram import Gram
+from suite.units import Column
+
+CHUNK = 4096  # parameters at a time: the working set stays in the processor's cache
+EPS = float(np.finfo(np.float64).eps)
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Triangle:
+    """`R` of the QR decomposition of `[Gᵀ B]`: inner products of columns are those of the originals.
+
+    Args:
+        r: `[rows, units + sides]`.
+        units: how many of the columns are units' gradients.
+    """
+
+    r: Matrix
+    units: int
+
+    @property
+    def gradients(self) -> Matrix:
+        """`[rows, units]` the units' gradients, turned."""
+        return self.r[:, : self.units]
+
+    @property
+    def gram(self) -> Gram:
+        """`[units, units]` the Gram matrix `K`."""
+        return np.asarray(self.gradients.T @ self.gradients)
+
+    @property
+    def side(self) -> Matrix:
+        """`[rows]` the last column: the gradient to be explained."""
+        return np.asarray(self.r[:, -1])
+
+    @cached_property
+    def norms(self) -> Column:
+        """`[units]` the norms of the units' gradients."""
+        return np.asarray(np.linalg.norm(self.gradients, axis=0))
+
+
+def triangles(
+    blocks: Mapping[str, Tensor],
+    sides: Sequence[Mapping[str, Tensor]],
+    keep: Mapping[str, Tensor] | None = None,
+) -> dict[str, Triangle]:
+    """The triangle of each parameter, in float64.
+
+    Args:
+        blocks: by parameter name, `[units, *parameter.shape]`.
+        sides: vectors to be explained, by parameter name, `[*parameter.shape]`.
+        keep: by parameter name, which of its entries to look at; all where it is None.
+    """
+    found = {}
+    for name, block in blocks.items():
+        rows = torch.cat([block.flatten(1), *(side[name].to(block).reshape(1, -1) for side in sides)])
+        if keep is not None:
+            rows = rows[:, keep[name].flatten()]
+        found[name] = Triangle(_stack(_pieces(rows)), len(block))
+    return found
+
+
+def together(parts: Mapping[str, Triangle]) -> Triangle:
+    """The triangle of all parameters from the triangles of each."""
+    first = next(iter(parts.values()))
+    return Triangle(_stack(part.r for part in parts.values()), first.units)
+
+
+def _pieces(rows: Tensor) -> Iterator[Matrix]:
+    # A device without float64 (mps) hands its rows to the processor.
+    rows = rows.cpu() if rows.device.type == "mps" else rows
+    for piece in rows.split(CHUNK, dim=1):
+        tall = piece.double().T
+        if len(tall) > tall.shape[1]:
+            tall = torch.linalg.qr(tall, mode="r").R
+        yield tall.cpu().numpy()
+
+
+def _stack(pieces: Iterator[Matrix]) -> Matrix:
+    """One triangle of many, a few at a time."""
+    whole: Matrix | None = None
+    for piece in pieces:
+        whole = piece if whole is None else np.concatenate([whole, piece])
+        if len(whole) > 16 * whole.shape[1]:
+            whole = np.linalg.qr(whole, mode="r")
+    assert whole is not None  # noqa: S101  a model has a parameter
+    return np.linalg.qr(whole, mode="r") if len(whole) > whole.shape[1] else whole
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """The weights nearest to a gradient, and what is known of them.
+
+    Args:
+        weights: `[units]` the least-squares weights, of smallest length where there are many.
+        error: `[units]` a bound of each weight's error; infinite where it cannot be known.
+        identifiable: `[units]` whether the weight can be told from this batch.
+        silent: `[units]` whether the unit's gradient is zero.
+        residual: the norm of what no weighting explains.
+        size: the norm of the gradient.
+        rounding: the norm that rounding in the gradient and in the units' gradients may have.
+        condition: σ_max/σ_min of the units' gradients brought to length one, over what can be told.
+        inverse: `[units, rows]` the pseudo-inverse.
+        null: `[units, nullity]` the directions in which weights, times norms, can change unseen.
+        threshold: how much of a unit may lie in them before it cannot be told.
+    """
+
+    weights: Column
+    error: Column
+    identifiable: NDArray[np.bool_]
+    silent: NDArray[np.bool_]
+    residual: float
+    size: float
+    rounding: float
+    condition: float
+    inverse: Matrix
+    null: Matrix
+    threshold: float
+
+    @property
+    def radius(self) -> float:
+        """How far the gradient may be from the weights' own, all errors together."""
+        return self.rounding + self.residual
+
+
+def solve(matrix: Matrix, side: Matrix, precision: float) -> Solution:
+    """Solve `matrix · c = side` for as much of `c` as can be known.
+
+    Columns are brought to length one first, so that a unit with a small gradient is not lost beside
+    others. Error bound: `‖row of the pseudo-inverse‖ · (rounding + residual)`.
+
+    Args:
+        matrix: `[rows, units]`, the units' gradients.
+        side: `[rows]`, the gradient.
+        precision: the relative rounding error of the units' gradients and of the gradient.
+    """
+    norms = np.linalg.norm(matrix, axis=0)
+    silent = norms <= precision * norms.max(initial=0.0)
+    lengths = np.where(silent, 1.0, norms)
+    scaled = np.where(silent, 0.0, matrix / lengths)
+    u, sigma, vt = np.linalg.svd(scaled, full_matrices=True)
+    largest = float(sigma.max(initial=0.0))
+    noise = np.sqrt(len(norms)) * max(precision, 16 * EPS) * largest
+    rank = int((sigma > noise).sum())
+    smallest = float(sigma[rank - 1]) if rank else 1.0
+
+    inverse = (vt[:rank].T / sigma[:rank]) @ u[:, :rank].T
+    weights = inverse @ side / lengths
+    null = vt[rank:].T
+    leak = np.linalg.norm(null, axis=1)
+    threshold = float(np.clip(8 * noise / smallest, 1e-9, 1e-3))
+    identifiable = (leak <= threshold) & ~silent
+
+    residual = float(np.linalg.norm(side - scaled @ (weights * lengths)))
+    size = float(np.linalg.norm(side))
+    rounding = float(precision * (np.abs(weights) @ norms + size))
+    spread = np.linalg.norm(inverse, axis=1) * (rounding + residual)
+    error = (spread + leak * np.linalg.norm(weights * lengths)) / lengths
+    return Solution(
+        weights=weights,
+        error=np.where(identifiable, error, np.inf),
+        identifiable=identifiable,
+        silent=silent,
+        residual=residual,
+        size=size,
+        rounding=rounding,
+        condition=largest / smallest if rank else np.nan,
+        inverse=inverse / lengths[:, None],
+        null=null,
+        threshold=threshold,
+    )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Units whose gradients are multiples of each other: only a sum of their weights can be told.
+
+    Args:
+        units: which.
+        ratios: each one's gradient over that of the first; all 1 for duplicated samples.
+        total: `Σ ratio·weight`; None where not even that can be told.
+        error: a bound of its error; None where there is no total.
+    """
+
+    units: tuple[int, ...]
+    ratios: tuple[float, ...]
+    total: float | None
+    error: float | None
+
+    @property
+    def duplicates(self) -> bool:
+        """Whether the gradients are the same, so that the total is the plain sum."""
+        return bool(np.allclose(self.ratios, 1.0, rtol=1e-6, atol=0.0))
+
+
+def groups(matrix: Matrix, solution: Solution, precision: float) -> tuple[Group, ...]:
+    """The groups of units with parallel gradients, in the order of their first units."""
+    norms = np.linalg.norm(matrix, axis=0)
+    loose = np.flatnonzero(~solution.identifiable & ~solution.silent)
+    directions = matrix[:, loose] / norms[loose]
+    same = 4 * np.sqrt(len(norms)) * max(precision, 16 * EPS)
+    found, taken = [], np.zeros(len(loose), dtype=bool)
+    for first in range(len(loose)):
+        if taken[first]:
+            continue
+        signs = np.sign(directions.T @ directions[:, first])
+        apart = np.linalg.norm(directions * signs - directions[:, [first]], axis=0)
+        members = (apart <= same) & ~taken
+        if members.sum() < 2:
+            continue
+        taken |= members
+        chosen, signs = loose[members], signs[members]
+        ratios = signs * norms[chosen] / norms[loose[first]]
+        found.append(_group(chosen, ratios, signs, solution))
+    return tuple(found)
+
+
+def _group(units: NDArray[np.int64], ratios: Column, signs: Column, solution: Solution) -> Group:
+    hidden = np.linalg.norm(signs @ solution.null[units]) / np.sqrt(len(units))
+    total: float | None = float(ratios @ solution.weights[units])
+    error: float | None = None
+    if hidden > solution.threshold:
+        total = None
+    else:
+        error = float(np.linalg.norm(ratios @ solution.inverse[units]) * solution.radius)
+    return Group(tuple(units.tolist()), tuple(ratios.tolist()), total, error)

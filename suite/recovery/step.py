@@ -1,0 +1,211 @@
+"""Anybody's training step, run to see the gradient that it leaves, and undone.
+
+The gradient is what the step returns, if it returns one; or else what an optimizer was about to use;
+or else what is left in `.grad`. The model, its gradients, the optimizers that the step drives and the
+random states are put back after.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from suite.batch import Batch, map_tensors
+from suite.errors import UsageError, one_line
+
+Step = Callable[[nn.Module, Batch], Any]
+Blocks = dict[str, Tensor]
+
+
+def gradient_of(step: Step, model: nn.Module, batch: Batch, *, seed: int | None = None) -> Blocks:
+    """The gradient that `step(model, batch)` leaves, by parameter name, in the parameters' shapes.
+
+    Args:
+        step: may return the gradient (`[params]`, a sequence in the order of the parameters, or by
+            name), or leave it in `.grad`; it may go on and call `optimizer.step()`, once.
+        model: put back as it was found, with its buffers, gradients and modes.
+        batch: the step receives a copy.
+        seed: of all random states, or None to take them as they are.
+
+    Raises:
+        UsageError: The step fails, or leaves no gradient, or one that is not finite.
+    """
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    with untouched(model), _watched(trained) as caught, torch.enable_grad():
+        cleared = _cleared(model)
+        if seed is not None:
+            _seed(seed)
+        try:
+            returned = step(model, map_tensors(torch.clone, batch))
+        except UsageError:
+            raise
+        except Exception as error:
+            raise UsageError(
+                f"the step failed: {one_line(error)}; it is called as step(model, batch)"
+            ) from error
+        found = _returned(returned, trained) or caught or _left(trained, cleared)
+    if not found:
+        raise UsageError(
+            f"the step returned {_shape(returned)} and left no gradient: it must return the gradient, "
+            "leave it in .grad, or call optimizer.step()"
+        )
+    gradient = {name: found.get(name, torch.zeros_like(p)).detach() for name, p in trained.items()}
+    bad = [name for name, part in gradient.items() if not bool(torch.isfinite(part).all())]
+    if bad:
+        raise UsageError(f"the step's gradient of {bad[0]} is nan or infinite: no weights explain it")
+    return gradient
+
+
+@contextmanager
+def untouched(model: nn.Module) -> Iterator[None]:
+    """Whatever happens inside, the model and the random states are as before afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    places = [
+        (module, name, tensor)
+        for module in model.modules()
+        for name, tensor in (
+            *module.named_parameters(recurse=False),
+            *module.named_buffers(recurse=False),
+        )
+    ]
+    values = [(tensor, tensor.detach().clone()) for _, _, tensor in places]
+    trained = [(p, p.requires_grad, p.grad, _clone(p.grad)) for p in model.parameters()]
+    try:
+        with _random_states_kept():
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for module, name, tensor in places:
+            if getattr(module, name, None) is not tensor:
+                setattr(module, name, tensor)
+        with torch.no_grad():
+            for tensor, value in values:
+                tensor.copy_(value)
+            for parameter, wanted, grad, content in trained:
+                parameter.requires_grad_(wanted)
+                parameter.grad = grad if content is None else grad.copy_(content)
+
+
+@contextmanager
+def _random_states_kept() -> Iterator[None]:
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  steps draw from it
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)  # noqa: NPY002  see above
+
+
+def _seed(seed: int) -> None:
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002  it is this state that steps draw from
+
+
+@contextmanager
+def _watched(trained: Mapping[str, nn.Parameter]) -> Iterator[Blocks]:
+    """What optimizers find in `.grad` when they are about to update these parameters.
+
+    A step may well clear the gradients after its update. The optimizers' own state is put back.
+
+    Raises:
+        UsageError: A parameter is updated more than once: then there is no one gradient.
+    """
+    caught: Blocks = {}
+    states: dict[int, tuple[torch.optim.Optimizer, list[dict[str, Any]], dict[Any, Any]]] = {}
+    names = {id(p): name for name, p in trained.items()}
+
+    def before(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        mine = [p for group in optimizer.param_groups for p in group["params"] if id(p) in names]
+        if mine and id(optimizer) not in states:
+            states[id(optimizer)] = (optimizer, *_state(optimizer))
+        for parameter in mine:
+            name = names[id(parameter)]
+            if parameter.grad is None:
+                continue
+            if name in caught:
+                raise UsageError(f"the step updates {name} more than once: give a step that makes one update")
+            caught[name] = _dense(parameter.grad).detach().clone()
+
+    with ExitStack() as stack:
+        stack.callback(register_optimizer_step_pre_hook(before).remove)
+        try:
+            yield caught
+        finally:
+            for optimizer, groups, state in states.values():
+                for group, saved in zip(optimizer.param_groups, groups, strict=True):
+                    group.update(saved)
+                optimizer.state.clear()
+                optimizer.state.update(state)
+
+
+def _state(optimizer: torch.optim.Optimizer) -> tuple[list[dict[str, Any]], dict[Any, Any]]:
+    """Copies of an optimizer's hyperparameters and state."""
+    groups = [
+        {k: copy.deepcopy(v) for k, v in group.items() if k != "params"} for group in optimizer.param_groups
+    ]
+    return groups, {p: copy.deepcopy(dict(state)) for p, state in optimizer.state.items()}
+
+
+def _returned(value: object, trained: Mapping[str, nn.Parameter]) -> Blocks:
+    """The gradient that a step returned; empty where what it returned is none (a loss, say)."""
+    parameters = list(trained.values())
+    if isinstance(value, Tensor):
+        sizes = [p.numel() for p in parameters]
+        if value.ndim != 1 or len(value) != sum(sizes):
+            return {}
+        parts = [part.view_as(p) for part, p in zip(value.split(sizes), parameters, strict=True)]
+        return dict(zip(trained, parts, strict=True))
+    if isinstance(value, Mapping):
+        named = dict(value)
+    elif isinstance(value, list | tuple) and len(value) == len(parameters):
+        named = dict(zip(trained, value, strict=True))
+    else:
+        return {}
+    known = named.keys() <= trained.keys() and any(part is not None for part in named.values())
+    fits = known and all(
+        part is None or (isinstance(part, Tensor) and part.shape == trained[name].shape)
+        for name, part in named.items()
+    )
+    return {k: _dense(v) for k, v in named.items() if v is not None} if fits else {}
+
+
+def _cleared(model: nn.Module) -> dict[nn.Parameter, Tensor]:
+    """Zeros in the place of the gradients that there are."""
+    zeros = {p: torch.zeros_like(p.grad) for p in model.parameters() if p.grad is not None}
+    for parameter, zero in zeros.items():
+        parameter.grad = zero
+    return zeros
+
+
+def _left(trained: Mapping[str, nn.Parameter], cleared: Mapping[nn.Parameter, Tensor]) -> Blocks:
+    """What is in `.grad`; empty where that is but the zeros that were put there."""
+    left = {name: p.grad for name, p in trained.items() if p.grad is not None}
+    if all(p.grad is cleared.get(p) and not p.grad.any() for p in trained.values() if p.grad is not None):
+        return {}
+    return {name: _dense(grad).clone() for name, grad in left.items()}
+
+
+def _dense(gradient: Tensor) -> Tensor:
+    return gradient.to_dense() if gradient.is_sparse else gradient
+
+
+def _clone(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.clone()
+
+
+def _shape(value: object) -> str:
+    if isinstance(value, Tensor):
+        return f"a tensor {list(value.shape)}"
+    return "nothing" if value is None else f"a {type(value).__name__}"
