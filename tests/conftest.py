@@ -18,6 +18,18 @@ settings.register_profile("nightly", deadline=None, max_examples=5000, suppress_
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what Hypothesis drives, and skip what needs a GPU where there is none."""
+    import torch
+
+    no_gpu = pytest.mark.skip(reason="needs a CUDA device, and this machine or build of torch has none")
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker("property")
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(no_gpu)
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     import torch

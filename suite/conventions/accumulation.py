@@ -30,8 +30,8 @@ def mean_of_microbatch_means_loop(loop: Loop) -> None:
     protocol=mean_of_microbatch_means_loop,
     formula="(1/K) Σ_k (1/V_k) Σ_{u∈k} g_u, V_k the elements of micro-batch k",
     denominator="micro-batch, after element",
-    used_by="most hand-written loops (loss / K); Megatron-LM's default; optax.MultiSteps",
-    source="pytorch.org AMP examples, gradient accumulation; megatron schedules.py",
+    used_by="loops with loss / K; Keras gradient_accumulation_steps; optax.MultiSteps; Megatron-Core",
+    source="PyTorch's AMP examples; optax MultiSteps; megatron/core/pipeline_parallel/schedules.py",
     needs=("microbatches",),
     against="window-exact",
 )
@@ -49,8 +49,8 @@ def sum_of_microbatch_means_loop(loop: Loop) -> None:
     protocol=sum_of_microbatch_means_loop,
     formula="Σ_k (1/V_k) Σ_{u∈k} g_u",
     denominator="element of the micro-batch",
-    used_by="loops in which nobody divided by K; Horovod backward_passes_per_step",
-    source="horovod/torch/optimizer.py",
+    used_by="loops in which nobody divided by K; Horovod backward_passes_per_step; optax use_grad_mean=False",
+    source="horovod/torch/optimizer.py; horovod/tensorflow/gradient_aggregation.py (read, not run)",
     needs=("microbatches",),
     against="mean-of-microbatch-means",
 )
@@ -71,8 +71,8 @@ def window_exact_loop(loop: Loop) -> None:
     protocol=window_exact_loop,
     formula="(1/Σ_k V_k) Σ_u g_u",
     denominator="element of the window",
-    used_by="Hugging Face Trainer since 4.46 (num_items_in_batch)",
-    source="github.com/huggingface/transformers/pull/34191",
+    used_by="Hugging Face Trainer (num_items_in_batch); fairseq update_freq; torchtune",
+    source="transformers/trainer.py, _get_num_items_in_batch (PR 34191); fairseq/trainer.py, train_step",
     needs=("microbatches",),
 )
 def window_exact(units: Units) -> Column:
@@ -90,7 +90,7 @@ def partial_window_over_full_k_loop(loop: Loop) -> None:
     formula="(1/K_full) Σ_k (1/V_k) Σ_{u∈k} g_u",
     denominator="micro-batch of a full window, after element",
     used_by="Accelerate; PyTorch Lightning (the last, partial window of an epoch)",
-    source="github.com/Lightning-AI/pytorch-lightning/issues/19987; accelerate Accelerator.backward",
+    source="accelerate/accelerator.py, backward; github.com/Lightning-AI/pytorch-lightning/issues/19987",
     needs=("microbatches",),
     against="mean-of-microbatch-means",
 )

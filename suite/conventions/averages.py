@@ -20,8 +20,8 @@ def sum_loop(loop: Loop) -> None:
     protocol=sum_loop,
     formula="Σ_u g_u",
     denominator="none",
-    used_by="reduction='sum'; DQN (Mnih et al. 2015); batches in Darknet before the update",
-    source="torch/nn/modules/loss.py; DeepMind DQN, NeuralQLearner.lua",
+    used_by="PyTorch reduction='sum'; Keras reduction='sum'; DQN (Mnih et al. 2015: 32 clipped errors)",
+    source="torch.nn.functional; keras/src/losses/loss.py; DeepMind's NeuralQLearner.lua, qLearnMinibatch",
 )
 def sum_(units: Units) -> Column:
     """Sum over all units."""
@@ -36,8 +36,8 @@ def mean_loop(loop: Loop) -> None:
     protocol=mean_loop,
     formula="(1/n) Σ_u g_u",
     denominator="sample",
-    used_by="most papers; PyTorch CrossEntropyLoss with class indices; the DP-SGD reference",
-    source="torch.nn.CrossEntropyLoss, reduction='mean'",
+    used_by="PyTorch CrossEntropyLoss with class indices; AlexNet (batches of 128); Darknet's update",
+    source="torch.nn.functional.cross_entropy; Krizhevsky et al. 2012, §5; darknet/src/connected_layer.c",
 )
 def mean(units: Units) -> Column:
     """Mean over samples, each sample's loss summed over its own elements and parts."""
@@ -53,8 +53,8 @@ def element_mean_loop(loop: Loop) -> None:
     protocol=element_mean_loop,
     formula="(1/Σ_u m_u) Σ_u g_u",
     denominator="element",
-    used_by="PyTorch MSELoss, L1Loss, SmoothL1Loss, HuberLoss, BCELoss; Keras sum_over_batch_size",
-    source="torch.nn.MSELoss, reduction='mean'; keras/src/losses/loss.py",
+    used_by="PyTorch MSELoss, L1Loss, SmoothL1Loss, HuberLoss, BCELoss, KLDivLoss; Keras sum_over_batch_size",
+    source="torch.nn.functional, reduction='mean'; keras/src/losses/loss.py, reduce_values",
 )
 def element_mean(units: Units) -> Column:
     """Mean over all elements: d times smaller than `mean` where each sample has d outputs."""
@@ -71,7 +71,7 @@ def batchmean_loop(loop: Loop) -> None:
     formula="(1/size of the first axis) Σ_u g_u",
     denominator="first axis of the batch",
     used_by="PyTorch KLDivLoss(reduction='batchmean')",
-    source="torch.nn.KLDivLoss; torch.nn.functional.kl_div",
+    source="torch.nn.functional.kl_div",
 )
 def batchmean(units: Units) -> Column:
     """Sum divided by the size of the first axis: the mean over samples, under PyTorch's name.
@@ -89,11 +89,14 @@ def half_mean_loop(loop: Loop) -> None:
     protocol=half_mean_loop,
     formula="(1/2n) Σ_u g_u",
     denominator="two samples",
-    used_by="Caffe EuclideanLoss; scikit-learn MLPRegressor",
-    source="caffe/src/caffe/layers/euclidean_loss_layer.cpp; sklearn/neural_network/_base.py",
+    used_by="Caffe EuclideanLoss; scikit-learn MLPRegressor; optax.l2_loss summed by sample, then averaged",
+    source="caffe euclidean_loss_layer.cpp; sklearn/neural_network/_multilayer_perceptron.py",
 )
 def half_mean(units: Units) -> Column:
-    """Mean over samples with the factor ½ that makes the derivative of a square plain."""
+    """Mean over samples with the factor ½ that makes the derivative of a square plain.
+
+    The loss that MLPRegressor reports is also divided by the outputs; its gradient is not.
+    """
     return units.column(0.5 * per(units.n))
 
 
@@ -105,8 +108,8 @@ def half_sum_loop(loop: Loop) -> None:
     protocol=half_sum_loop,
     formula="½ Σ_u g_u",
     denominator="none, with a factor ½",
-    used_by="tf.nn.l2_loss; optax.l2_loss (unreduced) summed",
-    source="tf.nn.l2_loss documentation; optax/losses/_regression.py",
+    used_by="tf.nn.l2_loss; optax.l2_loss (unreduced), summed",
+    source="tensorflow/python/ops/gen_nn_ops.py, l2_loss; optax/losses/_regression.py",
 )
 def half_sum(units: Units) -> Column:
     """Sum over all units with the factor ½."""
@@ -122,8 +125,8 @@ def mean_of_sample_means_loop(loop: Loop) -> None:
     protocol=mean_of_sample_means_loop,
     formula="(1/n) Σ_i (1/m_i) Σ_{u∈i} g_u",
     denominator="sample, after element",
-    used_by="MXNet Gluon losses after Trainer.step(n); PyTorch CTCLoss (by target length)",
-    source="mxnet/gluon/loss.py; torch.nn.CTCLoss",
+    used_by="PyTorch CTCLoss (by target length), MultiMarginLoss (by class); MXNet Gluon, Trainer.step(n)",
+    source="torch.nn.functional.ctc_loss; mxnet/gluon/loss.py and trainer.py (read, not run)",
 )
 def mean_of_sample_means(units: Units) -> Column:
     """Each sample's mean over its own elements, then the mean over samples."""

@@ -31,13 +31,16 @@ def clip_each_unit_loop(loop: Loop) -> None:
     protocol=clip_each_unit_loop,
     formula="(1/n) Σ_u min(1, C/‖g_u‖) g_u",
     denominator="sample",
-    used_by="DP-SGD (Abadi et al. 2016) without its noise; Opacus; TF-Privacy; optax.contrib.dpsgd",
-    source="arXiv 1607.00133, Algorithm 1",
+    used_by="DP-SGD (Abadi et al. 2016) without its noise; Opacus; optax.contrib.dpsgd; TF-Privacy",
+    source="arXiv 1607.00133, Algorithm 1; opacus/optimizers/optimizer.py; optax/contrib/_privacy.py",
     needs=("max_norm",),
     against="clip-mean",
 )
 def clip_each_unit(units: Units, gram: Gram) -> Column:
-    """Each unit's gradient clipped to C, then the mean over samples. The regulariser is not clipped."""
+    """Each unit's gradient clipped to C, then the mean over samples. The regulariser is not clipped.
+
+    The paper and Opacus divide by the expected batch size; Opacus adds 1e-6 to each norm.
+    """
     return units.column(clip_factor(unit_norms(gram), units.require("max_norm")) * per(units.n))
 
 
@@ -50,13 +53,15 @@ def clip_mean_loop(loop: Loop) -> None:
     protocol=clip_mean_loop,
     formula="min(1, C/‖ḡ‖) ḡ, ḡ = (1/n) Σ_u g_u",
     denominator="sample",
-    used_by="torch.nn.utils.clip_grad_norm_ after the backward of a mean; Keras global_clipnorm; "
-    "Hugging Face Trainer",
-    source="torch/nn/utils/clip_grad.py; Pascanu et al. 2013, arXiv 1211.5063",
+    used_by="clip_grad_norm_ (PyTorch), global_clipnorm (Keras), clip_by_global_norm (optax), of a mean",
+    source="torch/nn/utils/clip_grad.py; keras/src/optimizers/base_optimizer.py; arXiv 1211.5063",
     needs=("max_norm",),
 )
 def clip_mean(units: Units, gram: Gram) -> Column:
-    """The mean over samples, clipped to C."""
+    """The mean over samples, clipped to C.
+
+    `clip_grad_norm_` adds 1e-6 to the norm: it comes out smaller by the factor 1 − 1e-6/(‖ḡ‖ + 1e-6).
+    """
     return _clipped(mean.column(units), gram, units.require("max_norm"))
 
 
@@ -69,13 +74,16 @@ def clip_sum_then_divide_loop(loop: Loop) -> None:
     protocol=clip_sum_then_divide_loop,
     formula="(1/n) min(1, C/‖Σ_u g_u‖) Σ_u g_u",
     denominator="sample",
-    used_by="Caffe iter_size; any loop that divides after clip_grad_norm_",
-    source="caffe/src/caffe/solvers/sgd_solver.cpp, ApplyUpdate",
+    used_by="Caffe clip_gradients with iter_size (of one sample each); loops that divide after clipping",
+    source="caffe/src/caffe/solvers/sgd_solver.cpp, ApplyUpdate (read, not run)",
     needs=("max_norm",),
     against="clip-mean-at-c-over-n",
 )
 def clip_sum_then_divide(units: Units, gram: Gram) -> Column:
-    """The sum clipped to C, then divided by n: the mean clipped to C/n."""
+    """The sum clipped to C, then divided by n: the mean clipped to C/n.
+
+    Caffe adds its weight decay after that, so a regulariser of its own is not clipped.
+    """
     return _clipped(sum_.column(units), gram, units.require("max_norm")) * per(units.n)
 
 
@@ -108,8 +116,8 @@ def clip_each_microbatch_loop(loop: Loop) -> None:
     protocol=clip_each_microbatch_loop,
     formula="(1/K) Σ_k min(1, C/‖ḡ_k‖) ḡ_k, ḡ_k the mean over micro-batch k",
     denominator="micro-batch, after element",
-    used_by="TF-Privacy (num_microbatches); loops that clip inside the accumulation",
-    source="tensorflow_privacy dp_optimizer_keras.py",
+    used_by="TF-Privacy (num_microbatches); loops that clip each micro-batch before they add it",
+    source="tensorflow_privacy/privacy/optimizers/dp_optimizer_keras.py (read, not run)",
     needs=("max_norm", "microbatches"),
     against="clip-mean",
 )
@@ -127,8 +135,8 @@ def clip_each_rank_then_sum_loop(loop: Loop) -> None:
     protocol=clip_each_rank_then_sum_loop,
     formula="Σ_r min(1, C/‖ḡ_r‖) ḡ_r, ḡ_r the mean over rank r",
     denominator="element of the rank",
-    used_by="BERT's TPU training (clips on each shard; the apply step sums)",
-    source="google-research/bert optimization.py; by reading, not by running",
+    used_by="BERT on TPUs: each shard clips to 1, then CrossShardOptimizer.apply_gradients sums",
+    source="google-research/bert/optimization.py; tensorflow tpu_optimizer.py (read, not run)",
     needs=("max_norm", "ranks"),
     against="clip-mean",
 )

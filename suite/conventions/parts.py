@@ -21,8 +21,8 @@ def sum_of_terms_loop(loop: Loop) -> None:
     protocol=sum_of_terms_loop,
     formula="Σ_t (1/n) Σ_i g_it",
     denominator="sample",
-    used_by="loss = loss_a + loss_b, each a mean over samples",
-    source="the usual way to write a multi-task loss; Ren et al. 2015, eq. 1, without its divisors",
+    used_by="loss = loss_a + loss_b, each a mean over samples; Mask R-CNN, its own divisors aside",
+    source="arXiv 1703.06870, §3 (L_cls + L_box + L_mask); torchvision references/detection/engine.py",
     needs=("terms",),
 )
 def sum_of_terms(units: Units) -> Column:
@@ -40,7 +40,7 @@ def mean_of_terms_loop(loop: Loop) -> None:
     formula="(1/T) Σ_t (1/n) Σ_i g_it",
     denominator="sample and term",
     used_by="torch.stack(losses).mean()",
-    source="the usual way to average a list of losses",
+    source="the usual way to average a list of losses; no paper is known to ask for it",
     needs=("terms",),
     against="sum-of-terms",
 )
@@ -60,8 +60,8 @@ def weighted_sum_of_terms_loop(loop: Loop) -> None:
     protocol=weighted_sum_of_terms_loop,
     formula="Σ_t λ_t (1/n) Σ_i g_it",
     denominator="sample",
-    used_by="loss = λ_a·loss_a + λ_b·loss_b",
-    source="Ren et al. 2015 (Faster R-CNN, λ = 10); Liu et al. 2016 (SSD, α)",
+    used_by="loss = λ_a·loss_a + λ_b·loss_b; Faster R-CNN (λ = 10) and SSD (α), their own divisors aside",
+    source="arXiv 1506.01497, eq. 1; arXiv 1512.02325, eq. 1",
     needs=("terms", "term_weight"),
     against="sum-of-terms",
 )
@@ -80,8 +80,8 @@ def sum_of_term_means_loop(loop: Loop) -> None:
     protocol=sum_of_term_means_loop,
     formula="Σ_t (1/Σ_i m_it) Σ_i g_it",
     denominator="element of the term",
-    used_by="mse_loss(a, b) + cross_entropy(c, d) at PyTorch's defaults",
-    source="torch.nn.functional, reduction='mean'",
+    used_by="mse_loss(a, b) + cross_entropy(c, d) at PyTorch's defaults; Faster R-CNN (λ aside)",
+    source="torch.nn.functional, reduction='mean'; arXiv 1506.01497, eq. 1 (N_cls, N_reg)",
     needs=("terms",),
     against="sum-of-terms",
 )
@@ -101,8 +101,8 @@ def mean_of_copies_loop(loop: Loop) -> None:
     protocol=mean_of_copies_loop,
     formula="(1/nM) Σ_i Σ_j g_ij",
     denominator="sample and copy",
-    used_by="batch augmentation (Hoffer et al.), repeated augmentation (Berman et al.)",
-    source="arXiv 1901.09335; arXiv 1902.05509",
+    used_by="batch augmentation (Hoffer et al. 2019), repeated augmentation (Berman et al. 2019)",
+    source="arXiv 1901.09335; arXiv 1902.05509 (both: one mean over a batch that holds the copies)",
     needs=("copies",),
 )
 def mean_of_copies(units: Units) -> Column:
@@ -121,7 +121,7 @@ def sum_of_copies_loop(loop: Loop) -> None:
     formula="(1/n) Σ_i Σ_j g_ij",
     denominator="sample",
     used_by="loops that call backward() once a copy and divide by n only",
-    source="PyTorch accumulates gradients: torch.Tensor.backward",
+    source="torch.Tensor.backward: gradients accumulate in .grad",
     needs=("copies",),
     against="mean-of-copies",
 )
@@ -139,8 +139,8 @@ def regulariser_alone_loop(loop: Loop) -> None:
     protocol=regulariser_alone_loop,
     formula="(1/n) Σ_u g_u + ∇R",
     denominator="sample, for the data only",
-    used_by="weight_decay in torch.optim; keras.regularizers; most papers",
-    source="torch.optim.SGD, weight_decay; keras/src/regularizers",
+    used_by="weight_decay of torch.optim.SGD and of Caffe (½λ‖w‖²); keras.regularizers.L2 (λ‖w‖²)",
+    source="torch/optim/sgd.py; caffe/src/caffe/solvers/sgd_solver.cpp, Regularize; keras/src/regularizers",
     needs=("regulariser",),
 )
 def regulariser_alone(units: Units) -> Column:
@@ -157,7 +157,7 @@ def regulariser_over_n_loop(loop: Loop) -> None:
     formula="(1/n) (Σ_u g_u + ∇R)",
     denominator="sample, for the data and the regulariser",
     used_by="scikit-learn MLPClassifier and MLPRegressor (alpha)",
-    source="sklearn/neural_network/_multilayer_perceptron.py",
+    source="sklearn/neural_network/_multilayer_perceptron.py, _compute_loss_grad",
     needs=("regulariser",),
 )
 def regulariser_over_n(units: Units) -> Column:

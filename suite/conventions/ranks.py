@@ -26,8 +26,8 @@ def mean_of_rank_means_loop(loop: Loop) -> None:
     protocol=mean_of_rank_means_loop,
     formula="(1/R) Σ_r (1/V_r) Σ_{u∈r} g_u, V_r the elements of rank r",
     denominator="rank, after element",
-    used_by="PyTorch DistributedDataParallel and FSDP; Horovod (Average)",
-    source="torch.nn.parallel.DistributedDataParallel",
+    used_by="PyTorch DistributedDataParallel and FSDP; Horovod op=Average; DeepSpeed (its default)",
+    source="torch/nn/parallel/distributed.py; horovod/torch/optimizer.py; deepspeed/runtime/engine.py",
     needs=("ranks",),
     against="global-count",
 )
@@ -44,8 +44,8 @@ def sum_of_rank_means_loop(loop: Loop) -> None:
     protocol=sum_of_rank_means_loop,
     formula="Σ_r (1/V_r) Σ_{u∈r} g_u",
     denominator="element of the rank",
-    used_by="Horovod (Sum); DeepSpeed gradient_allreduce_op='sum'",
-    source="horovod/torch/optimizer.py; deepspeed engine.py",
+    used_by="Horovod op=Sum; DeepSpeed gradient_allreduce_op='sum'",
+    source="horovod/torch/optimizer.py; deepspeed/runtime/engine.py, allreduce_bucket (read, not run)",
     needs=("ranks",),
     against="mean-of-rank-means",
 )
@@ -67,9 +67,8 @@ def global_count_loop(loop: Loop) -> None:
     protocol=global_count_loop,
     formula="(1/Σ_r V_r) Σ_u g_u",
     denominator="element of all ranks",
-    used_by="fairseq (sample_size); torchtune; Megatron-LM calculate_per_token_loss; "
-    "Hugging Face average_tokens_across_devices",
-    source="fairseq/trainer.py; megatron schedules.py; transformers trainer.py",
+    used_by="fairseq; torchtune; Megatron-Core calculate_per_token_loss; Hugging Face Trainer",
+    source="fairseq/trainer.py; megatron finalize_model_grads.py; transformers average_tokens_across_devices",
     needs=("ranks",),
 )
 def global_count(units: Units) -> Column:
@@ -86,7 +85,7 @@ def joined_ranks_over_world_size_loop(loop: Loop) -> None:
     formula="(1/R_initial) Σ_{r with data} (1/V_r) Σ_{u∈r} g_u",
     denominator="rank that training began with, after element",
     used_by="PyTorch DDP Join, divide_by_initial_world_size=True (its default)",
-    source="torch.nn.parallel.DistributedDataParallel.join",
+    source="torch/nn/parallel/distributed.py, DistributedDataParallel.join",
     needs=("ranks",),
     against="mean-of-rank-means",
 )

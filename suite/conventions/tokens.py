@@ -21,8 +21,8 @@ def token_mean_loop(loop: Loop) -> None:
     protocol=token_mean_loop,
     formula="(1/V) Σ_u g_u, V the valid tokens of the batch",
     denominator="valid token",
-    used_by="PyTorch CrossEntropyLoss(ignore_index); Hugging Face causal LMs; DAPO; fairseq",
-    source="torch.nn.CrossEntropyLoss; transformers loss_utils.py; arXiv 2503.14476",
+    used_by="PyTorch ignore_index; Keras ignore_class; Hugging Face causal LMs; Caffe VALID; DAPO; Chainer",
+    source="torch.nn.functional.cross_entropy; transformers loss_utils.py; caffe.proto; arXiv 2503.14476",
     needs=("positions",),
 )
 def token_mean(units: Units) -> Column:
@@ -43,7 +43,7 @@ def position_mean_loop(loop: Loop) -> None:
     formula="(1/(n·T)) Σ_u g_u, T the padded length of this batch",
     denominator="position, padding counted",
     used_by="masked losses followed by a plain .mean(); Caffe SoftmaxWithLoss normalization FULL",
-    source="caffe.proto, LossParameter.NormalizationMode",
+    source="caffe/src/caffe/proto/caffe.proto, LossParameter.NormalizationMode",
     needs=("positions",),
     against="token-mean",
 )
@@ -64,8 +64,8 @@ def mean_of_sequence_means_loop(loop: Loop) -> None:
     protocol=mean_of_sequence_means_loop,
     formula="(1/n) Σ_i (1/V_i) Σ_{u∈i} g_u",
     denominator="sequence, after token",
-    used_by="GRPO (DeepSeekMath); losses reduced sequence by sequence",
-    source="arXiv 2402.03300, eq. 3; trl grpo_trainer.py, loss_type='grpo'",
+    used_by="GRPO (DeepSeekMath); TRL loss_type='grpo'; losses reduced sequence by sequence",
+    source="arXiv 2402.03300, the GRPO objective; trl/trainer/grpo_trainer.py, _compute_loss",
     needs=("positions",),
     against="token-mean",
 )
@@ -83,8 +83,8 @@ def constant_normaliser_loop(loop: Loop) -> None:
     protocol=constant_normaliser_loop,
     formula="(1/(n·L_max)) Σ_u g_u",
     denominator="position of the longest sequence allowed",
-    used_by="Dr. GRPO",
-    source="arXiv 2503.20783; trl grpo_trainer.py, loss_type='dr_grpo'",
+    used_by="Dr. GRPO; TRL loss_type='dr_grpo' (L_max is max_completion_length)",
+    source="arXiv 2503.20783; trl/trainer/grpo_trainer.py, _compute_loss",
     needs=("positions", "max_elements"),
     against="token-mean",
 )

@@ -28,8 +28,8 @@ def weighted_sum_loop(loop: Loop) -> None:
     protocol=weighted_sum_loop,
     formula="Σ_u w_u g_u",
     denominator="none",
-    used_by="PyTorch CrossEntropyLoss(weight=w, reduction='sum')",
-    source="torch.nn.CrossEntropyLoss",
+    used_by="PyTorch CrossEntropyLoss(weight=w, reduction='sum'); Keras reduction='sum' with sample_weight",
+    source="torch.nn.functional.cross_entropy; keras/src/losses/loss.py, reduce_weighted_values",
     needs=("weight",),
     against="weighted-mean",
 )
@@ -50,8 +50,8 @@ def weighted_mean_loop(loop: Loop) -> None:
     protocol=weighted_mean_loop,
     formula="Σ_u w_u g_u / Σ_u w_u m_u",
     denominator="weight",
-    used_by="PyTorch CrossEntropyLoss(weight=w) and NLLLoss; Keras mean_with_sample_weight",
-    source="torch.nn.CrossEntropyLoss; keras/src/losses/loss.py",
+    used_by="PyTorch weight=w in CrossEntropyLoss, NLLLoss, F.mse_loss; Keras mean_with_sample_weight",
+    source="torch.nn.functional.cross_entropy, mse_loss; keras/src/losses/loss.py, reduce_values",
     needs=("weight",),
 )
 def weighted_mean(units: Units) -> Column:
@@ -73,14 +73,16 @@ def sum_over_batch_size_loop(loop: Loop) -> None:
     protocol=sum_over_batch_size_loop,
     formula="Σ_u w_u g_u / Σ_u m_u",
     denominator="element, whatever its weight",
-    used_by="Keras sample_weight and class_weight (default reduction); Chainer class_weight; "
-    "PyTorch BCELoss(weight=w)",
-    source="keras/src/losses/loss.py; chainer softmax_cross_entropy; torch.nn.BCELoss",
+    used_by="Keras sample_weight, class_weight (by default); PyTorch BCELoss(weight=w); Chainer class_weight",
+    source="keras/src/losses/loss.py; torch.nn.functional; chainer/functions/loss/softmax_cross_entropy.py",
     needs=("weight",),
     against="weighted-mean",
 )
 def sum_over_batch_size(units: Units) -> Column:
-    """Weighted sum divided by the count, not by the weights (n, where a sample has one element)."""
+    """Weighted sum divided by the count, not by the weights (n, where a sample has one element).
+
+    PyTorch does this too in `huber_loss`, and in CrossEntropyLoss once targets are probabilities.
+    """
     return units.column(units.require("weight") * per(units.total()))
 
 
@@ -94,7 +96,7 @@ def sum_by_nonzero_weights_loop(loop: Loop) -> None:
     formula="Σ_u w_u g_u / Σ_{u: w_u≠0} m_u",
     denominator="element of non-zero weight",
     used_by="tf.compat.v1.losses.* (SUM_BY_NONZERO_WEIGHTS, their default)",
-    source="tensorflow/python/ops/losses/losses_impl.py",
+    source="tensorflow/python/ops/losses/losses_impl.py, compute_weighted_loss",
     needs=("weight",),
     against="weighted-mean",
 )

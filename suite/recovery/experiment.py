@@ -22,6 +22,15 @@ from suite.recovery.solve import Solution, Triangle, solve, together, triangles
 from suite.recovery.step import Blocks, Step, gradient_of, in_eval_mode, untouched
 from suite.units import Column, Units
 
+DROPOUTS = (
+    F.dropout,
+    F.dropout1d,
+    F.dropout2d,
+    F.dropout3d,
+    F.alpha_dropout,
+    F.feature_alpha_dropout,
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Weighting:
@@ -194,13 +203,3 @@ class _Without(TorchFunctionMode):
         if bound.arguments.get("running_mean", True) is not None:
             bound.arguments |= changes
         return func(*bound.args, **bound.kwargs)
-
-
-DROPOUTS = (
-    F.dropout,
-    F.dropout1d,
-    F.dropout2d,
-    F.dropout3d,
-    F.alpha_dropout,
-    F.feature_alpha_dropout,
-)

@@ -7,8 +7,7 @@ no weighting explains is the residual, and where its cause can be told it is nam
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,10 +21,11 @@ from suite.conventions import Convention
 from suite.engines.compute import Checked, gradients
 from suite.errors import UsageError
 from suite.protocols import Losses, Regulariser
-from suite.recovery.causes import Cause, Experiment, explained, held_norm, why
-from suite.recovery.naming import Match, applying, coinciding, matches
-from suite.recovery.solve import Group, groups, solve, together, triangles
-from suite.recovery.step import Blocks, Step, gradient_of
+from suite.recovery.causes import Cause, clipped_by_norm, why
+from suite.recovery.experiment import Experiment
+from suite.recovery.naming import coinciding
+from suite.recovery.solve import Group, groups
+from suite.recovery.step import Step, gradient_of, in_eval_mode
 from suite.units import Column, Units
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Recovery:
         norm: the norm of the gradient.
         condition: by how much the units' gradients, brought to length one, magnify an error at most.
         linear: whether the gradient is a weighting of the units, up to rounding.
+        spans: whether the units' gradients span all directions, so that any gradient is a weighting.
         convention: the registered convention whose coefficients these are, times `scale`, or None.
         scale: the gradient over the convention's; None where there is no convention.
         also: the names of the other conventions that give this very gradient on this batch.
@@ -67,6 +68,7 @@ class Recovery:
     norm: float
     condition: float
     linear: bool
+    spans: bool
     convention: Convention | None
     scale: float | None
     also: tuple[str, ...]
@@ -99,6 +101,7 @@ class Recovery:
             "norm": self.norm,
             "condition": self.condition,
             "linear": self.linear,
+            "spans": self.spans,
             "convention": self.convention and self.convention.name,
             "scale": self.scale,
             "also": self.also,
@@ -145,23 +148,47 @@ def recover(
     calm = in_eval_mode(model)
     found = gradients(calm, batch, losses, engine=engine, regulariser=regulariser)
     units = _units(units, found, batch, regulariser is not None)
-    dtype = next(iter(found.gradients.blocks.values())).dtype
+    blocks = found.gradients.blocks
+    dtype = next(iter(blocks.values())).dtype
     precision = max(
         ROUNDINGS * float(torch.finfo(dtype).eps),
         4 * _measured_rounding(found, calm, batch, losses, units),
     )
-    tried = Experiment(step, model, batch, losses, found.gradients.blocks, gradient, precision, units)
-    return _recovered(tried, found.engine)
+    tried = Experiment(
+        step, model, batch, losses, regulariser, units, blocks, gradient, precision
+    )
+    return _recovery(tried, found.engine)
 
 
-def in_eval_mode(model: nn.Module) -> nn.Module:
-    """A copy of `model` without dropout, its normalisation on running statistics."""
-    calm = copy.deepcopy(model).eval()
-    for module in calm.modules():
-        if isinstance(module, nn.RNNBase):  # cuDNN differentiates those in train mode only
-            module.train()
-            module.dropout = 0.0
-    return calm
+def _recovery(tried: Experiment, engine: str) -> Recovery:
+    weighting = tried.weighting_of(tried.triangle)
+    solution, found = weighting.solution, weighting.matches
+    best = found[0] if found else None
+    cause = None
+    if not weighting.linear:
+        cause = why(tried)
+    elif best is not None and best.simplicity is None and not weighting.spans:
+        cause = clipped_by_norm(tried, best.column)
+    same = [best, *coinciding(found)] if best is not None else []
+    return Recovery(
+        units=tried.units,
+        weights=weighting.shown,
+        error=solution.error,
+        identifiable=solution.identifiable,
+        groups=groups(tried.triangle.gradients, solution, tried.precision),
+        silent=tuple(np.flatnonzero(solution.silent).tolist()),
+        residual=solution.residual / solution.size if solution.size > 0 else 0.0,
+        norm=solution.size,
+        condition=solution.condition,
+        linear=weighting.linear,
+        spans=weighting.spans,
+        convention=None if best is None else best.convention,
+        scale=None if best is None else best.scale,
+        also=tuple(match.convention.name for match in same[1:]),
+        fault=next((m.convention for m in same if m.convention.family == "faults"), None),
+        cause=cause,
+        engine=engine,
+    )
 
 
 def _units(given: Units | None, found: Checked, batch: Batch, regulariser: bool) -> Units:  # noqa: FBT001

@@ -117,6 +117,7 @@ class Solution:
         residual: the norm of what no weighting explains.
         size: the norm of the gradient.
         rounding: the norm that rounding in the gradient and in the units' gradients may have.
+        rank: how many directions of weights can be told.
         condition: σ_max/σ_min of the units' gradients brought to length one, over what can be told.
         inverse: `[units, rows]` the pseudo-inverse.
         null: `[units, nullity]` the directions in which weights, times norms, can change unseen.
@@ -130,6 +131,7 @@ class Solution:
     residual: float
     size: float
     rounding: float
+    rank: int
     condition: float
     inverse: Matrix
     null: Matrix
@@ -182,6 +184,7 @@ def solve(matrix: Matrix, side: Matrix, precision: float) -> Solution:
         residual=residual,
         size=size,
         rounding=rounding,
+        rank=rank,
         condition=largest / smallest if rank else np.nan,
         inverse=inverse / lengths[:, None],
         null=null,

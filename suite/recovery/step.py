@@ -64,6 +64,16 @@ def gradient_of(step: Step, model: nn.Module, batch: Batch, *, seed: int | None 
     return gradient
 
 
+def in_eval_mode(model: nn.Module) -> nn.Module:
+    """A copy of `model` without dropout, its normalisation on running statistics."""
+    calm = copy.deepcopy(model).eval()
+    for module in calm.modules():
+        if isinstance(module, nn.RNNBase):  # cuDNN differentiates those in train mode only
+            module.train()
+            module.dropout = 0.0
+    return calm
+
+
 @contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
     """Whatever happens inside, the model and the random states are as before afterwards."""

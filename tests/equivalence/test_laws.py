@@ -1,42 +1,30 @@
 from __future__ import annotations
 
 import inspect
-import math
-from collections.abc import Iterator
-from fractions import Fraction
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from suite.equivalence.equivalent import equivalent
+from suite.equivalence.laws import LAWS
+from suite.equivalence.trajectory import Training, distance
 from tests.equivalence.problems import (
     OTHER_SCALES,
     POWERS_OF_TWO,
     SETTINGS,
     buffers,
-    network,
     problem,
     settings_of,
-    squares,
 )
-from torch import nn
-
-from suite.equivalence.equivalent import equivalent
-from suite.equivalence.laws import LAWS, unrectified_steps
-from suite.equivalence.trajectory import Training, distance, optimizer_class, prove, trajectory
 
 EXACT = sorted(SETTINGS)
 SEEDS = st.integers(0, 2**16)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def float64_by_default() -> Iterator[None]:
-    """ASGD keeps its rate in the default dtype."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
+pytestmark = pytest.mark.usefixtures("float64_by_default")
 
 
 def installed() -> dict[str, type]:
@@ -78,9 +66,7 @@ def check_state(name: str, a: Training, b: Training, scale: Any, tolerance: floa
             assert error <= tolerance * expected.norm(), (key, value, new[key])
 
 
-def parted(
-    name: str, hyper: dict[str, Any], scale: Any, seed: int, *, steps: int, rounding: float
-) -> float:
+def parted(name: str, hyper: dict[str, Any], scale: Any, seed: int, *, steps: int, rounding: float) -> float:
     """The distance of both sides after `steps`, once their states are seen to follow the law."""
     model, make = problem(name, seed, hyper, convex=rounding > 0)
     result = equivalent(name, hyper, scale=scale)

@@ -66,9 +66,7 @@ RADAM = {
 
 @settings(max_examples=10, deadline=None)
 @given(hyper=st.fixed_dictionaries(RADAM), scale=POWERS_OF_TWO, seed=SEEDS)
-def test_the_schedule_of_radam_is_exact_bit_for_bit(
-    hyper: dict[str, Any], scale: float, seed: int
-) -> None:
+def test_the_schedule_of_radam_is_exact_bit_for_bit(hyper: dict[str, Any], scale: float, seed: int) -> None:
     result = equivalent("RAdam", hyper, scale=scale)
     proof = prove(network(seed), squares(seed), squares(seed, scale), result, steps=30)
     assert (proof.converted if scale == 1 else proof.scheduled) == 0.0
@@ -76,9 +74,7 @@ def test_the_schedule_of_radam_is_exact_bit_for_bit(
 
 @settings(max_examples=5, deadline=None)
 @given(hyper=st.fixed_dictionaries(RADAM), scale=OTHER_SCALES, seed=SEEDS)
-def test_the_schedule_of_radam_holds_for_any_scale(
-    hyper: dict[str, Any], scale: float, seed: int
-) -> None:
+def test_the_schedule_of_radam_holds_for_any_scale(hyper: dict[str, Any], scale: float, seed: int) -> None:
     hyper |= {"eps": 1e-2}
     result = equivalent("RAdam", hyper, scale=scale)
     proof = prove(network(seed), squares(seed), squares(seed, scale), result, steps=100)
@@ -121,9 +117,7 @@ def bowl(factor: float, scale: float = 1) -> Backward:
     def backward(model: nn.Module, step: int) -> Tensor:
         weights = torch.cat([p.flatten() for p in model.parameters()])
         slopes = torch.linspace(1, 3, len(weights), dtype=torch.float64)
-        loss: Tensor = (
-            scale * factor * (slopes * (weights - 1).square() + 0.1 * weights**4).sum()
-        )
+        loss: Tensor = scale * factor * (slopes * (weights - 1).square() + 0.1 * weights**4).sum()
         loss.backward()
         return loss.detach()
 
@@ -159,9 +153,7 @@ def test_the_tolerance_of_change_of_lbfgs_has_no_constant_law() -> None:
 
 @pytest.mark.parametrize("search", [None, "strong_wolfe"])
 @pytest.mark.parametrize("scale", [0.25, 16.0, 3.0])
-def test_lbfgs_follows_its_nearest_law_where_no_bound_is_reached(
-    scale: float, search: str | None
-) -> None:
+def test_lbfgs_follows_its_nearest_law_where_no_bound_is_reached(scale: float, search: str | None) -> None:
     given = {"lr": 0.5, **LBFGS, "tolerance_grad": 1e-30, "line_search_fn": search}
     result = equivalent("LBFGS", given, scale=scale)
     proof = prove(network(0), bowl(1e3), bowl(1e3, scale), result, steps=4)
@@ -222,9 +214,7 @@ def flat(seed: int) -> nn.Module:
 @matrices
 @settings(max_examples=10, deadline=None)
 @given(hyper=st.fixed_dictionaries(MUON), scale=POWERS_OF_TWO, seed=SEEDS)
-def test_muon_is_exact_bit_for_bit_for_powers_of_two(
-    hyper: dict[str, Any], scale: float, seed: int
-) -> None:
+def test_muon_is_exact_bit_for_bit_for_powers_of_two(hyper: dict[str, Any], scale: float, seed: int) -> None:
     result = equivalent("Muon", hyper, scale=scale)
     assert result.exact
     proof = prove(flat(seed), squares(seed), squares(seed, scale), result, steps=20)

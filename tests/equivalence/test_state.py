@@ -24,6 +24,8 @@ from tests.equivalence.problems import (
 )
 from tests.equivalence.test_limits import LBFGS, bowl, flat
 
+pytestmark = pytest.mark.usefixtures("float64_by_default")
+
 SEEDS = st.integers(0, 2**16)
 BEFORE = 12
 
@@ -74,7 +76,7 @@ def test_training_goes_on_bit_for_bit_after_a_switch_by_a_power_of_two(
     assert switched(name, model, make, hyper, scale, after=12)[0] == 0.0
 
 
-@pytest.mark.parametrize("name", sorted(SETTINGS.keys() - {"ASGD"}))  # its rate is a float32 here
+@pytest.mark.parametrize("name", sorted(SETTINGS))
 @settings(max_examples=2, deadline=None)
 @given(data=st.data(), scale=OTHER_SCALES, seed=SEEDS)
 def test_training_goes_on_within_rounding_after_a_switch_by_any_scale(
@@ -85,9 +87,7 @@ def test_training_goes_on_within_rounding_after_a_switch_by_any_scale(
     assert switched(name, model, make, hyper, scale, after=88)[0] <= 1e-10
 
 
-@pytest.mark.parametrize(
-    "name", sorted(SETTINGS.keys() - {"Rprop"})
-)  # which needs no more than its last sign
+@pytest.mark.parametrize("name", sorted(SETTINGS.keys() - {"Rprop"}))  # only signs count there
 def test_without_conversion_the_trajectory_is_left(name: str) -> None:
     hyper = {"momentum": 0.9} if name in {"SGD", "RMSprop"} else {}
     model, make = problem(name, 0, hyper)
@@ -119,9 +119,7 @@ def test_muon_goes_on_bit_for_bit() -> None:
 
 @pytest.mark.parametrize("search", [None, "strong_wolfe"])
 @pytest.mark.parametrize("iterations", [1, 4])
-def test_lbfgs_goes_on_bit_for_bit_whatever_its_first_gradient(
-    iterations: int, search: str | None
-) -> None:
+def test_lbfgs_goes_on_bit_for_bit_whatever_its_first_gradient(iterations: int, search: str | None) -> None:
     hyper = LBFGS | {"lr": 0.5, "max_iter": iterations, "line_search_fn": search}
     make = lambda scale=1: bowl(1e-2, scale)  # noqa: E731  a partial with a default
     assert switched("LBFGS", network(0), make, hyper, 64.0, before=1, after=2)[0] == 0.0

@@ -115,7 +115,8 @@ def weight_factor(rate: float, decay: float, setting: Setting) -> dict[str, Sche
     def factor(step: int) -> float:
         return 1 - (rate if setting.rate is None else setting.rate(step)) * decay
 
-    return {PARAM: Schedule(f"1 − lr·{decay:g}", factor)}
+    shown = f"{rate:g}" if setting.rate is None else "(the given rate)"
+    return {PARAM: Schedule(f"1 − {shown}·{decay:g}", factor)}
 
 
 def sgd(values: Values, setting: Setting, *, inside: bool) -> Translation:

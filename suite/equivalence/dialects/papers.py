@@ -158,3 +158,24 @@ DQN = dialects.add(
         ),
     )
 )
+
+SIMCLR = dialects.add(
+    Dialect(
+        name="simclr",
+        summary="SimCLR's LARS",
+        source="Chen et al. 2020, arXiv 2002.05709, section 2.2 and the default setting of section 3",
+        verified="third party",
+        optimizers=(
+            Written(
+                "LARS",
+                "each layer's momentum step, as long as a given share of the layer's weights",
+                (
+                    Parameter("learning_rate", "lr"),
+                    Parameter("weight_decay", "l2", 0.0, 1),
+                ),
+                unscaled="how LARS goes with the scale is not worked out here",
+                missing="torch.optim has no LARS, and a layer-wise rate is no hyperparameter of another",
+            ),
+        ),
+    )
+)

@@ -1,0 +1,128 @@
+"""A recovery as text for people: what was found, then the weights, one line for each that differs."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from suite.units import Units
+
+if TYPE_CHECKING:
+    from suite.recovery.recovery import Recovery
+
+LINES = 24
+
+
+def text(found: Recovery) -> str:
+    """The report."""
+    lines = [_headline(found), *_remarks(found), "", *table(found)]
+    return "\n".join(lines)
+
+
+def table(found: Recovery) -> list[str]:
+    """The weights, neighbours that are the same on one line; the first lines only of a long table."""
+    runs: list[tuple[int, int, str, str]] = []
+    for unit in range(len(found.weights)):
+        shown, share = _weight(found, unit)
+        if runs and runs[-1][2:] == (shown, share):
+            runs[-1] = (runs[-1][0], unit, shown, share)
+        else:
+            runs.append((unit, unit, shown, share))
+    rows = [(_label(found.units, a, b), shown, share) for a, b, shown, share in runs[:LINES]]
+    wide = max(len(row[0]) for row in rows)
+    lines = [f"  {label:{wide}}  {shown:>12}  {share}".rstrip() for label, shown, share in rows]
+    if len(runs) > LINES:
+        lines.append(f"  … {len(runs) - LINES} lines more: .frame has them all")
+    return lines
+
+
+def share_of_n(weight: float, n: int, error: float = 0.0) -> str:
+    """`weight` as a small fraction of 1/n (`2/n`, `1/n`, `0`), or empty where it is none."""
+    near = Fraction(weight * n).limit_denominator(12)
+    if abs(float(near) - weight * n) > max(n * error, 1e-9) or abs(near.numerator) > 99:
+        return ""
+    if near == 0:
+        return "0"
+    below = "n" if near.denominator == 1 else f"({near.denominator}n)"
+    return f"{near.numerator}/{below}"
+
+
+def _headline(found: Recovery) -> str:
+    count, n = len(found.weights), found.units.n
+    units = f"{count} units of {n} samples" if count != n else f"{n} samples"
+    if found.norm == 0.0:
+        return f"{units}: the step's gradient is zero."
+    if not found.linear:
+        cause = found.cause
+        said = f"{cause.name}: {cause.says}" if cause else "its cause cannot be told"
+        return (
+            f"{units}: the step is no weighting of them; {found.residual:.2%} of the gradient is something "
+            f"else ({said})."
+        )
+    if found.convention is None:
+        return f"{units}: the weights are those of no convention that is registered."
+    scale = "" if found.scale == 1 else f"{found.scale:.6g} × "
+    clipped = f" ({found.cause.name}: {found.cause.says})" if found.cause else ""
+    return f"{units}: the weights are {scale}{found.convention.name}{clipped}."
+
+
+def _remarks(found: Recovery) -> list[str]:
+    lines = []
+    if found.fault is not None:
+        lines.append(f"A known mistake leaves these weights: {found.fault.summary}")
+    others = [name for name in found.also if found.fault is None or name != found.fault.name]
+    if others:
+        lines.append(f"The same on this batch: {', '.join(others)}.")
+    if found.cause is not None and found.cause.convention is not None and not found.linear:
+        scale = "" if found.cause.scale == 1 else f"{found.cause.scale:.6g} × "
+        lines.append(f"Beneath it the weights are {scale}{found.cause.convention}.")
+    if found.spans:
+        lines.append(
+            "The units' gradients span all parameters: any gradient is a weighting of these units, so "
+            "only a larger model or a smaller batch can tell."
+        )
+    for group in found.groups:
+        names = ", ".join(_label(found.units, unit, unit) for unit in group.units)
+        what = "have the same gradient" if group.duplicates else "have parallel gradients"
+        known = (
+            "not even their sum can be told"
+            if group.total is None
+            else f"only their {'sum' if group.duplicates else 'weighted sum'} can be told: {group.total:.6g}"
+        )
+        lines.append(f"{names} {what}: {known}.")
+    if found.silent:
+        names = ", ".join(_label(found.units, unit, unit) for unit in found.silent[:8])
+        more = f" and {len(found.silent) - 8} more" if len(found.silent) > 8 else ""
+        lines.append(f"{names}{more}: no gradient, so no weight can be told.")
+    grouped = {unit for group in found.groups for unit in group.units} | set(found.silent)
+    rest = [int(u) for u in np.flatnonzero(~found.identifiable) if u not in grouped]
+    if rest:
+        lines.append(f"{len(rest)} units depend on others' gradients: their weights cannot be told.")
+    lines.append(
+        f"Residual {found.residual:.2g}, condition {found.condition:.2g}, "
+        f"error at most {np.max(found.error[found.identifiable], initial=0.0):.2g}."
+    )
+    return lines
+
+
+def _weight(found: Recovery, unit: int) -> tuple[str, str]:
+    if not found.identifiable[unit]:
+        return "cannot tell", ""
+    weight, error = float(found.weights[unit]), float(found.error[unit])
+    share = share_of_n(weight, found.units.n, error) if found.linear else ""
+    if share:  # a round number, where the weight is one within its error
+        weight = float(Fraction(weight * found.units.n).limit_denominator(12)) / found.units.n
+    return f"{weight:.6g}", share
+
+
+def _label(units: Units, first: int, last: int) -> str:
+    def one(unit: int) -> str:
+        if not units.data[unit]:
+            return "regulariser"
+        part = f" {units.parts[units.part[unit]]}" if len(units.parts) > 1 else ""
+        return f"{units.sample[unit]}{part}"
+
+    kind = "" if not units.data[first] else ("sample " if first == last else "samples ")
+    return kind + (one(first) if first == last else f"{one(first)} – {one(last)}")
