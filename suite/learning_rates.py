@@ -14,6 +14,7 @@ from suite.discrepancy import EPS, Verdict
 from suite.symbols import Formula, formula
 
 Row = dict[str, Any]
+Formulas = dict[tuple[str, str, str], Formula | None]
 KEYS = ("case", "batch_size", "samples", "convention", "reference")
 
 
@@ -28,19 +29,46 @@ def learning_rates(discrepancies: Sequence[Row]) -> list[Row]:
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in discrepancies:
         groups.setdefault(tuple(row[key] for key in KEYS), []).append(row)
-    return [_law(rows) for rows in groups.values()]
+    known = formulas(discrepancies)
+    return [_law(rows, known.get(pair_of(rows[0]))) for rows in groups.values()]
 
 
-def common_formula(rows: Iterable[Row]) -> Formula | None:
+def formulas(discrepancies: Iterable[Row]) -> Formulas:
+    """The formula of the scale, by case, convention and reference, where the scale has one.
+
+    Cases in which the two differ in direction have none. The others share one formula if it gives the
+    scale in all of them (those with tokens apart); or else each has its own.
+    """
+    pairs: dict[tuple[str, str], dict[str, list[Row]]] = {}
+    for row in discrepancies:
+        by_case = pairs.setdefault((row["convention"], row["reference"]), {})
+        by_case.setdefault(row["case"], []).append(row)
+    found: Formulas = {}
+    for pair, by_case in pairs.items():
+        kinds: dict[bool, dict[str, list[Row]]] = {}
+        for case, rows in by_case.items():
+            if all(row["verdict"] != Verdict.DIRECTION.value for row in rows):
+                kinds.setdefault("V" in rows[0]["quantities"], {})[case] = rows
+        for cases in kinds.values():
+            shared = _common([row for rows in cases.values() for row in rows])
+            for case, rows in cases.items():
+                found[case, *pair] = shared or _common(rows)
+    return found
+
+
+def _common(rows: Iterable[Row]) -> Formula | None:
     """The simplest formula that gives the scale on every one of these batches."""
     return formula([(r["scale"], r["quantities"]) for r in rows if r["scale"] is not None])
 
 
-def _law(rows: Sequence[Row]) -> Row:
+def pair_of(row: Row) -> tuple[str, str, str]:
+    """Case, convention and reference of a row: the key of `formulas`."""
+    return row["case"], row["convention"], row["reference"]
+
+
+def _law(rows: Sequence[Row], found: Formula | None) -> Row:
     first = rows[0]
     scales = [row["scale"] for row in rows if row["scale"] is not None]
-    apart = any(row["verdict"] == Verdict.DIRECTION.value for row in rows)
-    found = None if apart else common_formula(rows)
     status, factor, reason = _judge(rows, scales, found)
     return {
         "kind": "learning_rate",

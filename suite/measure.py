@@ -132,7 +132,9 @@ def _require_separate_samples(model: nn.Module, batch: Any, problem: Problem) ->
         try:
             alone = problem.losses(model, batches.select(batch, slice(row, row + 1)))
         except Exception as error:
-            raise CaseError(f"a sample alone in its batch fails (BatchNorm in train mode?): {one_line(error)}") from error
+            raise CaseError(
+                f"a sample alone in its batch fails (BatchNorm in train mode?): {one_line(error)}"
+            ) from error
     tolerance = float(torch.finfo(together.dtype).eps) ** 0.5
     if not torch.allclose(together[row:], alone, rtol=tolerance, atol=tolerance):
         raise CaseError(

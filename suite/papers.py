@@ -106,6 +106,11 @@ class Paper:
         return self.sizes.get("batch_size")
 
     @property
+    def summary(self) -> str:
+        """One line."""
+        return f"{self.authors[0]} et al. {self.year}: {self.title}"
+
+    @property
     def has_rate(self) -> bool:
         """Whether the card knows the learning rate."""
         return any(name in self.hyperparameters for name in RATES)

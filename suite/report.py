@@ -8,9 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from suite.discrepancy import Verdict
 from suite.errors import UsageError
-from suite.learning_rates import common_formula, learning_rates
+from suite.learning_rates import Formulas, formulas, learning_rates, pair_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -67,9 +66,18 @@ class Report:
         return learning_rates(self.of("discrepancy"))
 
     @cached_property
+    def formulas(self) -> Formulas:
+        """The formula of the scale by case, convention and reference."""
+        return formulas(self.of("discrepancy"))
+
+    @cached_property
     def discrepancies(self) -> pd.DataFrame:
         """One row a case, batch size, batch, convention and reference."""
-        return _frame(_with_formulas(self.of("discrepancy")), DISCREPANCY_COLUMNS)
+        rows = [
+            {**row, "scale_is": None if (found := self.formulas.get(pair_of(row))) is None else str(found)}
+            for row in self.of("discrepancy")
+        ]
+        return _frame(rows, DISCREPANCY_COLUMNS)
 
     @cached_property
     def learning_rates(self) -> pd.DataFrame:
@@ -132,20 +140,6 @@ class Report:
         from suite.tables import discrepancy_table, learning_rate_table
 
         return [discrepancy_table(self, brief=brief), learning_rate_table(self, brief=brief)]
-
-
-def _with_formulas(rows: list[Row]) -> list[Row]:
-    """The rows with `scale_is`: the formula that gives the scale on all batches of a case."""
-    groups: dict[tuple[str, ...], list[Row]] = {}
-    for row in rows:
-        key = tuple(row[name] for name in ("case", "convention", "reference"))
-        groups.setdefault(key, []).append(row)
-    named: dict[int, str | None] = {}
-    for group in groups.values():
-        proportional = all(row["verdict"] != Verdict.DIRECTION.value for row in group)
-        found = common_formula(group) if proportional else None
-        named |= {id(row): None if found is None else str(found) for row in group}
-    return [{**row, "scale_is": named[id(row)]} for row in rows]
 
 
 def _frame(rows: Iterable[Row], columns: tuple[str, ...]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tabulate import tabulate
 
 from suite.discrepancy import Verdict
-from suite.learning_rates import common_formula
+from suite.learning_rates import Formulas, pair_of
 from suite.symbols import LEGEND
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ class Table:
         """For the terminal, the first and the last column wrapped to these widths."""
         wrap = [first, *[None] * (len(self.headers) - 2), last]
         body = tabulate(self.rows, self.headers, tablefmt="simple", disable_numparse=True, maxcolwidths=wrap)
-        return "\n".join([self.caption, "", body, *self.notes])
+        notes = [textwrap.fill(note, width=130) for note in self.notes]
+        return "\n".join([self.caption, "", body, *notes])
 
     def markdown(self) -> str:
         """GitHub's table, the caption above it and the notes below."""
@@ -83,7 +85,7 @@ def discrepancy_table(report: Report, *, brief: bool = False) -> Table:
     merged: dict[tuple[str, ...], tuple[list[str], list[Row]]] = {}
     for label, rows in pairs.items():
         key = (
-            _scale(rows),
+            _scale(rows, report.formulas),
             _largest(rows, "relative_discrepancy"),
             _largest(rows, "residual", only=Verdict.DIRECTION),
             _verdicts(rows),
@@ -91,23 +93,27 @@ def discrepancy_table(report: Report, *, brief: bool = False) -> Table:
         labels, together = merged.setdefault(key, ([], []))
         labels.append(label)
         together += rows
+    formats = {environment["dtype"]: "rounding"}
+    if not brief:
+        formats |= {name: f"rounding_{name}" for name in ("bfloat16", "tf32")}
+        formats = {n: c for n, c in formats.items() if any(c in r for r in report.of("discrepancy"))}
     same = [label for key, (labels, _) in merged.items() if _identical(key) for label in labels]
     notes = [f"Identical on every batch: {', '.join(same)}."] if same else []
     return Table(
         name="discrepancies",
         caption=f"Discrepancy of conventions from {environment['reference']!r} (or from the one named "
         f"behind ≠): the largest over {_count(report)}",
-        headers=("convention", "scale", "relative", "direction", environment["dtype"], "verdict (cases)"),
+        headers=("convention", "scale", "relative", "direction", *formats, "verdict (cases)"),
         rows=[
-            [", ".join(labels), *key[:3], _largest(rows, "rounding"), key[3]]
+            [", ".join(labels), *key[:3], *(_largest(rows, column) for column in formats.values()), key[3]]
             for key, (labels, rows) in merged.items()
             if not _identical(key)
         ],
         notes=[
             *notes,
             f"Scale: {LEGEND}.",
-            f"Direction: what no learning rate repairs. {environment['dtype']}: how far apart loops that "
-            "are proportional come out.",
+            f"Direction: what no learning rate repairs. {', '.join(formats)}: how far apart two loops come "
+            "out that are proportional in exact arithmetic.",
         ],
     )
 
@@ -116,11 +122,8 @@ def learning_rate_table(report: Report, *, brief: bool = False) -> Table:
     """Pairs of conventions with the same scale and status share a row; `brief` as above."""
     entries: dict[tuple[str, str, str], list[str]] = {}
     rates = [r for r in report.learning_rate_rows if r["optimizer"] == "SGD"]
-    batches = _by(report.of("discrepancy"), "case")
     for label, group in _pairs(rates, report.environment["reference"], brief=brief).items():
-        by_case = {
-            case: _law(rows, _matching(batches[case], rows[0])) for case, rows in _by(group, "case").items()
-        }
+        by_case = {case: _law(rows, report.formulas) for case, rows in _by(group, "case").items()}
         for law in dict.fromkeys(by_case.values()):
             where = [case for case, other in by_case.items() if other == law]
             entries.setdefault(law, []).append(_label(label, where, len(by_case)))
@@ -173,11 +176,6 @@ def _identical(key: Sequence[str]) -> bool:
     return key[-1].startswith(Verdict.IDENTICAL.value) and "," not in key[-1]
 
 
-def _matching(rows: Iterable[Row], pair: Row) -> list[Row]:
-    keys = ("convention", "reference")
-    return [row for row in rows if all(row[key] == pair[key] for key in keys)]
-
-
 def _largest(rows: Sequence[Row], key: str, only: Verdict | None = None) -> str:
     values = [
         row[key]
@@ -187,16 +185,17 @@ def _largest(rows: Sequence[Row], key: str, only: Verdict | None = None) -> str:
     return f"{max(values):.2g}" if values else "–"
 
 
-def _scale(rows: Sequence[Row]) -> str:
-    """The scale over all batches where it is one formula, or else its range."""
-    known = [row for row in rows if row["scale"] is not None]
-    if all(row["verdict"] != Verdict.DIRECTION.value for row in known):
-        found = common_formula(known)
-        if found is not None:
-            return str(found)
-    if not known:
+def _scale(rows: Sequence[Row], known: Formulas) -> str:
+    """The formulas of the scale in the cases that have one, or else its range."""
+    names = {pair_of(row): known[pair_of(row)] for row in rows if pair_of(row) in known}
+    if names and None not in names.values():
+        distinct = list(dict.fromkeys(map(str, names.values())))
+        if len(distinct) <= 2:
+            return " or ".join(distinct)
+    scales = [row["scale"] for row in rows if row["scale"] is not None]
+    if not scales:
         return "–"
-    low, high = (f"{bound(row['scale'] for row in known):.3g}" for bound in (min, max))
+    low, high = f"{min(scales):.3g}", f"{max(scales):.3g}"
     return low if low == high else f"{low}–{high}"
 
 
@@ -218,14 +217,14 @@ def _count(report: Report) -> str:
     return f"{len(batches)} batches of {len(cases)} case{'s' if len(cases) != 1 else ''}"
 
 
-def _law(rates: Sequence[Row], batches: Sequence[Row]) -> tuple[str, str, str]:
+def _law(rates: Sequence[Row], known: Formulas) -> tuple[str, str, str]:
     """Scale, learning rate and status of one pair in one case, over all its batches."""
     # A zero gradient on both sides says nothing against the other batches.
     rates = [row for row in rates if row["scale_min"] is not None] or rates
     status = max((row["status"] for row in rates), key=STATUSES.index)
     if status == "impossible":
         return "–", "none", status
-    found = common_formula(batches)
+    found = known.get(pair_of(rates[0]))
     if found is not None:
         return str(found), f"× {found.inverse}", status
     if status == "exact":

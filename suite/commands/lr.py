@@ -15,6 +15,7 @@ from dataclasses import asdict
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from suite.commands import _lr_sources as sources
 from suite.errors import UsageError
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of `gradsuite lr`."""
     what = parser.add_argument_group("what to convert")
     what.add_argument("--optimizer", metavar="NAME", help="a class of torch.optim, such as Adam")
+    sources.configure(parser)
     what.add_argument(
         "--set",
         metavar="NAME=VALUE",
@@ -81,24 +83,25 @@ def execute(args: argparse.Namespace) -> int:
         return 0
     from suite.equivalence.equivalent import equivalent
 
-    optimizer, hyperparameters = _hyperparameters(args)
+    source = sources.read(args, _settings(args.set))
     scaling, sizes = _scaling(args)
     result = equivalent(
-        optimizer, hyperparameters, scale=scaling.scale, max_norm=args.max_norm, clip=args.clip
+        source.translation.optimizer,
+        source.translation.hyperparameters,
+        scale=scaling.scale,
+        max_norm=args.max_norm,
+        clip=args.clip,
     )
+    rules = sources.by_rule(args, result)
     proof = _prove(scaling, sizes, result, args.steps) if args.prove else None
     if args.json:
-        print(json.dumps(_as_json(scaling, result, proof), indent=2, ensure_ascii=False))
+        answer = _as_json(scaling, result, proof)
+        answer |= _plain(sources.as_dict(source, result) | ({"rules": rules} if rules else {}))
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
-        print(_as_text(scaling, result, proof))
+        blocks = [_as_text(scaling, result, proof), *sources.text(source, result)]
+        print("\n\n".join(blocks + sources.rules_text(rules, args)))
     return int(proof is not None and result.exact and proof.converted > LIMIT)
-
-
-def _hyperparameters(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
-    """The optimizer and its hyperparameters under the old convention, as torch calls them."""
-    if args.optimizer is None:
-        raise UsageError("--optimizer is missing: name a class of torch.optim, such as SGD or Adam")
-    return args.optimizer, _settings(args.set)
 
 
 def _settings(assignments: list[str]) -> dict[str, Any]:
@@ -158,7 +161,7 @@ def _number(text: str) -> Scale:
 
 
 def _prove(scaling: Scaling, sizes: Sizes, result: Equivalence, steps: int) -> Proof:
-    from suite.equivalence.literal import digits
+    from suite.equivalence.example import digits
     from suite.equivalence.trajectory import prove
 
     if steps < 1:

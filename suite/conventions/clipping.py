@@ -82,7 +82,7 @@ def clip_sum_then_divide_loop(loop: Loop) -> None:
 def clip_sum_then_divide(units: Units, gram: Gram) -> Column:
     """The sum clipped to C, then divided by n: the mean clipped to C/n.
 
-    Caffe adds its weight decay after that, so a regulariser of its own is not clipped.
+    Caffe adds its weight decay after that, unclipped.
     """
     return _clipped(sum_.column(units), gram, units.require("max_norm")) * per(units.n)
 

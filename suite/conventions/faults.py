@@ -50,7 +50,7 @@ def never_zeroed_loop(loop: Loop) -> None:
         for total, parameter in zip(totals, loop.parameters, strict=True):
             if parameter.grad is not None:
                 total += parameter.grad
-    for total, parameter in zip(totals, loop.parameters, strict=True):
+    for parameter, total in zip(loop.parameters, totals, strict=True):
         parameter.grad = total / loop.n
 
 
@@ -112,7 +112,7 @@ def kept_by_reference_loop(loop: Loop) -> None:
         kept.append([parameter.grad for parameter in loop.parameters])
     for parameter, grads in zip(loop.parameters, zip(*kept, strict=True), strict=True):
         if grads[0] is not None:
-            parameter.grad = sum(grads) / loop.n  # type: ignore[assignment]  # a sum of tensors
+            parameter.grad = sum(grads) / loop.n
 
 
 @convention(

@@ -1,8 +1,8 @@
 """Recovery: the weight that each unit really got in anybody's training step."""
 
-
+from suite.recovery.assertion import assert_convention
 from suite.recovery.causes import Cause
 from suite.recovery.recovery import Recovery, recover
 from suite.recovery.solve import Group
 
-__all__ = ["Cause", "Group", "Recovery", "recover"]
+__all__ = ["Cause", "Group", "Recovery", "assert_convention", "recover"]

@@ -2,21 +2,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from suite.conventions import conventions
-from suite.discrepancy import compare
+from suite.equivalence import equivalent, law
 from suite.errors import UsageError
-from suite.recovery.recovery import Recovery, recover
-from suite.recovery.text import text
+from suite.recovery.experiment import Experiment
+from suite.recovery.naming import compared
+from suite.recovery.recovery import experiment, recovery
 
 if TYPE_CHECKING:
     from torch import nn
+    from torch.optim import Optimizer
 
     from suite.batch import Batch
+    from suite.conventions import Convention
     from suite.protocols import Losses, Regulariser
     from suite.recovery.step import Step
     from suite.units import Units
+
+TOLD = ("SGD", "Adam", "AdamW")
+COMMON = ("lr", "eps", "weight_decay")
+
+
+def assert_convention(
+    step: Step,
+    model: nn.Module,
+    batch: Batch,
+    losses: Losses,
+    name: str,
+    *,
+    units: Units | None = None,
+    regulariser: Regulariser | None = None,
+    optimizer: Optimizer | None = None,
+    engine: str = "opacus",
+) -> None:
+    """Pass if the gradient of a training step is that of a convention; fail with what it is instead.
+
+    Args:
+        step: see `recover`, as for the other arguments that are not named here.
+        model: left as it is.
+        batch: the samples.
+        losses: the unreduced losses.
+        name: of the convention that the step must compute.
+        units: the units table.
+        regulariser: gives the last unit's loss.
+        optimizer: the optimizer in use, whose hyperparameters the failure then names; by default it
+            says what becomes of those of SGD, Adam and AdamW.
+        engine: the engine that is to compute the units' gradients.
+
+    Raises:
+        AssertionError: The gradient is another one. The message has the weights that were found, the
+            convention that they are, and the hyperparameters with which they take the same steps.
+        UsageError: See `recover`; or there is no such convention, or it does not apply to the units.
+        CaseError: See `recover`.
+    """
+    wanted = conventions[name]
+    tried, used = experiment(step, model, batch, losses, units, regulariser, engine)
+    missing = wanted.missing(tried.units)
+    if missing is not None:
+        raise UsageError(f"convention {name!r} does not apply: {missing}; say so in units=")
+    weighting = tried.weighting_of(tried.triangle)
+    if any(m.convention is wanted and m.scale == 1.0 for m in weighting.matches):
+        return
+    raise AssertionError(
+        f"the step does not compute {name!r}.\n{recovery(tried, used)}\n\n{_advice(tried, wanted, optimizer)}"
+    )
+
+
+def _advice(tried: Experiment, wanted: Convention, optimizer: Optimizer | None) -> str:
+    """What to change so that this gradient takes the steps that the wanted one would take."""
+    column = wanted.coefficients(tried.units, tried.triangle.gram)
+    scale, rest = compared(tried.triangle, column)
+    if scale is None:
+        return f"The gradient of {wanted.name!r} is zero on this batch."
+    if rest > tried.half_digits:
+        return (
+            f"{rest:.2%} of the gradient lies in another direction than {wanted.name!r}: no "
+            "hyperparameter makes up for that, the step itself must change."
+        )
+    if scale <= 0:
+        return f"The gradient is {scale:.6g} times that of {wanted.name!r}: its sign is wrong."
+    lines = [f"The gradient is {scale:.6g} times that of {wanted.name!r}. To take the same steps:"]
+    return "\n".join([*lines, *(_from(optimizer, scale) if optimizer else _rules(scale))])
+
+
+def _from(optimizer: Optimizer, scale: float) -> list[str]:
+    """The hyperparameters of an optimizer that is in use."""
+    kind = type(optimizer)
+    settings = law(kind).settings({})
+    given = {k: v for k, v in optimizer.param_groups[0].items() if k in settings}
+    found = equivalent(kind, given, scale=scale)
+    changed = [f"{c.name} {c.old!r} → {c.new!r}" for c in found.changes if c.new != c.old]
+    return [f"  {found.optimizer}: {', '.join(changed) or 'nothing to change'} ({found.reason})"]
+
+
+def _rules(scale: float) -> list[str]:
+    """What becomes of the hyperparameters of the usual optimizers."""
+    lines = []
+    for name in TOLD:
+        entries = law(name).hyperparameters
+        changed = [
+            f"{key} × {scale**entry.exponent:.6g}"
+            for key, entry in entries.items()
+            if key in COMMON and isinstance(entry.exponent, int) and entry.exponent
+        ]
+        lines.append(f"  {name}: {', '.join(changed)}")
+    return [*lines, f"  a clip threshold: × {scale:.6g}"]

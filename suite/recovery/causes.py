@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from suite.recovery.experiment import Experiment, Weighting
+from suite.recovery.naming import Match, plainness, rounded
 from suite.recovery.solve import Triangle, solve
 from suite.recovery.step import Blocks
 
@@ -62,7 +63,7 @@ def clipped_by_norm(tried: Experiment, column: Column) -> Cause | None:
     norm = _norm(tried.gradient, list(tried.gradient))
     return Cause(
         "clipped by norm",
-        f"the norm stays at {norm:.6g} when the parameters move: the gradient was clipped to it",
+        f"the norm stays at {norm:.4g} when the parameters move: the gradient was clipped to it",
     )
 
 
@@ -117,23 +118,27 @@ def _clipped_values(tried: Experiment) -> Cause | None:
 
 def _by_tensor(tried: Experiment) -> Cause | None:
     """A factor of its own for each parameter: clipping tensor by tensor, frozen tensors."""
+    found: list[tuple[Match, dict[str, float]]] = []
     for convention, column in tried.applying:
         factors = _factors(tried, column)
-        if factors is None:
-            continue
-        top = max(factors.values(), key=abs)
-        small = [name for name, factor in factors.items() if abs(factor) < abs(top) * (1 - 1e-6)]
-        norms = {_norm(tried.gradient, [name]) for name in small}
-        alike = max(norms, default=0.0) <= min(norms, default=0.0) * (1 + 1e-3)
-        if small and min(norms) > 0 and alike and all(_held(tried, column, [n]) for n in small):
-            says = f"{len(small)} of {len(factors)} tensors are clipped, each on its own, to norm "
-            says += f"{max(norms):.6g}"
-            return Cause("clipped tensor by tensor", says, None, convention.name, top)
-        listed = ", ".join(f"{name} {factor:.4g}" for name, factor in list(factors.items())[:4])
-        more = f" and {len(factors) - 4} more" if len(factors) > 4 else ""
-        says = f"each tensor has a factor of its own: {listed}{more}"
-        return Cause("a factor for each tensor", says, None, convention.name, top)
-    return None
+        if factors is not None:
+            top = rounded(max(factors.values(), key=abs), tried.half_digits)
+            found.append((Match(convention, top, column), factors))
+    if not found:
+        return None
+    best, factors = min(found, key=lambda pair: plainness(pair[0]))
+    name, scale = best.convention.name, best.scale
+    norms = {n: _norm(tried.gradient, [n]) for n in factors}
+    cut = [n for n in factors if norms[n] > 0 and _held(tried, best.column, [n])]
+    rest = [n for n in factors if n not in cut]
+    if cut and all(abs(factors[n] / scale - 1) <= tried.half_digits for n in rest):
+        held = sorted({f"{norms[n]:.4g}" for n in cut})
+        says = f"{len(cut)} of {len(factors)} tensors are clipped, each on its own, to {', '.join(held)}"
+        return Cause("clipped tensor by tensor", says, None, name, scale if rest else None)
+    listed = ", ".join(f"{n} {factor:.4g}" for n, factor in list(factors.items())[:4])
+    more = f" and {len(factors) - 4} more" if len(factors) > 4 else ""
+    says = f"each tensor has a factor of its own against {name}: {listed}{more}"
+    return Cause("a factor for each tensor", says, None, name, scale)
 
 
 def _factors(tried: Experiment, column: Column) -> dict[str, float] | None:

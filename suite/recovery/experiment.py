@@ -106,7 +106,7 @@ class Experiment:
     def half_digits(self) -> float:
         """What rounding stays far below, and everything that is no rounding far above."""
         first = next(iter(self.blocks.values()))
-        return float(torch.finfo(first.dtype).eps) ** 0.5
+        return float(torch.finfo(first.dtype).eps ** 0.5)
 
     def weighting(self, gradient: Blocks, keep: Mapping[str, Tensor] | None = None) -> Weighting:
         """The weights behind `gradient`, seen at the entries `keep` of the parameters only."""
@@ -124,9 +124,7 @@ class Experiment:
         cancelling = 0.25 * self.precision * float(np.abs(solution.weights) @ norms)
         return solution.residual <= max(self.half_digits * solution.size, cancelling)
 
-    def _triangles(
-        self, gradient: Blocks, keep: Mapping[str, Tensor] | None = None
-    ) -> dict[str, Triangle]:
+    def _triangles(self, gradient: Blocks, keep: Mapping[str, Tensor] | None = None) -> dict[str, Triangle]:
         parameters = {name: p.detach() for name, p in self.model.named_parameters()}
         return triangles(self.blocks, [parameters, gradient], keep)
 
@@ -188,9 +186,7 @@ class _Without(TorchFunctionMode):
         if "BatchNorm" in kinds:
             self.changes[F.batch_norm] = {"training": False}
 
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call `func`, with other arguments where it is one of those to change."""
         kwargs = kwargs or {}
         changes = self.changes.get(func)

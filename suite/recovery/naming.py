@@ -8,9 +8,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from suite.conventions import Convention, conventions
+from suite.conventions import Convention, conventions, faults  # noqa: F401  faults register themselves
 from suite.gram import Gram
-from suite.recovery.solve import Matrix, Solution
+from suite.recovery.solve import Matrix, Solution, Triangle
 from suite.units import Column, Units
 
 LARGEST = 64
@@ -66,21 +66,42 @@ def matches(matrix: Matrix, solution: Solution, columns: Iterable[tuple[Conventi
         if apart <= slack:
             found.append(Match(convention, 1.0, column))
         elif scale != 0.0 and float(np.linalg.norm(explained - scale * gradient)) <= slack:
-            found.append(Match(convention, _whole(scale, slack / square**0.5), column))
-    order = list(conventions)
-
-    def plainness(match: Match) -> tuple[float, bool, bool, int]:
-        cost = match.simplicity
-        fault = match.convention.family == "faults"
-        plain = cost is not None or match.convention.name == "mean"
-        return (np.inf if cost is None else cost, fault, not plain, order.index(match.convention))
-
+            found.append(Match(convention, rounded(scale, slack / square**0.5), column))
     return sorted(found, key=plainness)
 
 
+def plainness(match: Match) -> tuple[float, bool, bool]:
+    """What the plainest match has least of; the order of the registry decides between equals."""
+    cost = match.simplicity
+    known = cost is not None or match.convention.name == "mean"
+    return (np.inf if cost is None else cost, match.convention.family == "faults", not known)
+
+
 def coinciding(found: list[Match]) -> list[Match]:
-    """Of the `found` matches those that are the first one's gradient, at the same scale."""
-    return [m for m in found[1:] if np.isclose(m.scale, found[0].scale, rtol=1e-9, atol=0.0)]
+    """The first of the `found` matches, and those of the same scale: the same gradient on this batch."""
+    return [m for m in found if np.isclose(m.scale, found[0].scale, rtol=1e-6, atol=0.0)]
+
+
+def mistake(same: list[Match]) -> Convention | None:
+    """The first fault among conventions that coincide, if what its author meant is not among them."""
+    names = [match.convention.name for match in same]
+    for match in same:
+        if match.convention.family == "faults" and match.convention.against not in names:
+            return match.convention
+    return None
+
+
+def compared(triangle: Triangle, column: Column) -> tuple[float | None, float]:
+    """The multiple of `column`'s gradient nearest to the gradient, and what remains, relative to it.
+
+    The multiple is None where `column`'s gradient is zero.
+    """
+    gradient, side = triangle.gradients @ column, triangle.side
+    square, size = float(gradient @ gradient), float(np.linalg.norm(side))
+    if square == 0.0 or size == 0.0:
+        return (None if square == 0.0 else 0.0), 1.0
+    scale = float(gradient @ side) / square
+    return rounded(scale, 1e-6 * abs(scale)), float(np.linalg.norm(side - scale * gradient)) / size
 
 
 def simplicity(scale: float) -> int | None:
@@ -93,7 +114,7 @@ def simplicity(scale: float) -> int | None:
     return abs(near.numerator) + near.denominator
 
 
-def _whole(scale: float, error: float) -> float:
+def rounded(scale: float, error: float) -> float:
     """The simple number that `scale` is within its error, or else `scale` itself."""
     near = Fraction(scale).limit_denominator(LARGEST)
     return float(near) if near and abs(float(near) - scale) <= error else scale

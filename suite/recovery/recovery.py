@@ -23,7 +23,7 @@ from suite.errors import UsageError
 from suite.protocols import Losses, Regulariser
 from suite.recovery.causes import Cause, clipped_by_norm, why
 from suite.recovery.experiment import Experiment
-from suite.recovery.naming import coinciding
+from suite.recovery.naming import coinciding, mistake
 from suite.recovery.solve import Group, groups
 from suite.recovery.step import Step, gradient_of, in_eval_mode
 from suite.units import Column, Units
@@ -53,7 +53,7 @@ class Recovery:
         convention: the registered convention whose coefficients these are, times `scale`, or None.
         scale: the gradient over the convention's; None where there is no convention.
         also: the names of the other conventions that give this very gradient on this batch.
-        fault: the known mistake among them, or None.
+        fault: the known mistake among them, where it shows on this batch, or None.
         cause: what was done to the gradient besides weighting, where that can be told, or None.
         engine: the engine that computed the units' gradients.
     """
@@ -144,6 +144,19 @@ def recover(
         UsageError: The step fails or leaves no gradient; the losses or the units table do not fit.
         CaseError: No engine computes the units' gradients rightly.
     """
+    return recovery(*experiment(step, model, batch, losses, units, regulariser, engine))
+
+
+def experiment(
+    step: Step,
+    model: nn.Module,
+    batch: Batch,
+    losses: Losses,
+    units: Units | None,
+    regulariser: Regulariser | None,
+    engine: str,
+) -> tuple[Experiment, str]:
+    """A step with its gradient and the units' gradients, and the engine that computed those."""
     gradient = gradient_of(step, model, batch)
     calm = in_eval_mode(model)
     found = gradients(calm, batch, losses, engine=engine, regulariser=regulariser)
@@ -154,13 +167,12 @@ def recover(
         ROUNDINGS * float(torch.finfo(dtype).eps),
         4 * _measured_rounding(found, calm, batch, losses, units),
     )
-    tried = Experiment(
-        step, model, batch, losses, regulariser, units, blocks, gradient, precision
-    )
-    return _recovery(tried, found.engine)
+    tried = Experiment(step, model, batch, losses, regulariser, units, blocks, gradient, precision)
+    return tried, found.engine
 
 
-def _recovery(tried: Experiment, engine: str) -> Recovery:
+def recovery(tried: Experiment, engine: str) -> Recovery:
+    """What the weights behind a step's gradient are, and what they are called."""
     weighting = tried.weighting_of(tried.triangle)
     solution, found = weighting.solution, weighting.matches
     best = found[0] if found else None
@@ -169,7 +181,7 @@ def _recovery(tried: Experiment, engine: str) -> Recovery:
         cause = why(tried)
     elif best is not None and best.simplicity is None and not weighting.spans:
         cause = clipped_by_norm(tried, best.column)
-    same = [best, *coinciding(found)] if best is not None else []
+    same = coinciding(found)
     return Recovery(
         units=tried.units,
         weights=weighting.shown,
@@ -185,7 +197,7 @@ def _recovery(tried: Experiment, engine: str) -> Recovery:
         convention=None if best is None else best.convention,
         scale=None if best is None else best.scale,
         also=tuple(match.convention.name for match in same[1:]),
-        fault=next((m.convention for m in same if m.convention.family == "faults"), None),
+        fault=mistake(same),
         cause=cause,
         engine=engine,
     )
@@ -220,4 +232,4 @@ def _measured_rounding(found: Checked, model: nn.Module, batch: Batch, losses: L
         coefficients = torch.as_tensor(column[: len(entries)]).to(entries)
         parts = torch.autograd.grad((coefficients * entries).sum(), trained, materialize_grads=True)
     expected = torch.cat([part.flatten() for part in parts])
-    return float((found.reduce(column)[0] - expected).double().norm()) / len(units) ** 0.5
+    return float((found.reduce(column)[0] - expected).double().norm() / len(units) ** 0.5)

@@ -100,9 +100,9 @@ def _stack(pieces: Iterator[Matrix]) -> Matrix:
     for piece in pieces:
         whole = piece if whole is None else np.concatenate([whole, piece])
         if len(whole) > 16 * whole.shape[1]:
-            whole = np.linalg.qr(whole, mode="r")
+            whole = np.asarray(np.linalg.qr(whole, mode="r"))
     assert whole is not None  # noqa: S101  a model has a parameter
-    return np.linalg.qr(whole, mode="r") if len(whole) > whole.shape[1] else whole
+    return np.asarray(np.linalg.qr(whole, mode="r")) if len(whole) > whole.shape[1] else whole
 
 
 @dataclass(frozen=True, eq=False)

@@ -102,7 +102,9 @@ def untouched(model: nn.Module) -> Iterator[None]:
                 tensor.copy_(value)
             for parameter, wanted, grad, content in trained:
                 parameter.requires_grad_(wanted)
-                parameter.grad = grad if content is None else grad.copy_(content)
+                parameter.grad = grad
+                if grad is not None and content is not None:
+                    grad.copy_(content)
 
 
 @contextmanager

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -224,6 +226,10 @@ def test_clip_grad_norm_of_torch_clips_the_mean_with_1e_6_added_to_its_norm(max_
     assert distance(left_in(model), expected * (1 - added)) < ROUNDING
 
 
+# Opacus hooks modules whose inputs need no gradient, and torch warns of each.
+HOOKS = pytest.mark.filterwarnings("ignore:Full backward hook is firing:UserWarning")
+
+
 def private_step(model: nn.Module, batch: tuple[Tensor, Tensor], max_norm: float, expected: int) -> Tensor:
     """The gradient that Opacus hands to SGD, without noise."""
     private = GradSampleModule(model, loss_reduction="mean")
@@ -236,12 +242,14 @@ def private_step(model: nn.Module, batch: tuple[Tensor, Tensor], max_norm: float
     return left_in(private)
 
 
+@HOOKS
 def test_opacus_divides_by_the_expected_batch_size():
     model, batch = regression()
     expected = by_convention("expected-batch-size", model, batch, squared_errors, expected_batch_size=8)
     assert distance(private_step(model, batch, 1e9, expected=8), expected) < ROUNDING
 
 
+@HOOKS
 def test_opacus_clips_each_unit_with_1e_6_added_to_its_norm():
     model, batch = regression()
     norms = gradients(model, batch, squared_errors, engine="loop").matrix.norm(dim=1)
@@ -262,7 +270,9 @@ def half_square_of_weights(model: nn.Module, *, alpha: float) -> Tensor:
     return 0.5 * alpha * sum(p.square().sum() for p in model.parameters() if p.ndim == 2)
 
 
-def learnt_step(estimator: MLPRegressor | MLPClassifier, *batch: Tensor) -> tuple[nn.Module, Tensor]:
+def learnt_step(
+    estimator: MLPRegressor | MLPClassifier, *batch: Tensor, **settings: Any
+) -> tuple[nn.Module, Tensor]:
     """The network before the second step of scikit-learn's SGD, and the gradient it took that step with."""
     classes = {"classes": [0, 1, 2]} if isinstance(estimator, MLPClassifier) else {}
     arrays = [tensor.numpy() for tensor in batch]
@@ -273,7 +283,7 @@ def learnt_step(estimator: MLPRegressor | MLPClassifier, *batch: Tensor) -> tupl
         layer.weight.data = torch.tensor(weight.T)
         layer.bias.data = torch.tensor(bias)
     before = [p.detach().clone() for p in model.parameters()]
-    estimator.partial_fit(*arrays)
+    estimator.partial_fit(*arrays, **settings)
     learnt = zip(estimator.coefs_, estimator.intercepts_, strict=True)
     after = [torch.tensor(part) for weight, bias in learnt for part in (weight.T, bias)]
     moves = [(old - new).flatten() for old, new in zip(before, after, strict=True)]
@@ -304,6 +314,18 @@ def test_scikit_learn_divides_its_penalty_by_the_samples(kind):
     assert distance(framework, expected) < ROUNDING
     alone = by_convention("regulariser-alone", model, batch, losses, regulariser=penalty)
     assert distance(framework, alone) > 0.1
+
+
+@pytest.mark.skipif(
+    "sample_weight" not in signature(MLPRegressor.partial_fit).parameters,
+    reason="this scikit-learn's perceptrons take no sample weights",
+)
+def test_sample_weights_of_the_perceptrons_of_scikit_learn_are_in_the_divisor():
+    batch, weight = regression()[1], randn(SAMPLES, seed=3).abs()
+    model, framework = learnt_step(perceptron(MLPRegressor, 0.0), *batch, sample_weight=weight.numpy())
+    half_squares = summed(nn.MSELoss(reduction="none"), 0.5)
+    expected = by_convention("weighted-mean", model, batch, half_squares, {"weight": weight})
+    assert distance(framework, expected) < ROUNDING
 
 
 def test_weight_decay_of_torch_is_left_alone():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Any
 
 import torch
+from hypothesis import settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -116,10 +118,18 @@ SETTINGS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "SparseAdam": {"lr": rate(1e-3, 0.05), "betas": BETAS, "eps": EPS, "maximize": FLAGS},
 }
 
+# No bound is reached, but for the number of iterations.
+LBFGS = {"max_iter": 4, "tolerance_grad": 0.0, "tolerance_change": 0.0}
+
 POWERS_OF_TWO = st.integers(-12, 12).map(lambda k: 2.0**k)
 OTHER_SCALES = st.one_of(
     st.integers(3, 1000).map(lambda n: Fraction(1, n)), st.floats(1e-3, 1e3, exclude_min=True)
 )
+
+
+def examples(count: int) -> settings:
+    """`count` examples under the profile of every day, more under those that take their time."""
+    return settings(max_examples=math.ceil(count * settings.default.max_examples / 50))
 
 
 @st.composite
@@ -145,6 +155,12 @@ def line(seed: int) -> nn.Module:
     return nn.Linear(3, 2).double()
 
 
+def flat(seed: int) -> nn.Module:
+    """A tanh network without biases: all its parameters are matrices."""
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(3, 4, bias=False), nn.Tanh(), nn.Linear(4, 2, bias=False)).double()
+
+
 def squares(seed: int, scale: float | Fraction = 1, *, sign: float = 1) -> Backward:
     """`sign · scale` times the sum of squared errors over a batch of 5, another one each step."""
     generator = torch.Generator().manual_seed(seed)
@@ -154,6 +170,19 @@ def squares(seed: int, scale: float | Fraction = 1, *, sign: float = 1) -> Backw
     def backward(model: nn.Module, step: int) -> Tensor:
         errors = model(inputs[step % 8]) - targets[step % 8]
         loss: Tensor = sign * float(scale) * errors.square().sum()
+        loss.backward()
+        return loss.detach()
+
+    return backward
+
+
+def bowl(factor: float, scale: float = 1) -> Backward:
+    """A quartic bowl; `factor` sets the size of its gradient."""
+
+    def backward(model: nn.Module, step: int) -> Tensor:
+        weights = torch.cat([p.flatten() for p in model.parameters()])
+        slopes = torch.linspace(1, 3, len(weights), dtype=torch.float64)
+        loss: Tensor = scale * factor * (slopes * (weights - 1).square() + 0.1 * weights**4).sum()
         loss.backward()
         return loss.detach()
 
@@ -181,9 +210,9 @@ def lookups(seed: int, scale: float | Fraction = 1, *, sign: float = 1) -> Backw
     return backward
 
 
-def problem(name: str, seed: int, settings: dict[str, Any], *, convex: bool = False) -> tuple[nn.Module, Any]:
+def problem(name: str, seed: int, hyper: dict[str, Any], *, convex: bool = False) -> tuple[nn.Module, Any]:
     """The model that the optimizer can train, and its gradient as a function of the scale."""
-    sign = -1.0 if settings.get("maximize") else 1.0
+    sign = -1.0 if hyper.get("maximize") else 1.0
     if name == "SparseAdam":
         return embedding(seed), lambda scale=1: lookups(seed, scale, sign=sign)
     model = line(seed) if convex else network(seed)

@@ -15,6 +15,7 @@ from suite.equivalence.dialects import (
     momentum_correction,
     prepare,
     rescale,
+    scaled,
     translate,
 )
 from suite.errors import UsageError
@@ -332,6 +333,37 @@ def test_rescaled_hyperparameters_take_the_same_steps_in_the_dialect_itself(row,
         **new,
     )
     assert deviation(path, loop(START, gradient, STEPS, **{rate: 0.01}, **drawn)) < ROUNDING
+
+
+SCALED = [row for row in EXACT if row[1] != "radam"]
+
+
+@pytest.mark.parametrize("row", SCALED, ids=[f"{row[0]}-{row[1]}-{n}" for n, row in enumerate(SCALED)])
+@FEW
+@given(data=st.data())
+def test_a_scaled_translation_takes_the_dialects_steps_on_a_scaled_gradient(row, data):
+    dialect, optimizer, loop, rate, others = row
+    scale = data.draw(st.sampled_from([1 / 32, 2.0, 3.7, 100.0]))
+    drawn = {name: data.draw(values, label=name) for name, values in others.items()}
+    translation = scaled(translate(dialect, optimizer, {"lr": 0.01, **drawn}), scale)
+    assert translation.exact, translation.reason
+    path = follow(translation, STEPS, gradient=lambda w, t: scale * gradient(w, t))
+    assert deviation(path, loop(START, gradient, STEPS, **{rate: 0.01}, **drawn)) < ROUNDING
+
+
+def test_a_scaled_translation_stays_inexact_and_says_why():
+    translation = scaled(translate("dqn", "RMSProp", {"lr": 2.5e-4}), 1 / 32)
+    assert not translation.exact
+    assert translation.hyperparameters["eps"] == pytest.approx(math.sqrt(0.01 / 32**2))
+    assert "inside the root" in translation.reason
+    radam = scaled(translate("optax", "radam", {"lr": 0.1}), 2.0)
+    assert not radam.exact
+    assert "scale:" in radam.reason
+
+
+def test_scaling_by_one_changes_nothing():
+    translation = translate("keras", "Adam", {"lr": 0.1})
+    assert scaled(translation, 1.0) is translation
 
 
 def test_dqns_eps_becomes_dopamines():

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from suite.equivalence.equivalent import equivalent
@@ -16,6 +16,7 @@ from tests.equivalence.problems import (
     POWERS_OF_TWO,
     SETTINGS,
     buffers,
+    examples,
     problem,
     settings_of,
 )
@@ -80,7 +81,7 @@ def parted(name: str, hyper: dict[str, Any], scale: Any, seed: int, *, steps: in
 
 
 @pytest.mark.parametrize("name", EXACT)
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(data=st.data(), scale=POWERS_OF_TWO, seed=SEEDS)
 def test_a_power_of_two_leaves_the_trajectory_and_scales_the_state_bit_for_bit(
     name: str, data: st.DataObject, scale: float, seed: int
@@ -90,7 +91,7 @@ def test_a_power_of_two_leaves_the_trajectory_and_scales_the_state_bit_for_bit(
 
 
 @pytest.mark.parametrize("name", EXACT)
-@settings(max_examples=5, deadline=None)
+@examples(5)
 @given(data=st.data(), scale=OTHER_SCALES, seed=SEEDS)
 def test_any_scale_leaves_the_trajectory_within_rounding_over_100_steps(
     name: str, data: st.DataObject, scale: float, seed: int

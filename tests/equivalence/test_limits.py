@@ -7,14 +7,24 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 
 from suite.equivalence.equivalent import equivalent
 from suite.equivalence.laws import LAWS, unrectified_steps
 from suite.equivalence.trajectory import Backward, distance, prove, trajectory
-from tests.equivalence.problems import OTHER_SCALES, POWERS_OF_TWO, network, rate, squares
+from tests.equivalence.problems import (
+    LBFGS,
+    OTHER_SCALES,
+    POWERS_OF_TWO,
+    bowl,
+    examples,
+    flat,
+    network,
+    rate,
+    squares,
+)
 
 SEEDS = st.integers(0, 2**16)
 CANDIDATES = [k / 8 for k in range(-16, 17)]  # exponents from −2 to 2
@@ -64,7 +74,7 @@ RADAM = {
 }
 
 
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(hyper=st.fixed_dictionaries(RADAM), scale=POWERS_OF_TWO, seed=SEEDS)
 def test_the_schedule_of_radam_is_exact_bit_for_bit(hyper: dict[str, Any], scale: float, seed: int) -> None:
     result = equivalent("RAdam", hyper, scale=scale)
@@ -72,7 +82,7 @@ def test_the_schedule_of_radam_is_exact_bit_for_bit(hyper: dict[str, Any], scale
     assert (proof.converted if scale == 1 else proof.scheduled) == 0.0
 
 
-@settings(max_examples=5, deadline=None)
+@examples(5)
 @given(hyper=st.fixed_dictionaries(RADAM), scale=OTHER_SCALES, seed=SEEDS)
 def test_the_schedule_of_radam_holds_for_any_scale(hyper: dict[str, Any], scale: float, seed: int) -> None:
     hyper |= {"eps": 1e-2}
@@ -81,7 +91,7 @@ def test_the_schedule_of_radam_holds_for_any_scale(hyper: dict[str, Any], scale:
     assert (proof.converted if scale == 1 else proof.scheduled or 0) <= 1e-10
 
 
-@settings(max_examples=8, deadline=None)
+@examples(8)
 @given(hyper=st.fixed_dictionaries(RADAM), beta2=rate(0.1, 2 / 3), scale=POWERS_OF_TWO, seed=SEEDS)
 def test_radam_that_never_rectifies_has_a_constant_law(
     hyper: dict[str, Any], beta2: float, scale: float, seed: int
@@ -109,22 +119,6 @@ def test_some_step_of_radam_is_never_rectified() -> None:
 
 
 # LBFGS
-
-
-def bowl(factor: float, scale: float = 1) -> Backward:
-    """A quartic bowl; `factor` sets the size of its gradient."""
-
-    def backward(model: nn.Module, step: int) -> Tensor:
-        weights = torch.cat([p.flatten() for p in model.parameters()])
-        slopes = torch.linspace(1, 3, len(weights), dtype=torch.float64)
-        loss: Tensor = scale * factor * (slopes * (weights - 1).square() + 0.1 * weights**4).sum()
-        loss.backward()
-        return loss.detach()
-
-    return backward
-
-
-LBFGS = {"max_iter": 4, "tolerance_grad": 0.0, "tolerance_change": 0.0}
 
 
 def test_lbfgs_has_no_constant_law_where_the_first_gradient_is_small() -> None:
@@ -177,7 +171,7 @@ def test_adafactor_has_no_constant_law_for_matrices_near_eps1() -> None:
     assert not equivalent("Adafactor", given, scale=0.04).exact
 
 
-@settings(max_examples=8, deadline=None)
+@examples(8)
 @given(scale=POWERS_OF_TWO, seed=SEEDS)
 def test_adafactor_is_exact_for_vectors_even_below_eps1(scale: float, seed: int) -> None:
     result = equivalent("Adafactor", {"lr": 0.05, "eps": (1e-2, 1e-3)}, scale=scale)
@@ -206,13 +200,8 @@ MUON = {
 }
 
 
-def flat(seed: int) -> nn.Module:
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(3, 4, bias=False), nn.Tanh(), nn.Linear(4, 2, bias=False)).double()
-
-
 @matrices
-@settings(max_examples=10, deadline=None)
+@examples(10)
 @given(hyper=st.fixed_dictionaries(MUON), scale=POWERS_OF_TWO, seed=SEEDS)
 def test_muon_is_exact_bit_for_bit_for_powers_of_two(hyper: dict[str, Any], scale: float, seed: int) -> None:
     result = equivalent("Muon", hyper, scale=scale)
@@ -235,7 +224,7 @@ def test_muon_rounds_differently_for_other_scales() -> None:
 
 
 @pytest.mark.parametrize("clip", ["plain", "value"])
-@settings(max_examples=5, deadline=None)
+@examples(5)
 @given(scale=POWERS_OF_TWO, seed=SEEDS)
 def test_a_clip_threshold_goes_with_the_scale(clip: Any, scale: float, seed: int) -> None:
     result = equivalent("SGD", {"lr": 0.1}, scale=scale, max_norm=0.5, clip=clip)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -14,15 +14,18 @@ from suite.equivalence import convert_state
 from suite.equivalence.trajectory import Training, distance
 from suite.errors import UsageError
 from tests.equivalence.problems import (
+    LBFGS,
     OTHER_SCALES,
     POWERS_OF_TWO,
     SETTINGS,
+    bowl,
+    examples,
+    flat,
     network,
     problem,
     settings_of,
     squares,
 )
-from tests.equivalence.test_limits import LBFGS, bowl, flat
 
 pytestmark = pytest.mark.usefixtures("float64_by_default")
 
@@ -66,7 +69,7 @@ def reload(source: torch.optim.Optimizer, target: torch.optim.Optimizer) -> None
 
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))
-@settings(max_examples=5, deadline=None)
+@examples(5)
 @given(data=st.data(), scale=POWERS_OF_TWO, seed=SEEDS)
 def test_training_goes_on_bit_for_bit_after_a_switch_by_a_power_of_two(
     name: str, data: st.DataObject, scale: float, seed: int
@@ -77,7 +80,7 @@ def test_training_goes_on_bit_for_bit_after_a_switch_by_a_power_of_two(
 
 
 @pytest.mark.parametrize("name", sorted(SETTINGS))
-@settings(max_examples=2, deadline=None)
+@examples(2)
 @given(data=st.data(), scale=OTHER_SCALES, seed=SEEDS)
 def test_training_goes_on_within_rounding_after_a_switch_by_any_scale(
     name: str, data: st.DataObject, scale: float, seed: int

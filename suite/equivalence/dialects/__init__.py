@@ -19,6 +19,7 @@ from suite.equivalence.dialects.dialect import (
     rate_schedule,
 )
 from suite.equivalence.dialects.formulas import momentum_correction
+from suite.equivalence.dialects.scaling import scaled
 from suite.equivalence.dialects.translation import PARAM, Schedule, Translation
 from suite.errors import UsageError
 
@@ -52,6 +53,7 @@ __all__ = [
     "papers",
     "prepare",
     "rescale",
+    "scaled",
     "sklearn",
     "tf1",
     "torch_",

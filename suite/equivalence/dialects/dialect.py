@@ -130,6 +130,19 @@ class Dialect:
         """The optimizers that it has, also those that have no translation."""
         return [written.name for written in self.optimizers]
 
+    def card(self) -> dict[str, Any]:
+        """All that a person may want to know of it, for `gradsuite show`."""
+        translated = [w.name for w in self.optimizers if w.translate]
+        others = [w.name for w in self.optimizers if not w.translate]
+        return {
+            "dialect": self.name,
+            "summary": self.summary,
+            "optimizers": ", ".join(translated) or "all of torch.optim",
+            "without translation": ", ".join(others),
+            "source": self.source,
+            "verified": self.verified,
+        }
+
 
 dialects: Registry[Dialect] = Registry("dialect")
 

@@ -87,7 +87,7 @@ ADAMW = dialects.add(
         name="adamw-paper",
         summary="AdamW and SGDW as Loshchilov & Hutter print them",
         source="Loshchilov & Hutter 2019, arXiv 1711.05101, Algorithms 1 and 2",
-        verified="paper read",
+        verified="third party",
         optimizers=(
             Written(
                 "AdamW",

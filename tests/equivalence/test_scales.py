@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from suite.equivalence.scales import Sizes, exact, scale_between
+from suite.errors import UsageError
+
+COUNTS = st.integers(1, 500)
+
+
+@given(n=COUNTS)
+def test_from_sum_to_mean_is_one_over_n_exactly(n):
+    assert scale_between("sum", "mean", Sizes(n)).scale == Fraction(1, n)
+
+
+@given(n=COUNTS, m=COUNTS)
+def test_from_sum_to_element_mean_is_one_over_n_m_exactly(n, m):
+    assert scale_between("sum", "element-mean", Sizes(n, elements=m)).scale == Fraction(1, n * m)
+
+
+@given(k=st.integers(2, 20), each=st.integers(1, 20), m=st.integers(1, 9))
+def test_whoever_forgets_to_divide_by_k_gets_k_times_the_gradient(k, each, m):
+    sizes = Sizes(k * each, elements=m, microbatches=k)
+    scaling = scale_between("element-mean", "sum-of-microbatch-means", sizes)
+    assert (scaling.scale, scaling.penalty) == (k, 1)  # the penalty is counted K times as well
+
+
+@given(r=st.integers(2, 20), each=st.integers(1, 20))
+def test_even_ranks_average_to_the_mean(r, each):
+    assert scale_between("mean", "mean-of-rank-means", Sizes(r * each, ranks=r)).scale == 1
+
+
+def test_a_way_there_and_a_way_back_cancel():
+    sizes = Sizes(12, elements=5, expected_batch_size=10.5, max_elements=7)
+    there = scale_between("sum", "constant-normaliser", sizes).scale
+    assert there * scale_between("constant-normaliser", "sum", sizes).scale == 1
+    assert scale_between("sum", "expected-batch-size", sizes).scale == Fraction(2, 21)
+
+
+def test_a_scale_that_goes_with_the_batch_size_says_so():
+    assert "last batch" in scale_between("sum", "mean", Sizes(32)).notes[0]
+    assert scale_between("sum", "half-sum", Sizes(32)).notes == ()
+
+
+def test_a_scale_that_goes_with_the_lengths_says_so():
+    notes = scale_between("mean", "element-mean", Sizes(4, elements=10)).notes
+    assert "from batch to batch" in notes[0]
+
+
+def test_a_direction_that_changes_with_the_lengths_says_so():
+    notes = scale_between("mean", "mean-of-sample-means", Sizes(4, elements=10)).notes
+    assert "the direction differs" in notes[0]
+
+
+def test_groups_of_different_sizes_have_no_scale():
+    with pytest.raises(UsageError, match="weigh the samples of this batch differently"):
+        scale_between("mean", "mean-of-microbatch-means", Sizes(7, microbatches=3))
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("clip-mean", "clips, so its coefficients depend on the gradients.*--max-norm"),
+        ("weighted-mean", "has weights"),
+        ("sum-of-terms", "adds loss terms"),
+    ],
+)
+def test_what_depends_on_the_data_has_no_constant_scale(name, why):
+    with pytest.raises(UsageError, match=why):
+        scale_between("mean", name, Sizes(8))
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("mean-of-rank-means", "--ranks"),
+        ("mean-of-microbatch-means", "--micro-batches"),
+        ("token-mean", "--elements"),
+        ("expected-batch-size", "--expected-batch-size"),
+        ("constant-normaliser", "--elements and --max-elements"),
+    ],
+)
+def test_a_size_that_is_missing_is_named(name, option):
+    with pytest.raises(UsageError, match=f"{name} does not apply: .*; give {option}"):
+        scale_between("mean", name, Sizes(8))
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        {"samples": 0},
+        {"samples": 4, "elements": 0},
+        {"samples": 4, "microbatches": 5},
+        {"samples": 4, "ranks": -1},
+        {"samples": 4, "expected_batch_size": 0.0},
+    ],
+)
+def test_impossible_sizes_are_refused(sizes):
+    with pytest.raises(UsageError, match=r"^--[a-z-]+ is "):
+        Sizes(**sizes)
+
+
+@given(p=st.integers(1, 10**4), q=st.integers(1, 10**4))
+def test_a_ratio_of_counts_is_found_again(p, q):
+    assert exact(p / q) == Fraction(p, q)
+
+
+def test_a_ratio_that_is_none_of_counts_stays_a_float():
+    assert exact(2**0.5) == 2**0.5
