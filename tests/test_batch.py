@@ -10,7 +10,7 @@ import torch
 from suite import batch as batches
 from suite.errors import UsageError
 
-Pair = namedtuple("Pair", "x y")  # noqa: PYI024  what user code has
+Pair = namedtuple("Pair", "x y")
 
 
 @pytest.mark.parametrize(

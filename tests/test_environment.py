@@ -29,19 +29,24 @@ def test_an_unknown_dtype_is_refused() -> None:
         choose_dtype("float8")
 
 
+def fail_in_a_changed_state() -> None:
+    with torch.no_grad(), steady(CPU):
+        assert torch.are_deterministic_algorithms_enabled()
+        assert torch.is_grad_enabled()
+        assert torch.get_default_dtype() == torch.float32
+        assert not torch.backends.cuda.matmul.allow_tf32
+        torch.rand(3)
+        torch.set_default_dtype(torch.float16)
+        raise KeyError
+
+
 def test_torch_is_afterwards_what_it_was_before() -> None:
     torch.set_default_dtype(torch.float64)
     torch.backends.cuda.matmul.allow_tf32 = True
     state = torch.get_rng_state()
     try:
-        with pytest.raises(KeyError), torch.no_grad(), steady(CPU):
-            assert torch.are_deterministic_algorithms_enabled()
-            assert torch.is_grad_enabled()
-            assert torch.get_default_dtype() == torch.float32
-            assert not torch.backends.cuda.matmul.allow_tf32
-            torch.rand(3)
-            torch.set_default_dtype(torch.float16)
-            raise KeyError
+        with pytest.raises(KeyError):
+            fail_in_a_changed_state()
         assert not torch.are_deterministic_algorithms_enabled()
         assert torch.get_default_dtype() == torch.float64
         assert torch.backends.cuda.matmul.allow_tf32

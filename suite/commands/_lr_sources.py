@@ -64,9 +64,9 @@ def read(args: argparse.Namespace, settings: dict[str, Any]) -> Source:
         raise UsageError("--optimizer is missing: name a class of torch.optim, such as SGD or Adam")
     if paper:
         settings = _overridden(paper, settings)
-    if (args.paper or args.dialect or args.rule) and args.target is None and args.scale is None:
-        if args.source is None or paper:
-            args.source, args.scale = None, "1"
+    only_words = args.target is None and args.scale is None and (args.source is None or paper)
+    if only_words and (args.paper or args.dialect or args.rule):
+        args.source, args.scale = None, "1"
     translation = translate(dialect, optimizer, settings, batch_size=args.batch_size)
     return Source(translation, settings, paper)
 
@@ -103,26 +103,26 @@ def _overridden(paper: Paper, settings: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def text(source: Source, result: Equivalence) -> list[str]:
-    """What is to be said besides the conversion: the card, the dialect's own words, the loop."""
-    if source.plain:
-        return []
+def text(source: Source, result: Equivalence) -> tuple[list[str], list[str]]:
+    """What is to be said before the conversion (the card, the verdict) and after (the loop)."""
     from suite.equivalence.dialects import scaled
 
+    before = [_card(source.paper)] if source.paper else []
+    if source.translation.dialect == "torch":
+        return before, []
     translation = scaled(source.translation, result.scale)
-    blocks = [_card(source.paper)] if source.paper else []
-    if translation.dialect != "torch":
-        verdict = "the same optimizer" if source.translation.exact else "NOT the same optimizer"
-        blocks.append(
-            f"PyTorch's {translation.optimizer} is {verdict} as {translation.dialect}'s "
-            f"{translation.written}: {source.translation.reason}."
-        )
-        blocks.append(own_words(source, result))
-        if translation.instructions:
-            loop = "\n".join(f"  {line}" for line in translation.instructions)
-            blocks.append(f"In the training loop (suite.equivalence.dialects.prepare does it):\n{loop}")
-        blocks += [f"Note: {note}." for note in translation.notes]
-    return blocks
+    same = "the same optimizer as" if source.translation.exact else "NOT the same optimizer as"
+    before.append(
+        f"PyTorch's {translation.optimizer} is {same} {translation.dialect}'s {translation.written}: "
+        f"{source.translation.reason}."
+    )
+    before.append(own_words(source, result))
+    after = []
+    if translation.instructions:
+        loop = "\n".join(f"  {line}" for line in translation.instructions)
+        after.append(f"In the training loop (suite.equivalence.dialects.prepare does it):\n{loop}")
+    after += ["\n".join(f"Note: {note}." for note in translation.notes)] if translation.notes else []
+    return before, after
 
 
 def own_words(source: Source, result: Equivalence) -> str:
@@ -162,9 +162,12 @@ def as_dict(source: Source, result: Equivalence) -> dict[str, Any]:
             own = rescale(translation.dialect, translation.written, source.given, float(result.scale))
         except UsageError:
             own = None
+    whole = scaled(translation, result.scale)
     return {
+        "exact": whole.exact and result.exact,
+        "reason": whole.reason if translation.dialect != "torch" else result.reason,
         "paper": source.paper.card() if source.paper else None,
-        "translation": scaled(translation, result.scale).as_dict(),
+        "translation": whole.as_dict(),
         "own_words": own,
     }
 

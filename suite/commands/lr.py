@@ -99,7 +99,9 @@ def execute(args: argparse.Namespace) -> int:
         answer |= _plain(sources.as_dict(source, result) | ({"rules": rules} if rules else {}))
         print(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
-        blocks = [_as_text(scaling, result, proof), *sources.text(source, result)]
+        within = "" if source.plain else "Within PyTorch: "
+        before, after = sources.text(source, result)
+        blocks = [*before, _as_text(scaling, result, proof, within), *after]
         print("\n\n".join(blocks + sources.rules_text(rules, args)))
     return int(proof is not None and result.exact and proof.converted > LIMIT)
 
@@ -177,7 +179,7 @@ def _prove(scaling: Scaling, sizes: Sizes, result: Equivalence, steps: int) -> P
     return prove(problem.model, *sides, result, steps=steps)
 
 
-def _as_text(scaling: Scaling, result: Equivalence, proof: Proof | None) -> str:
+def _as_text(scaling: Scaling, result: Equivalence, proof: Proof | None, within: str = "") -> str:
     from tabulate import tabulate
 
     rows = [[c.name, _show(c.old), _show(c.new), _factor(c.exponent), c.why] for c in result.changes]
@@ -186,13 +188,17 @@ def _as_text(scaling: Scaling, result: Equivalence, proof: Proof | None) -> str:
         f"{result.optimizer}, from {scaling.source} to {scaling.target}: "
         f"the gradient becomes s = {_show(scaling.scale)} times what it was.",
         tabulate(rows, head, tablefmt="simple", disable_numparse=True),
-        f"{'E' + result.reason.removeprefix('e') if result.exact else 'Not exact: ' + result.reason}.",
+        f"{within}{_verdict(result)}.",
         result.python,
     ]
     blocks += [_schedule(result)] if result.schedule else []
     blocks += ["\n".join(f"Note: {note}." for note in _notes(scaling))] if _notes(scaling) else []
     blocks += [_measured(proof)] if proof is not None else []
     return "\n\n".join(block.rstrip() for block in blocks)
+
+
+def _verdict(result: Equivalence) -> str:
+    return f"E{result.reason.removeprefix('e')}" if result.exact else f"Not exact: {result.reason}"
 
 
 def _schedule(result: Equivalence) -> str:

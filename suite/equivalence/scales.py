@@ -155,7 +155,9 @@ def _ratio(source: Convention, target: Convention, units: Units) -> Scale | None
 def exact(ratio: float) -> Scale:
     """The ratio of two counts that `ratio` is, but for rounding; `ratio` where it is none."""
     fraction = Fraction(ratio).limit_denominator(10**9)
-    return fraction if abs(float(fraction) - ratio) <= _ROUNDING * ratio else ratio
+    near = abs(float(fraction) - ratio) <= _ROUNDING * ratio
+    # Any float is that near to some fraction, but only to one of much larger terms.
+    return fraction if near and fraction.numerator * fraction.denominator <= 10**13 else ratio
 
 
 def _notes(source: Convention, target: Convention, sizes: Sizes, ratio: Scale) -> list[str]:

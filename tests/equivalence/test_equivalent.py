@@ -80,7 +80,6 @@ def test_the_line_to_paste_runs(name):
 def test_a_threshold_goes_with_the_gradient_and_torchs_clipping_is_called_inexact():
     result = equivalent("SGD", {}, scale=THIRTY_SECOND, max_norm=32.0)
     assert (result.given_max_norm, result.max_norm, result.exact) == (32.0, 1.0, False)
-    assert "1e-06" not in result.reason
     assert "‖g‖ + 1e-6" in result.reason
     assert equivalent("SGD", {}, scale=THIRTY_SECOND, max_norm=32.0, clip="plain").exact
 
@@ -118,5 +117,5 @@ def test_a_hyperparameter_that_cannot_be_gets_one_clear_line(optimizer, hyperpar
 
 @pytest.mark.parametrize("max_norm", [0, -1.0, math.inf, math.nan, "1", True])
 def test_an_impossible_threshold_is_refused(max_norm):
-    with pytest.raises(UsageError, match="max_norm is .* greater than 0 is needed"):
+    with pytest.raises(UsageError, match=r"max_norm is .* greater than 0 is needed"):
         equivalent("SGD", {}, scale=2, max_norm=max_norm)
