@@ -1,8 +1,9 @@
-"""Equivalent learning rates: for each convention and reference, the factor that takes the same step.
+"""Equivalent hyperparameters of a run: for each pair of conventions, the factors that take the same step.
 
-A convention whose gradient is `s` times the reference's takes the reference's steps when its learning
-rate is `1/s` times the reference's. The factor is one number only if the scale is the same on every
-batch of a size, and there is none where the gradients differ in direction.
+A convention whose gradient is `s` times the reference's takes the reference's steps when each
+hyperparameter is `s**exponent` times the reference's: the learning rate of SGD `1/s` times. A factor
+is one number only if the scale is the same on every batch of a size, and there is none where the
+gradients differ in direction.
 """
 
 from __future__ import annotations
@@ -11,26 +12,69 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from suite.discrepancy import EPS, Verdict
+from suite.equivalence import equivalent, law
+from suite.equivalence.law import rescale
 from suite.symbols import Formula, formula
 
 Row = dict[str, Any]
 Formulas = dict[tuple[str, str, str], Formula | None]
+PROOF_COLUMNS = (
+    "steps",
+    "distance",
+    "distance_unchanged",
+    "distance_best_constant",
+    "distance_per_step",
+    "proof_reason",
+)
 KEYS = ("case", "batch_size", "samples", "convention", "reference")
 
 
-def learning_rates(discrepancies: Sequence[Row]) -> list[Row]:
+def learning_rates(
+    discrepancies: Sequence[Row], optimizers: Sequence[str] = ("SGD",), proofs: Iterable[Row] = ()
+) -> list[Row]:
     """Rows of kind `learning_rate`, one a case, batch size, number of samples and pair of conventions.
 
-    The ragged last batch of an epoch has fewer samples and so rows of its own.
+    Each begins with the learning rate of SGD. Where one factor fits and is not 1, a row follows for
+    each other hyperparameter of the `optimizers` that goes with the scale. The ragged last batch of an
+    epoch has fewer samples and so rows of its own.
 
     Args:
         discrepancies: rows of kind `discrepancy`.
+        optimizers: names of optimizers whose laws are wanted.
+        proofs: rows of kind `proof`, joined where the pair and the optimizer were trained.
     """
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in discrepancies:
         groups.setdefault(tuple(row[key] for key in KEYS), []).append(row)
     known = formulas(discrepancies)
-    return [_law(rows, known.get(pair_of(rows[0]))) for rows in groups.values()]
+    proven = {tuple(row[key] for key in (*KEYS, "optimizer")): row for row in proofs}
+    found = []
+    for rows in groups.values():
+        for rate in _with_other_hyperparameters(_law(rows, known.get(pair_of(rows[0]))), optimizers):
+            proof = proven.get(tuple(rate[key] for key in (*KEYS, "optimizer")), {})
+            found.append(rate | {key: proof.get(key) for key in PROOF_COLUMNS})
+    return found
+
+
+def _with_other_hyperparameters(rate: Row, optimizers: Sequence[str]) -> list[Row]:
+    """`rate`, which is SGD's, and a row for each other hyperparameter that goes with the scale."""
+    rows = [rate]
+    if rate["status"] != "exact" or rate["factor"] == 1:
+        return rows
+    scale = 1 / rate["factor"]
+    for name in optimizers:
+        law_ = law(name)
+        exact = equivalent(name, {}, scale=scale)
+        for hyperparameter, exponents in law_.exponents(law_.settings({})).items():
+            exponent = exponents if isinstance(exponents, int) else next(filter(None, exponents), 0)
+            if exponent == 0 or (name, hyperparameter) == ("SGD", "lr"):
+                continue
+            factor = float(rescale(hyperparameter, 1.0, scale, exponent))
+            changed = {"optimizer": name, "hyperparameter": hyperparameter, "factor": factor}
+            if not exact.exact:
+                changed |= {"status": "impossible", "factor": None, "reason": exact.reason}
+            rows.append(rate | changed)
+    return rows
 
 
 def formulas(discrepancies: Iterable[Row]) -> Formulas:

@@ -14,45 +14,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from suite.cards import CARD, GRADIENT, OPTIMIZER, check
 from suite.errors import UsageError, one_line, unknown
 from suite.registry import Registry
 
-VERIFIED = ("measured", "source read", "paper read", "third party", "not checked")
 RATES = ("lr", "learning_rate", "base_lr", "learning_rate_init", "eta0")
-
-# What a card may hold: for each key its type, and whether it must be there.
-CARD: dict[str, tuple[type, bool]] = {
-    "title": (str, True),
-    "authors": (list, True),
-    "year": (int, True),
-    "arxiv": (str, False),
-    "doi": (str, False),
-    "url": (str, False),
-    "bibtex": (str, True),
-    "gradient": (dict, True),
-    "optimizer": (dict, True),
-    "notes": (list, False),
-}
-GRADIENT: dict[str, tuple[type, bool]] = {
-    "convention": (str, True),
-    "also": (list, False),
-    "where": (str, True),
-    "verified": (str, True),
-    "batch_size": (int, False),
-    "elements": (int, False),
-    "micro_batches": (int, False),
-    "ranks": (int, False),
-    "expected_batch_size": (int, False),
-    "max_elements": (int, False),
-    "max_norm": (float, False),
-}
-OPTIMIZER: dict[str, tuple[type, bool]] = {
-    "dialect": (str, True),
-    "name": (str, True),
-    "where": (str, True),
-    "verified": (str, True),
-    "hyperparameters": (dict, True),
-}
 
 
 @dataclass(frozen=True)
@@ -69,12 +35,12 @@ class Paper:
         convention: the convention of its gradient, a name in `suite.conventions`.
         also: conventions that its other texts or codes use instead.
         where: where it says so.
-        verified: how that is verified, one of `VERIFIED`.
+        verified: how that is verified, one of `suite.cards.VERIFIED`.
         dialect: in which its optimizer is written, a name in `suite.equivalence.dialects`.
         optimizer: as that dialect calls it.
         hyperparameters: as that dialect spells them; those that the card does not know are left out.
         optimizer_where: where the paper says so.
-        optimizer_verified: how that is verified, one of `VERIFIED`.
+        optimizer_verified: how that is verified, one of `suite.cards.VERIFIED`.
         sizes: what is known of `batch_size`, `elements`, `micro_batches`, `ranks`,
             `expected_batch_size` and `max_elements`.
         max_norm: its clip threshold, or None.
@@ -202,10 +168,10 @@ def load(path: Path | str) -> Paper:
         raise UsageError(f"{path.name}: cannot be read: {one_line(error)}") from None
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path.name}: is no TOML: {one_line(error)}") from None
-    _check(path.name, "", card, CARD)
+    check(path.name, "", card, CARD)
     gradient, optimizer = card["gradient"], card["optimizer"]
-    _check(path.name, "gradient.", gradient, GRADIENT)
-    _check(path.name, "optimizer.", optimizer, OPTIMIZER)
+    check(path.name, "gradient.", gradient, GRADIENT)
+    check(path.name, "optimizer.", optimizer, OPTIMIZER)
     for key, texts in (
         ("authors", card["authors"]),
         ("notes", card.get("notes", [])),
@@ -240,37 +206,6 @@ def load(path: Path | str) -> Paper:
     )
     _check_names(path.name, paper)
     return paper
-
-
-def _check(file: str, prefix: str, table: Mapping[str, Any], keys: Mapping[str, tuple[type, bool]]) -> None:
-    """That `table` has the keys that it must have, no others, and values of the right type."""
-    for key in table:
-        if key not in keys:
-            raise UsageError(f"{file}: {one_line(unknown('key', prefix + key, [prefix + k for k in keys]))}")
-    for key, (kind, needed) in keys.items():
-        if key not in table:
-            if needed:
-                raise UsageError(f"{file}: {prefix}{key} is missing")
-            continue
-        value = table[key]
-        fits = isinstance(value, int | float) if kind is float else isinstance(value, kind)
-        if not fits or isinstance(value, bool):
-            raise UsageError(f"{file}: {prefix}{key} is {value!r}; {_KINDS[kind]} is needed")
-        if kind in (str, list) and needed and not value:
-            raise UsageError(f"{file}: {prefix}{key} is empty")
-        if kind in (int, float) and not value > 0:
-            raise UsageError(f"{file}: {prefix}{key} is {value!r}; it must be positive")
-        if key == "verified" and value not in VERIFIED:
-            raise UsageError(f"{file}: {prefix}{key} is {value!r}; it must be one of {', '.join(VERIFIED)}")
-
-
-_KINDS = {
-    str: "a text",
-    int: "a whole number",
-    float: "a number",
-    list: "a list",
-    dict: "a table",
-}
 
 
 def _reference(file: str, card: Mapping[str, Any]) -> str:

@@ -91,6 +91,14 @@ def cells(problem: Problem, batch_sizes: tuple[int, ...], seed: int) -> list[Cel
     return found
 
 
+def training(problem: Problem, batch_size: int, seed: int, steps: int) -> list[Cell]:
+    """The full batches of as many steps, epoch after epoch of the same shuffled order."""
+    samples = batches.size(problem.data)
+    order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed))
+    starts = [step % (samples // batch_size) * batch_size for step in range(steps)]
+    return [Cell(batch_size, str(k), order[at : at + batch_size]) for k, at in enumerate(starts)]
+
+
 def sizes(case: Case, problem: Problem, asked: tuple[int, ...], *, quick: bool) -> tuple[int, ...]:
     """The batch sizes to measure: those `asked` for, or else the case's own.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import UsageError
-from suite.learning_rates import Formulas, formulas, learning_rates, pair_of
+from suite.learning_rates import PROOF_COLUMNS, Formulas, formulas, learning_rates, pair_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +28,7 @@ OPTIONAL = ("rounding_bfloat16", "rounding_tf32")
 LEARNING_RATE_COLUMNS = (
     "case", "batch_size", "samples", "batches", "convention", "reference", "optimizer",
     "hyperparameter", "factor", "status", "scale_min", "scale_max", "scale_is", "reason",
+    *PROOF_COLUMNS,
 )  # fmt: skip
 
 
@@ -37,12 +38,14 @@ class Report:
 
     Args:
         rows: its records, in the order in which they were measured.
+        optimizers: whose hyperparameters are tabulated besides SGD's learning rate.
     """
 
     rows: list[Row]
+    optimizers: tuple[str, ...] = ("SGD",)
 
     def of(self, kind: str) -> list[Row]:
-        """The rows of one kind: `environment`, `discrepancy`, `omitted` or `failure`."""
+        """The rows of one kind: `environment`, `discrepancy`, `omitted`, `proof` or `failure`."""
         return [row for row in self.rows if row["kind"] == kind]
 
     @property
@@ -62,8 +65,8 @@ class Report:
 
     @cached_property
     def learning_rate_rows(self) -> list[Row]:
-        """Rows of kind `learning_rate`, computed from the discrepancies."""
-        return learning_rates(self.of("discrepancy"))
+        """Rows of kind `learning_rate`, computed from the discrepancies and joined with the proofs."""
+        return learning_rates(self.of("discrepancy"), self.optimizers, self.of("proof"))
 
     @cached_property
     def formulas(self) -> Formulas:
@@ -110,6 +113,14 @@ class Report:
             lines.append(
                 f"Left out where they do not apply: {len(left_out)} of the pairs of case and convention; "
                 "the reasons are in records.jsonl."
+            )
+        trained = [row for row in self.of("proof") if row.get("distance") is not None]
+        if trained:
+            parted = [row["distance_unchanged"] for row in trained if row["distance_unchanged"] is not None]
+            lines.append(
+                f"Proven by training {len(trained)} pairs for {trained[0]['steps']} steps: with the equivalent "
+                f"hyperparameters their weights part by {max(r['distance'] for r in trained):.2g} at most, "
+                f"with the same ones by up to {max(parted, default=0.0):.2g}."
             )
         for row in self.failures:
             where = f", batch size {row['batch_size']}, batch {row['batch']}" if "batch" in row else ""

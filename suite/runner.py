@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from suite.conventions import conventions as registry
 from suite.engines import engines
+from suite.equivalence.laws import LAWS
 from suite.errors import UsageError, one_line
 from suite.progress import Progress
 from suite.records import Recorder
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from suite.report import Report
 
 Row = dict[str, Any]
+
+OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad")
+PROOF_STEPS, PROOF_BATCH_SIZE = 10, 8
 
 
 def run(
@@ -37,6 +41,8 @@ def run(
     from_files: Sequence[str | Path] = (),
     output: str | Path | None = None,
     quick: bool = False,
+    optimizers: Sequence[str] = OPTIMIZERS,
+    prove: int | None = None,
     deterministic: bool = True,
     progress: bool = False,
 ) -> Report:
@@ -53,7 +59,10 @@ def run(
         seed: of the models' parameters and the order of the data.
         from_files: Python files or importable modules that register further cases.
         output: the folder for records and tables; nothing is written where it is None.
-        quick: no batch size above 32.
+        quick: no batch size above 32, and nothing is proven.
+        optimizers: whose hyperparameters are tabulated besides SGD's learning rate; glob patterns.
+        prove: for how many steps equivalent hyperparameters are trained, at the batch size nearest
+            to 8; 10 if None, 0 for no proof.
         deterministic: whether torch must use deterministic algorithms.
         progress: whether to show progress on standard error.
 
@@ -79,6 +88,10 @@ def run(
         raise UsageError(f"batch sizes must be 1 or more, {min(asked)} was given")
     if not 0 <= seed < 2**63:
         raise UsageError(f"the seed must be a whole number from 0 on, {seed} was given")
+    steps = (0 if quick else PROOF_STEPS) if prove is None else prove
+    if steps < 0:
+        raise UsageError(f"a proof takes 0 steps or more, {steps} was given")
+    laws = [law.name for law in LAWS.match(optimizers)]
     exact = torch.float32 if where.type == "mps" else torch.float64
     setting = Setting(
         device=where,
@@ -111,16 +124,17 @@ def run(
         keep({"kind": "environment", "started": started, **machine, **setting.identity, **named})
         for failure in unbuilt:
             keep(failure)
-        shown = Progress(sum(len(cells) for _, _, cells in plans), shown=progress)
+        total = sum(len(cells) for _, _, cells in plans) + (len(plans) if steps else 0)
+        shown = Progress(total, shown=progress)
         try:
             for case, problem, cells in plans:
                 _run_case(case, problem, cells, setting, keep, shown)
+            if steps:
+                _prove(plans, Report(rows).learning_rate_rows, setting, steps, keep, shown)
         finally:
             # An interrupted run keeps the tables of what it measured.
             shown.finish()
-            report = Report(rows)
-            for row in report.learning_rate_rows:
-                keep(row)
+            report = Report(rows, tuple(laws))
             if folder is not None:
                 report.write(folder)
     return report
@@ -182,3 +196,28 @@ def _run_case(
         spent = round(time.perf_counter() - begin, 6)
         for row in found:
             keep({**identity, **row, "seconds": spent})
+
+
+def _prove(
+    plans: Sequence[tuple[Case, Problem, list[Cell]]],
+    rates: Sequence[Row],
+    setting: Setting,
+    steps: int,
+    keep: Callable[[Row], None],
+    shown: Progress,
+) -> None:
+    """Train what `rates` promises, one batch size a case."""
+    from suite.environment import steady
+    from suite.plan import training
+    from suite.proof import proofs
+
+    for case, problem, cells in plans:
+        size = min((cell.batch_size for cell in cells), key=lambda n: abs(n - PROOF_BATCH_SIZE))
+        chosen = [r for r in rates if (r["case"], r["batch_size"], r["samples"]) == (case.name, size, size)]
+        if not chosen:  # it failed
+            continue
+        shown.step("proof", f"of {case.name}, {steps} steps at batch size {size}")
+        with steady(setting.device, deterministic=setting.deterministic):
+            batches = training(problem, size, setting.seed, steps)
+            for row in proofs(problem, batches, chosen, setting):
+                keep({**setting.identity, **row})

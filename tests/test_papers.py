@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
+from suite.cards import VERIFIED
 from suite.errors import UsageError
-from suite.papers import VERIFIED, Papers, load, papers
+from suite.papers import Papers, load, papers
 
 CARD = """
 title = "A Paper"

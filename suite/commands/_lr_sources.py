@@ -103,7 +103,7 @@ def _overridden(paper: Paper, settings: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def text(source: Source, result: Equivalence) -> tuple[list[str], list[str]]:
+def text(source: Source, result: Equivalence, *, proved: bool) -> tuple[list[str], list[str]]:
     """What is to be said before the conversion (the card, the verdict) and after (the loop)."""
     from suite.equivalence.dialects import scaled
 
@@ -118,6 +118,11 @@ def text(source: Source, result: Equivalence) -> tuple[list[str], list[str]]:
     )
     before.append(own_words(source, result))
     after = []
+    if proved:
+        after.append(
+            "What was measured is the way from one convention to the other within PyTorch; that the "
+            f"translation holds is tested against {translation.dialect}'s formulas, step by step."
+        )
     if translation.instructions:
         loop = "\n".join(f"  {line}" for line in translation.instructions)
         after.append(f"In the training loop (suite.equivalence.dialects.prepare does it):\n{loop}")

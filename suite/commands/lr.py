@@ -100,7 +100,7 @@ def execute(args: argparse.Namespace) -> int:
         print(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
         within = "" if source.plain else "Within PyTorch: "
-        before, after = sources.text(source, result)
+        before, after = sources.text(source, result, proved=args.prove)
         blocks = [*before, _as_text(scaling, result, proof, within), *after]
         print("\n\n".join(blocks + sources.rules_text(rules, args)))
     return int(proof is not None and result.exact and proof.converted > LIMIT)
@@ -188,7 +188,7 @@ def _as_text(scaling: Scaling, result: Equivalence, proof: Proof | None, within:
         f"{result.optimizer}, from {scaling.source} to {scaling.target}: "
         f"the gradient becomes s = {_show(scaling.scale)} times what it was.",
         tabulate(rows, head, tablefmt="simple", disable_numparse=True),
-        f"{within}{_verdict(result)}.",
+        f"{_verdict(result, within)}.",
         result.python,
     ]
     blocks += [_schedule(result)] if result.schedule else []
@@ -197,8 +197,10 @@ def _as_text(scaling: Scaling, result: Equivalence, proof: Proof | None, within:
     return "\n\n".join(block.rstrip() for block in blocks)
 
 
-def _verdict(result: Equivalence) -> str:
-    return f"E{result.reason.removeprefix('e')}" if result.exact else f"Not exact: {result.reason}"
+def _verdict(result: Equivalence, within: str) -> str:
+    verdict = result.reason if result.exact else f"not exact: {result.reason}"
+    sentence = f"{within}{verdict}"
+    return f"{sentence[0].upper()}{sentence[1:]}"
 
 
 def _schedule(result: Equivalence) -> str:

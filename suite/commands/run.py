@@ -25,13 +25,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="where records and tables go (default: results/TIME)",
     )
-    add("--quick", action="store_true", help="no batch size above 32")
+    add("--quick", action="store_true", help="no batch size above 32, nothing proven")
+    add("--optimizer", action="append", default=[], metavar="GLOB", help="in learning_rates.csv; repeatable")
+    add(
+        "--prove",
+        type=int,
+        metavar="STEPS",
+        help="train equivalent hyperparameters (default: 10; --quick: 0)",
+    )
     add("--no-deterministic", action="store_true", help="allow torch's faster, varying algorithms")
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run, print both tables, and say where the rest is."""
-    from suite.runner import run
+    from suite.runner import OPTIMIZERS, run
 
     folder = arguments.output or Path("results") / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}"
     report = run(
@@ -46,6 +53,8 @@ def execute(arguments: argparse.Namespace) -> int:
         from_files=arguments.cases,
         output=folder,
         quick=arguments.quick,
+        optimizers=arguments.optimizer or OPTIMIZERS,
+        prove=arguments.prove,
         deterministic=not arguments.no_deterministic,
         progress=True,
     )

@@ -82,8 +82,9 @@ def kept_as_views_loop(loop: Loop) -> None:
             column = parameter.grad.view(-1, 1)
             before = kept.get(parameter)
             kept[parameter] = column if before is None else torch.cat((before, column), dim=1)
-    for parameter, columns in kept.items():
-        parameter.grad = columns.sum(1).view_as(parameter) / loop.n
+    for parameter in loop.parameters:
+        if parameter in kept:
+            parameter.grad = kept[parameter].sum(1).view_as(parameter) / loop.n
 
 
 @convention(

@@ -45,7 +45,8 @@ class Equivalence:
         scale: gradient of the new convention / gradient of the old one.
         given: the old hyperparameters.
         hyperparameters: the new ones: those given, and those whose default must change.
-        exact: whether they give the same trajectory, up to rounding (none for a power of two).
+        exact: whether they give the same trajectory, up to rounding (none for a power of two), while
+            no square of a gradient under- or overflows.
         reason: why so, or why not and the nearest thing that holds.
         changes: each hyperparameter's old and new value, exponent, and why.
         schedule: where one value does not do but a few do, exactly: which, for which steps.

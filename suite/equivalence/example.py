@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from suite.conventions import Convention, conventions
+from suite.conventions import conventions
 from suite.equivalence.law import Scale
 from suite.equivalence.scales import Sizes
-from suite.equivalence.trajectory import Backward
+from suite.equivalence.trajectory import Backward, following
 from suite.protocols import Loop
 from suite.units import Units
 
@@ -41,16 +41,7 @@ class Problem:
 
     def follow(self, name: str, units: Units) -> Backward:
         """The literal loop of the convention `name`."""
-        convention: Convention = conventions[name]
-
-        def backward(model: nn.Module, step: int) -> Tensor:
-            batch = self.batch(step)
-            convention.protocol(Loop(model, batch, losses, units))
-            with torch.no_grad():  # LBFGS wants the loss that this is the gradient of
-                loss: Tensor = torch.as_tensor(convention.column(units)) @ losses(model, batch)
-                return loss
-
-        return backward
+        return following(conventions[name], lambda model, step: Loop(model, self.batch(step), losses, units))
 
     def scaled(self, scale: Scale) -> Backward:
         """`scale` times the mean loss."""

@@ -180,12 +180,19 @@ def check_scale(scale: object) -> Scale:
             f"the scale is {scale}: a negative one turns descent into ascent; "
             f"give {-scale} and set the optimizer's maximize"
         )
-    return Fraction(scale) if isinstance(scale, Rational) else float(scale)
+    return as_fraction(scale) if isinstance(scale, Rational) else float(scale)
+
+
+def as_fraction(number: Real | Fraction | float) -> Fraction:
+    """The very number, whether it is Python's or NumPy's."""
+    if isinstance(number, Rational):
+        return Fraction(int(number.numerator), int(number.denominator))
+    return Fraction(float(number))
 
 
 def power_of_two(scale: Scale) -> bool:
     """Whether multiplying by `scale` only moves the exponent of a float, and rounds nothing."""
-    ratio = Fraction(scale)
+    ratio = as_fraction(scale)
     return ratio.numerator.bit_count() == 1 == ratio.denominator.bit_count()
 
 
@@ -201,7 +208,7 @@ def rescale(name: str, value: Any, scale: Scale, exponent: Powers) -> Any:
     if not exponent or value is None or isinstance(value, bool | str):
         return value
     assert isinstance(exponent, int)  # noqa: S101  a tuple of exponents belongs to a tuple
-    product = Fraction(value) * Fraction(scale) ** exponent
+    product = as_fraction(value) * as_fraction(scale) ** exponent
     if product and not sys.float_info.min <= abs(product) <= sys.float_info.max:
         raise UsageError(
             f"{name}={value} times {float(scale):g}**{exponent} does not fit a float: "

@@ -7,13 +7,13 @@ or to the gradient (coupled weight decay) must keep pace with it. Defaults are t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from suite.equivalence.law import LAWS, Entry, Law, Scale, Settings, law, power_of_two
+from suite.equivalence import caveats
+from suite.equivalence.law import LAWS, Entry, Law, law
 
-__all__ = ["FLOAT32_EPS", "LAWS", "RADAM_UNRECTIFIED", "law", "unrectified_steps"]
+__all__ = ["LAWS", "RADAM_UNRECTIFIED", "law"]
 
 OPTION = "an option"
 RATIO = "a decay factor: dimensionless"
@@ -22,9 +22,6 @@ LINEAR = "the step is linear in the gradient"
 ADDED = "added to the root of the squared gradients"
 COUPLED = "weight_decay · weights is added to the gradient"
 DECOUPLED = "decoupled: multiplies the weights, not the gradient"
-
-FLOAT32_EPS = 2.0**-23
-"""torch.finfo(torch.float32).eps, which Adafactor takes for eps1 = None."""
 
 
 def _options(**defaults: Any) -> dict[str, Entry]:
@@ -66,22 +63,6 @@ _add(
 )
 
 
-def _adafactor_caveat(settings: Settings, scale: Scale) -> str:
-    if settings["eps"][0] == 0 or scale == 1:
-        return ""
-    dtype = (
-        "; eps1 = None stands for the dtype's machine epsilon, float32's here: give it for another dtype"
-        if settings["eps"][0] is None
-        else ""
-    )
-    return (
-        "eps1 bounds two things of different size: the root of the second moment (exponent +1, converted "
-        "here) and, for parameters of two or more axes, also the mean of the row moments (exponent +2); "
-        "exact for vectors, and for matrices while that mean stays above eps1 on both sides; "
-        f"with eps1 = 0 exact always{dtype}"
-    )
-
-
 _add(
     "Adafactor",
     {
@@ -91,7 +72,7 @@ _add(
             (None, 1e-3),
             (1, 0),
             "eps1 bounds the root of the second moment, eps2 the weights",
-            implied=(FLOAT32_EPS, 1e-3),
+            implied=(caveats.FLOAT32_EPS, 1e-3),
         ),
         "d": Entry(1.0, 0, "bounds the update after the scale has cancelled"),
         "weight_decay": Entry(0.0, 0, DECOUPLED),
@@ -102,7 +83,7 @@ _add(
     limits="no constant law for matrices whose mean squared gradient falls below eps1, which bounds both "
     "a first and a second power of the gradient; nearest: eps1 +1, exact while it does not, "
     "and always for vectors or eps1 = 0",
-    caveat=_adafactor_caveat,
+    caveat=caveats.adafactor,
 )
 
 _add(
@@ -182,21 +163,6 @@ _add(
 )
 
 
-def _lbfgs_caveat(settings: Settings, scale: Scale) -> str:
-    if scale == 1:
-        return ""
-    tolerance = (
-        "tolerance_change bounds both a step and a loss, of exponents 0 and +1 (set it to 0 on both sides); "
-        if settings["tolerance_change"]
-        else ""
-    )
-    return (
-        "no constant law: the first step is lr · min(1, 1/‖g‖₁) · g, of exponent 0 where ‖g‖₁ ≥ 1 and −1 "
-        f"where not; {tolerance}curvature pairs below the fixed 1e-10 are dropped; exact while ‖g‖₁ of the "
-        "first gradient is at least 1 on both sides and no such bound is reached"
-    )
-
-
 _add(
     "LBFGS",
     {
@@ -225,17 +191,8 @@ _add(
     limits="no constant law: the first step, lr · min(1, 1/‖g‖₁) · g, changes its exponent at ‖g‖₁ = 1, "
     "tolerance_change bounds quantities of exponents 0 and +1, and curvature below 1e-10 is dropped; "
     "nearest: tolerance_grad +1, tolerance_change = 0, exact while ‖g‖₁ ≥ 1 at first on both sides",
-    caveat=_lbfgs_caveat,
+    caveat=caveats.lbfgs,
 )
-
-
-def _muon_caveat(_settings: Settings, scale: Scale) -> str:
-    if power_of_two(scale):
-        return ""
-    return (
-        "exact in real arithmetic; torch orthogonalises in bfloat16, whose rounding (2⁻⁹) falls "
-        "elsewhere unless the scale is a power of two"
-    )
 
 
 _add(
@@ -254,7 +211,7 @@ _add(
     "_muon",
     limits="exact for powers of two only: Newton–Schulz runs in bfloat16, and rounds differently for other "
     "scales; nearest: the same exponents, right to that rounding",
-    caveat=_muon_caveat,
+    caveat=caveats.muon,
 )
 
 _add(
@@ -272,21 +229,6 @@ _add(
     _MOMENTS | {"mu_product": 0},
     "nadam",
 )
-
-
-def unrectified_steps(beta2: float) -> float:
-    """How many first steps RAdam takes without its second moment: those where `ρ_t ≤ 5`.
-
-    `ρ_t = ρ_∞ − 2tβ₂ᵗ/(1−β₂ᵗ)`, `ρ_∞ = 2/(1−β₂) − 1`. `ρ_1 = 1`, hence there is at least one; for
-    β₂ ≤ 2/3 all are. Source: Liu et al. 2020, arXiv 1908.03265; torch/optim/radam.py.
-    """
-    longest = 2 / (1 - beta2) - 1
-    if longest <= 5:
-        return math.inf
-    step = 1
-    while longest - 2 * step * beta2**step / (1 - beta2**step) <= 5:
-        step += 1
-    return step - 1
 
 
 _RADAM = {**_options(decoupled_weight_decay=False), **_IMPLEMENTATION, **_CAPTURABLE}
@@ -318,7 +260,7 @@ _add(
     "radam",
     limits="no constant law: the first steps (5 for β₂ = 0.999; always at least one) are not rectified and "
     "linear in the gradient, lr −1; nearest: that rate for those steps and then this row, which is exact",
-    warm_up=lambda settings: (unrectified_steps(float(settings["betas"][1])), RADAM_UNRECTIFIED),
+    warm_up=lambda settings: (caveats.unrectified_steps(float(settings["betas"][1])), RADAM_UNRECTIFIED),
 )
 
 _add(

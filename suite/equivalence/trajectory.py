@@ -6,7 +6,7 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from suite.equivalence.equivalent import Clip, Equivalence, Phase
 from suite.equivalence.laws import law
 from suite.errors import UsageError, one_line
+
+if TYPE_CHECKING:
+    from suite.conventions import Convention
+    from suite.protocols import Loop
 
 Backward = Callable[[nn.Module, int], Tensor]
 """`backward(model, step)` adds the gradient of step 0, 1, … to `.grad`, and returns the loss, a scalar."""
@@ -107,6 +111,34 @@ def _compare(
         unchanged=distance(weights, side(other, new=False)),
         scheduled=scheduled,
     )
+
+
+def following(convention: Convention, loop: Callable[[nn.Module, int], Loop]) -> Backward:
+    """The literal loop of a convention, step by step.
+
+    The loss that is returned is the one whose gradient the loop leaves, which LBFGS compares; where the
+    coefficients depend on the gradients there is none, and the sum of the losses stands for it.
+
+    Args:
+        convention: whose protocol is run.
+        loop: gives the model's `Loop` over the batch of a step.
+    """
+
+    def backward(model: nn.Module, step: int) -> Tensor:
+        current = loop(model, step)
+        convention.protocol(current)
+        with torch.no_grad():
+            losses = current.losses().flatten()
+            if convention.uses_gram:
+                return losses.sum()
+            units = current.units
+            column = torch.as_tensor(convention.column(units)).to(losses)
+            loss: Tensor = column[torch.as_tensor(units.data)] @ losses
+            if units.regulariser:
+                loss = loss + column[-1] * current.regulariser()
+            return loss
+
+    return backward
 
 
 def distance(reference: Sequence[Tensor], other: Iterator[Tensor] | Sequence[Tensor]) -> float:

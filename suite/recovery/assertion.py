@@ -9,7 +9,7 @@ from suite.equivalence import equivalent, law
 from suite.errors import UsageError
 from suite.recovery.experiment import Experiment
 from suite.recovery.naming import compared
-from suite.recovery.recovery import experiment, recovery
+from suite.recovery.recovery import Recovery, experiment, recovery
 
 if TYPE_CHECKING:
     from torch import nn
@@ -58,20 +58,22 @@ def assert_convention(
         CaseError: See `recover`.
     """
     wanted = conventions[name]
-    tried, used = experiment(step, model, batch, losses, units, regulariser, engine)
+    tried = experiment(step, model, batch, losses, units, regulariser, engine)
     missing = wanted.missing(tried.units)
     if missing is not None:
         raise UsageError(f"convention {name!r} does not apply: {missing}; say so in units=")
     weighting = tried.weighting_of(tried.triangle)
     if any(m.convention is wanted and m.scale == 1.0 for m in weighting.matches):
         return
-    raise AssertionError(
-        f"the step does not compute {name!r}.\n{recovery(tried, used)}\n\n{_advice(tried, wanted, optimizer)}"
-    )
+    found = recovery(tried)
+    advice = _advice(tried, found, wanted, optimizer)
+    raise AssertionError(f"the step does not compute {name!r}.\n{found}\n\n{advice}")
 
 
-def _advice(tried: Experiment, wanted: Convention, optimizer: Optimizer | None) -> str:
+def _advice(tried: Experiment, found: Recovery, wanted: Convention, optimizer: Optimizer | None) -> str:
     """What to change so that this gradient takes the steps that the wanted one would take."""
+    if found.linear and found.cause is not None:
+        return f"No learning rate makes up for it on every batch: {found.cause.says}."
     column = wanted.coefficients(tried.units, tried.triangle.gram)
     scale, rest = compared(tried.triangle, column)
     if scale is None:

@@ -16,11 +16,14 @@ from torch.overrides import TorchFunctionMode
 
 from suite.batch import Batch
 from suite.conventions import Convention
+from suite.engines.compute import Checked
 from suite.protocols import Losses, Regulariser
 from suite.recovery.naming import Match, applying, matches
 from suite.recovery.solve import Solution, Triangle, solve, together, triangles
 from suite.recovery.step import Blocks, Step, gradient_of, in_eval_mode, untouched
 from suite.units import Column, Units
+
+ROUNDINGS = 16  # of the machine epsilon: the least error that a gradient is trusted to have
 
 DROPOUTS = (
     F.dropout,
@@ -65,9 +68,8 @@ class Experiment:
         losses: the unreduced losses.
         regulariser: gives the last unit's loss, or None.
         units: the units table.
-        blocks: by parameter name, `[units, *parameter.shape]`.
+        found: the units' gradients.
         gradient: what the step left, by parameter name.
-        precision: the relative rounding error that gradients are trusted to have.
     """
 
     step: Step
@@ -76,9 +78,18 @@ class Experiment:
     losses: Losses
     regulariser: Regulariser | None
     units: Units
-    blocks: Mapping[str, Tensor]
+    found: Checked
     gradient: Blocks
-    precision: float
+
+    @property
+    def blocks(self) -> Mapping[str, Tensor]:
+        """By parameter name, `[units, *parameter.shape]`."""
+        return self.found.blocks
+
+    @property
+    def epsilon(self) -> float:
+        """Of the dtype that gradients are computed in."""
+        return float(torch.finfo(next(iter(self.blocks.values())).dtype).eps)
 
     # The gradient, solved.
 
@@ -105,8 +116,22 @@ class Experiment:
     @property
     def half_digits(self) -> float:
         """What rounding stays far below, and everything that is no rounding far above."""
-        first = next(iter(self.blocks.values()))
-        return float(torch.finfo(first.dtype).eps ** 0.5)
+        return float(np.sqrt(self.epsilon))
+
+    @cached_property
+    def precision(self) -> float:
+        """The relative rounding error that gradients are trusted to have.
+
+        It is measured where that gives more than a few machine epsilons: by how much the units'
+        gradients, brought to length one, differ from autograd's. One more backward pass of a sum with
+        random signs tells, in which the errors of units do not cancel.
+        """
+        norms = self.triangle.norms
+        signs = np.random.default_rng(0).choice([-1.0, 1.0], len(norms))
+        heard = norms > 1e-6 * norms.max()
+        column = np.where(heard, signs / np.where(heard, norms, 1.0), 0.0)
+        apart = self.distance(self.reduce(column), self._weighted(column)) / len(norms) ** 0.5
+        return max(ROUNDINGS * self.epsilon, 4 * apart)
 
     def weighting(self, gradient: Blocks, keep: Mapping[str, Tensor] | None = None) -> Weighting:
         """The weights behind `gradient`, seen at the entries `keep` of the parameters only."""
@@ -152,15 +177,19 @@ class Experiment:
                     size = float(parameter.square().mean().sqrt()) or 1.0
                     noise = torch.randn(parameter.shape, generator=generator)
                     parameter.add_(0.05 * size * noise.to(parameter))
-            left = gradient_of(self.step, self.model, self.batch)
+            return gradient_of(self.step, self.model, self.batch), self._weighted(column)
+
+    def _weighted(self, column: Column) -> Blocks:
+        """Autograd's gradient of the losses weighted by `column`, at the model's parameters."""
+        with untouched(self.model), torch.enable_grad():
             calm = in_eval_mode(self.model)
+            trained = {name: p for name, p in calm.named_parameters() if p.requires_grad}
             entries = self.losses(calm, self.batch).flatten()
             loss = (torch.as_tensor(column[: len(entries)]).to(entries) * entries).sum()
             if self.regulariser is not None:
                 loss = loss + float(column[-1]) * self.regulariser(calm)
-            wanted = [p for p in calm.parameters() if p.requires_grad]
-            parts = torch.autograd.grad(loss, wanted, materialize_grads=True)
-        return left, dict(zip(trained, parts, strict=True))
+            parts = torch.autograd.grad(loss, list(trained.values()), materialize_grads=True)
+        return dict(zip(trained, parts, strict=True))
 
     def distance(self, a: Blocks, b: Blocks) -> float:
         """The norm of `a − b`."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -30,8 +29,6 @@ from suite.units import Column, Units
 
 if TYPE_CHECKING:
     import pandas as pd
-
-ROUNDINGS = 16  # of the machine epsilon: the least error that a gradient is trusted to have
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +141,7 @@ def recover(
         UsageError: The step fails or leaves no gradient; the losses or the units table do not fit.
         CaseError: No engine computes the units' gradients rightly.
     """
-    return recovery(*experiment(step, model, batch, losses, units, regulariser, engine))
+    return recovery(experiment(step, model, batch, losses, units, regulariser, engine))
 
 
 def experiment(
@@ -155,23 +152,16 @@ def experiment(
     units: Units | None,
     regulariser: Regulariser | None,
     engine: str,
-) -> tuple[Experiment, str]:
-    """A step with its gradient and the units' gradients, and the engine that computed those."""
+) -> Experiment:
+    """A step with its gradient and the units' gradients."""
     gradient = gradient_of(step, model, batch)
     calm = in_eval_mode(model)
     found = gradients(calm, batch, losses, engine=engine, regulariser=regulariser)
     units = _units(units, found, batch, regulariser is not None)
-    blocks = found.gradients.blocks
-    dtype = next(iter(blocks.values())).dtype
-    precision = max(
-        ROUNDINGS * float(torch.finfo(dtype).eps),
-        4 * _measured_rounding(found, calm, batch, losses, units),
-    )
-    tried = Experiment(step, model, batch, losses, regulariser, units, blocks, gradient, precision)
-    return tried, found.engine
+    return Experiment(step, model, batch, losses, regulariser, units, found, gradient)
 
 
-def recovery(tried: Experiment, engine: str) -> Recovery:
+def recovery(tried: Experiment) -> Recovery:
     """What the weights behind a step's gradient are, and what they are called."""
     weighting = tried.weighting_of(tried.triangle)
     solution, found = weighting.solution, weighting.matches
@@ -199,7 +189,7 @@ def recovery(tried: Experiment, engine: str) -> Recovery:
         also=tuple(match.convention.name for match in same[1:]),
         fault=mistake(same),
         cause=cause,
-        engine=engine,
+        engine=tried.found.engine,
     )
 
 
@@ -214,22 +204,3 @@ def _units(given: Units | None, found: Checked, batch: Batch, regulariser: bool)
             f"the units table has {len(given)} units, the losses and the regulariser have {count}"
         )
     return given
-
-
-def _measured_rounding(found: Checked, model: nn.Module, batch: Batch, losses: Losses, units: Units) -> float:
-    """How far the units' gradients are from autograd's, all brought to length one: typical, relative.
-
-    One more backward pass, of a sum with random signs, so that the errors of units do not cancel.
-    """
-    norms = torch.stack([b.flatten(1).double().square().sum(1) for b in found.gradients.blocks.values()])
-    lengths = norms.sum(0).sqrt().cpu().numpy()
-    signs = np.random.default_rng(0).choice([-1.0, 1.0], len(units))
-    data = units.data & (lengths > lengths.max() * 1e-6)
-    column = np.where(data, signs / np.where(data, lengths, 1.0), 0.0)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    with torch.random.fork_rng(devices=[p.device for p in trained if p.is_cuda][:1]):
-        entries = losses(model, batch).flatten()
-        coefficients = torch.as_tensor(column[: len(entries)]).to(entries)
-        parts = torch.autograd.grad((coefficients * entries).sum(), trained, materialize_grads=True)
-    expected = torch.cat([part.flatten() for part in parts])
-    return float((found.reduce(column)[0] - expected).double().norm() / len(units) ** 0.5)

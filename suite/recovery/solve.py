@@ -71,10 +71,9 @@ def triangles(
     """
     found = {}
     for name, block in blocks.items():
-        rows = torch.cat([block.flatten(1), *(side[name].to(block).reshape(1, -1) for side in sides)])
-        if keep is not None:
-            rows = rows[:, keep[name].flatten()]
-        found[name] = Triangle(_stack(_pieces(rows)), len(block))
+        vectors = [side[name].to(block).reshape(1, -1) for side in sides]
+        kept = None if keep is None else keep[name].flatten()
+        found[name] = Triangle(_stack(_pieces([block.flatten(1), *vectors], kept)), len(block))
     return found
 
 
@@ -84,11 +83,15 @@ def together(parts: Mapping[str, Triangle]) -> Triangle:
     return Triangle(_stack(part.r for part in parts.values()), first.units)
 
 
-def _pieces(rows: Tensor) -> Iterator[Matrix]:
-    # A device without float64 (mps) hands its rows to the processor.
-    rows = rows.cpu() if rows.device.type == "mps" else rows
-    for piece in rows.split(CHUNK, dim=1):
-        tall = piece.double().T
+def _pieces(rows: Sequence[Tensor], keep: Tensor | None) -> Iterator[Matrix]:
+    """Triangles of some columns of `rows` at a time, of those to `keep`."""
+    for start in range(0, rows[0].shape[1], CHUNK):
+        wanted = slice(start, start + CHUNK)
+        piece = torch.cat([row[:, wanted] for row in rows])
+        if keep is not None:
+            piece = piece[:, keep[wanted]]
+        # A device without float64 (mps) hands its rows to the processor.
+        tall = (piece.cpu() if piece.device.type == "mps" else piece).double().T
         if len(tall) > tall.shape[1]:
             tall = torch.linalg.qr(tall, mode="r").R
         yield tall.cpu().numpy()

@@ -23,6 +23,11 @@ from suite.errors import UsageError, one_line
 
 Step = Callable[[nn.Module, Batch], Any]
 Blocks = dict[str, Tensor]
+INDIFFERENT = (
+    nn.Linear, nn.Bilinear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding, nn.EmbeddingBag,
+    nn.LayerNorm, nn.GroupNorm, nn.RNNBase,
+)  # fmt: skip
+"""Layers that compute the same in train mode (recurrent ones once their dropout is 0)."""
 
 
 def gradient_of(step: Step, model: nn.Module, batch: Batch, *, seed: int | None = None) -> Blocks:
@@ -68,8 +73,10 @@ def in_eval_mode(model: nn.Module) -> nn.Module:
     """A copy of `model` without dropout, its normalisation on running statistics."""
     calm = copy.deepcopy(model).eval()
     for module in calm.modules():
-        if isinstance(module, nn.RNNBase):  # cuDNN differentiates those in train mode only
-            module.train()
+        # Opacus sees layers in train mode only, and cuDNN differentiates recurrent ones only there.
+        if isinstance(module, INDIFFERENT):
+            module.training = True
+        if isinstance(module, nn.RNNBase):
             module.dropout = 0.0
     return calm
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from suite.units import Units
+from suite.units import Column, Units
 
 if TYPE_CHECKING:
     from suite.recovery.recovery import Recovery
@@ -22,20 +22,45 @@ def text(found: Recovery) -> str:
 
 
 def table(found: Recovery) -> list[str]:
-    """The weights, neighbours that are the same on one line; the first lines only of a long table."""
-    runs: list[tuple[int, int, str, str]] = []
-    for unit in range(len(found.weights)):
-        shown, share = _weight(found, unit)
-        if runs and runs[-1][2:] == (shown, share):
-            runs[-1] = (runs[-1][0], unit, shown, share)
-        else:
-            runs.append((unit, unit, shown, share))
-    rows = [(_label(found.units, a, b), shown, share) for a, b, shown, share in runs[:LINES]]
+    """The weights, neighbours that are the same on one line; the first lines only of a long table.
+
+    Where the step is no weighting these are the weights beneath the cause, or else the nearest ones.
+    """
+    weights, error = found.weights, found.error
+    head = []
+    if not found.linear:
+        beneath = None if found.cause is None else found.cause.weights
+        weights = weights if beneath is None else beneath
+        error = np.full(len(weights), 1e-6 * np.nanmax(np.abs(weights), initial=0.0))
+        head = [
+            "The weights beneath it:"
+            if beneath is not None
+            else "The nearest weights, for what they are worth:"
+        ]
+    runs = _runs(weights, error)
+    rows = [
+        (_label(found.units, first, last), *_shown(weights[first : last + 1], error[first], found.units.n))
+        for first, last in runs[:LINES]
+    ]
     wide = max(len(row[0]) for row in rows)
     lines = [f"  {label:{wide}}  {shown:>12}  {share}".rstrip() for label, shown, share in rows]
     if len(runs) > LINES:
         lines.append(f"  … {len(runs) - LINES} lines more: .frame has them all")
-    return lines
+    return head + lines
+
+
+def _runs(weights: Column, error: Column) -> list[tuple[int, int]]:
+    """Neighbouring units, first and last, whose weights are the same within their error."""
+    runs: list[tuple[int, int]] = []
+    for unit, weight in enumerate(weights):
+        first = runs[-1][0] if runs else unit
+        unknown = np.isnan(weight) and np.isnan(weights[first])
+        same = unknown or abs(weight - weights[first]) <= error[unit] + error[first]
+        if runs and same and np.isnan(weight) == np.isnan(weights[first]):
+            runs[-1] = (first, unit)
+        else:
+            runs.append((unit, unit))
+    return runs
 
 
 def share_of_n(weight: float, n: int, error: float = 0.0) -> str:
@@ -71,7 +96,8 @@ def _headline(found: Recovery) -> str:
 def _remarks(found: Recovery) -> list[str]:
     lines = []
     if found.fault is not None:
-        lines.append(f"A known mistake leaves these weights: {found.fault.summary}")
+        too = "" if found.fault is found.convention else " leaves these weights too"
+        lines.append(f"A known mistake{too}: {found.fault.summary} ({found.fault.name})")
     others = [name for name in found.also if found.fault is None or name != found.fault.name]
     if others:
         lines.append(f"The same on this batch: {', '.join(others)}.")
@@ -107,13 +133,14 @@ def _remarks(found: Recovery) -> list[str]:
     return lines
 
 
-def _weight(found: Recovery, unit: int) -> tuple[str, str]:
-    if not found.identifiable[unit]:
+def _shown(weights: Column, error: float, n: int) -> tuple[str, str]:
+    """A run's weight as a number, and as a fraction of 1/n where it is one."""
+    if np.isnan(weights[0]):
         return "cannot tell", ""
-    weight, error = float(found.weights[unit]), float(found.error[unit])
-    share = share_of_n(weight, found.units.n, error) if found.linear else ""
+    weight = float(weights.mean())
+    share = share_of_n(weight, n, error)
     if share:  # a round number, where the weight is one within its error
-        weight = float(Fraction(weight * found.units.n).limit_denominator(12)) / found.units.n
+        weight = float(Fraction(weight * n).limit_denominator(12)) / n
     return f"{weight:.6g}", share
 
 

@@ -109,7 +109,8 @@ def test_conventions_with_micro_batches_are_proven_by_their_literal_loops(capsys
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "give two conventions (--from, --to and --batch-size), or --scale alone"),
+        ([], "--optimizer is missing: name a class of torch.optim"),
+        (["--optimizer", "SGD"], "give two conventions (--from, --to and --batch-size), or --scale"),
         (["--scale", "2"], "--optimizer is missing"),
         (["--scale", "2", "--optimizer", "Adamm"], "did you mean 'Adam'"),
         (["--scale", "2", "--optimizer", "Shampoo"], "laws exist for Adadelta, Adafactor"),

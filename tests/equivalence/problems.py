@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from fractions import Fraction
 from typing import Any
@@ -121,6 +122,21 @@ SETTINGS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
 # No bound is reached, but for the number of iterations.
 LBFGS = {"max_iter": 4, "tolerance_grad": 0.0, "tolerance_change": 0.0}
 
+# Settings under which every hyperparameter that goes with the scale is heard.
+LOUD: dict[str, dict[str, Any]] = {
+    "Adadelta": {"lr": 0.5, "rho": 0.9, "eps": 0.1, "weight_decay": 0.3},
+    "Adagrad": {"lr": 0.1, "initial_accumulator_value": 0.5, "eps": 0.5, "weight_decay": 0.3},
+    "Adam": {"lr": 0.02, "eps": 0.1, "weight_decay": 0.3, "amsgrad": True},
+    "AdamW": {"lr": 0.02, "eps": 0.1, "weight_decay": 0.3, "amsgrad": True},
+    "Adamax": {"lr": 0.02, "eps": 0.1, "weight_decay": 0.3},
+    "ASGD": {"lr": 0.02, "lambd": 0.3, "weight_decay": 0.3, "t0": 5.0},
+    "NAdam": {"lr": 0.02, "eps": 0.1, "weight_decay": 0.3},
+    "RMSprop": {"lr": 0.01, "eps": 0.1, "weight_decay": 0.3, "momentum": 0.9, "centered": True},
+    "Rprop": {"lr": 0.01},
+    "SGD": {"lr": 0.01, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.3},
+    "SparseAdam": {"lr": 0.02, "eps": 0.1},
+}
+
 POWERS_OF_TWO = st.integers(-12, 12).map(lambda k: 2.0**k)
 OTHER_SCALES = st.one_of(
     st.integers(3, 1000).map(lambda n: Fraction(1, n)), st.floats(1e-3, 1e3, exclude_min=True)
@@ -135,7 +151,8 @@ def examples(count: int) -> settings:
 @st.composite
 def settings_of(draw: st.DrawFn, name: str) -> dict[str, Any]:
     """Settings that the optimizer's constructor accepts."""
-    drawn = draw(st.fixed_dictionaries(SETTINGS[name]))
+    known = inspect.signature(getattr(torch.optim, name)).parameters  # older torch has fewer
+    drawn = draw(st.fixed_dictionaries({k: v for k, v in SETTINGS[name].items() if k in known}))
     if drawn.get("nesterov") and (drawn["momentum"] == 0 or drawn["dampening"] != 0):
         drawn["nesterov"] = False
     if name in {"Adam", "AdamW", "Adagrad", "SGD"} and not drawn["foreach"] and draw(FLAGS):

@@ -24,7 +24,8 @@ from tests.equivalence.following import START, deviation, follow, gradient
 
 STEPS = 32
 ROUNDING = 1e-10
-FEW = settings(max_examples=8, deadline=None)  # of each of fifty rows
+# A share of the profile, for there are some fifty rows.
+FEW = settings(max_examples=max(settings.default.max_examples // 6, 5), deadline=None)
 
 RATE = st.floats(1e-3, 0.1)
 MOMENTUM = st.sampled_from([0.0, 0.5, 0.9])
@@ -463,3 +464,10 @@ def test_translating_needs_no_torch():
         "translate('keras', 'Adam', {}); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_dialects_card_names_what_it_translates_and_what_it_does_not():
+    card = dialects["keras"].card()
+    assert "Adam" in card["optimizers"]
+    assert "Ftrl" in card["without translation"]
+    assert dialects["torch"].card()["optimizers"] == "all of torch.optim"

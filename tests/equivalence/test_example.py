@@ -64,6 +64,6 @@ def test_the_data_are_real_and_every_output_has_something_to_learn():
 
 def test_batches_go_on_after_the_end_of_the_data():
     problem = digits(Sizes(1000))
-    inputs, targets = problem.batch(1)
+    inputs, _ = problem.batch(1)
     assert inputs.shape == (1000, 64)
     assert torch.equal(inputs[-1], problem.inputs[202])

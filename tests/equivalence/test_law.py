@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -121,6 +122,12 @@ def test_what_has_no_exponent_stays_the_very_same():
     for value in (0, 1, 0.9, True, None, "original", (0.9, 0.999)):
         assert rescale("x", value, 3.0, 0) == value
         assert type(rescale("x", value, 3.0, 0)) is type(value)
+
+
+def test_numbers_of_numpy_are_numbers():
+    assert rescale("lr", np.float32(0.5), np.float64(4), -1) == 0.125
+    assert rescale("lr", np.int64(3), check_scale(np.int64(2)), 1) == 6.0
+    assert type(rescale("lr", np.float32(0.5), 4.0, 1)) is float
 
 
 @pytest.mark.parametrize(("value", "scale"), [(1e-8, 1e-305), (1e300, 1e10)])

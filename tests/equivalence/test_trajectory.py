@@ -5,9 +5,12 @@ import math
 import pytest
 import torch
 
+from suite.conventions import conventions
 from suite.equivalence.equivalent import equivalent
-from suite.equivalence.trajectory import distance, prove, trajectory
+from suite.equivalence.trajectory import distance, following, prove, trajectory
 from suite.errors import UsageError
+from suite.protocols import Loop
+from suite.units import Units
 from tests.equivalence.problems import network, squares
 
 
@@ -67,7 +70,7 @@ def test_a_reference_that_diverges_proves_nothing():
 
 def test_what_torch_does_not_accept_gets_one_line():
     result = equivalent("Adam", {"betas": (2, 3)}, scale=2)
-    with pytest.raises(UsageError, match="torch does not accept this: .*beta"):
+    with pytest.raises(UsageError, match=r"torch does not accept this: .*beta"):
         prove(network(0), squares(0), squares(0, 2), result, steps=3)
 
 
@@ -75,3 +78,44 @@ def test_an_optimizer_that_this_torch_lacks_is_named(monkeypatch):
     monkeypatch.delattr(torch.optim, "Adam")
     with pytest.raises(UsageError, match="has no optimizer Adam"):
         list(trajectory(network(0), squares(0), "Adam", {}, steps=1))
+
+
+@pytest.mark.parametrize("name", ["sum", "half-mean", "element-mean", "sum-of-microbatch-means"])
+def test_a_convention_is_followed_by_its_literal_loop_with_parts_and_a_regulariser(name):
+    inputs = torch.randn(6, 3, dtype=torch.float64)
+    units = Units.of(
+        6, {"elements": 2, "microbatch": [0, 0, 0, 1, 1, 1]}, parts=("a", "b"), regulariser=True, window=2
+    )  # fmt: skip
+
+    def loop(model, step):
+        return Loop(
+            model,
+            inputs,
+            lambda model, batch: (model(batch) - step).square(),
+            units,
+            lambda model: sum(p.square().sum() for p in model.parameters()),
+        )
+
+    model = network(0)
+    backward = following(conventions[name], loop)
+    loss = backward(model, 2)
+    # The loss that is returned is the one whose gradient is left: along the gradient it grows so.
+    gradient = [p.grad.clone() for p in model.parameters()]
+    with torch.no_grad():
+        for p, g in zip(model.parameters(), gradient, strict=True):
+            p += 1e-7 * g
+    rise = (backward(model, 2) - loss).item() / 1e-7
+    assert rise == pytest.approx(sum(g.square().sum().item() for g in gradient), rel=1e-4)
+
+
+def test_under_clipping_the_sum_stands_for_a_loss_that_does_not_exist():
+    units = Units.of(2, max_norm=0.1)
+    inputs = torch.ones(2, 3, dtype=torch.float64)
+    backward = following(
+        conventions["clip-mean"],
+        lambda model, step: Loop(model, inputs, lambda m, b: m(b).square().sum(1), units),
+    )
+    model = network(0)
+    loss = backward(model, 0)
+    assert loss.item() == pytest.approx(model(inputs).square().sum().item())
+    assert torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item() <= 0.1 * (1 + 1e-9)

@@ -52,19 +52,17 @@ def test_an_optimizer_with_memory_needs_its_state_rescaled_each_step(optimizer, 
     result = vary(network(0), *sides(), optimizer, hyperparameters, SUM_OVER_MEAN)
     assert result.rescaled == 0.0
     assert result.constant > 1e-3
-    assert result.per_step > 1e-3 or optimizer == "ASGD"  # which keeps its old rate for a step
-    assert result.per_step > 0
+    assert result.per_step > 1e-3
 
 
 def test_the_best_constant_is_the_scale_itself_where_it_does_not_vary():
     generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(5, 3, generator=generator, dtype=torch.float64)
     targets = torch.randn(5, 2, generator=generator, dtype=torch.float64)
 
     def scaled(scale: float) -> Backward:
         def backward(model: nn.Module, step: int) -> Tensor:
-            loss: Tensor = (
-                scale * (model(torch.ones_like(targets[:, :1]).expand(5, 3)) - targets).square().sum()
-            )
+            loss: Tensor = scale * (model(inputs) - targets).square().sum()
             loss.backward()
             return loss.detach()
 

@@ -1,7 +1,7 @@
 """Dialects: the same optimizer as others write it, said in `torch.optim`'s words.
 
->>> translate("keras", "Adagrad", {"learning_rate": 0.1}).hyperparameters
-{'lr': 0.1, 'initial_accumulator_value': 0.1000001, 'eps': 0.0}
+>>> translate("keras", "SGD", {"l2": 0.01}).hyperparameters
+{'lr': 0.01, 'weight_decay': 0.02}
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from suite.equivalence.dialects.dialect import (
     dialects,
     rate_schedule,
 )
-from suite.equivalence.dialects.formulas import momentum_correction
+from suite.equivalence.dialects.factors import momentum_correction
 from suite.equivalence.dialects.scaling import scaled
 from suite.equivalence.dialects.translation import PARAM, Schedule, Translation
 from suite.errors import UsageError

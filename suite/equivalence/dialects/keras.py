@@ -13,6 +13,7 @@ from suite.equivalence.dialects.dialect import (
     Written,
     dialects,
 )
+from suite.equivalence.dialects.factors import weight_factor
 
 if TYPE_CHECKING:
     from suite.equivalence.dialects.translation import Translation
@@ -68,7 +69,7 @@ def _adamax(values: Values, setting: Setting) -> Translation:
         },
         ADAMAX_REASON if values["eps"] else "the same formula",
         exact=not values["eps"] and not (decay and values["l2"]),
-        factors=formulas.weight_factor(values["lr"], decay, setting),
+        factors=weight_factor(values["lr"], decay, setting),
     )
 
 

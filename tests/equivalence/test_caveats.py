@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from suite.equivalence.caveats import unrectified_steps
 from suite.equivalence.equivalent import equivalent
-from suite.equivalence.laws import LAWS, unrectified_steps
+from suite.equivalence.laws import LAWS
 from suite.equivalence.trajectory import Backward, distance, prove, trajectory
+from suite.errors import UsageError
 from tests.equivalence.problems import (
     LBFGS,
     OTHER_SCALES,
@@ -112,6 +114,12 @@ def test_the_unrectified_steps_are_those_of_torch(beta2: float, steps: float) ->
     ]
     same = [torch.equal(a, b) for a, b in zip(*paths, strict=True)]
     assert same == [step < steps for step in range(8)]
+
+
+@pytest.mark.parametrize("beta2", [1.0, -0.1, 2.0])
+def test_a_beta_that_torch_does_not_accept_is_refused(beta2: float) -> None:
+    with pytest.raises(UsageError, match="it must be at least 0 and less than 1"):
+        equivalent("RAdam", {"betas": (0.9, beta2)}, scale=2)
 
 
 def test_some_step_of_radam_is_never_rectified() -> None:

@@ -1,0 +1,121 @@
+"""The proof of equivalent hyperparameters on a case: both conventions trained, each with its own.
+
+One side trains with the reference's literal loop, the other with the convention's, for the same steps
+on the same batches, in float64. Where one factor fits, the weights must stay together; where the
+scale varies from batch to batch, the best constant rate is shown beside the rate of each step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from cases.case import Problem
+from suite.conventions import Convention, conventions
+from suite.equivalence.equivalent import equivalent
+from suite.equivalence.trajectory import Backward, prove
+from suite.equivalence.vary import vary
+from suite.errors import UsageError, one_line
+from suite.learning_rates import KEYS
+from suite.measure import Setting
+from suite.plan import Cell
+from suite.protocols import Loop
+
+Row = dict[str, Any]
+
+HYPERPARAMETERS: Mapping[str, Mapping[str, float]] = {
+    "SGD": {"lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-2},
+    "Adam": {"lr": 1e-3, "eps": 1e-8, "weight_decay": 1e-2},
+}
+"""What the reference is trained with: momentum and coupled decay, so that more than `lr` must change."""
+
+
+def proofs(problem: Problem, cells: Sequence[Cell], rates: Sequence[Row], setting: Setting) -> Iterator[Row]:
+    """Rows of kind `proof` for those of SGD's `rates` that a training can prove.
+
+    Args:
+        problem: of the case.
+        cells: its full batches of one size, one a step.
+        rates: rows of kind `learning_rate` of the case at that size.
+        setting: the device, the seed and the exact dtype.
+    """
+    torch.manual_seed(setting.seed)
+    model = problem.model().to(device=setting.device, dtype=setting.exact)
+    loops = [_loop(problem, model, cell, setting) for cell in cells]
+    for rate in rates:
+        pair = conventions[rate["convention"]], conventions[rate["reference"]]
+        identity = {"kind": "proof", **{key: rate[key] for key in KEYS}, "steps": len(loops)}
+        if rate["status"] == "exact" and rate["factor"] != 1:
+            for optimizer, given in HYPERPARAMETERS.items():
+                scale = _exact(rate["scale_min"])
+                yield identity | {"optimizer": optimizer} | _same(model, loops, pair, optimizer, given, scale)
+        elif rate["status"] == "varies" and not any(c.uses_gram for c in pair):
+            yield identity | {"optimizer": "SGD"} | _each(model, loops, pair)
+
+
+def _same(
+    model: nn.Module,
+    loops: Sequence[Loop],
+    pair: tuple[Convention, Convention],
+    optimizer: str,
+    given: Mapping[str, float],
+    scale: Fraction,
+) -> Row:
+    found = equivalent(optimizer, given, scale=scale)
+    new, old = (_backward(convention, loops) for convention in pair)
+    try:
+        proof = prove(model, old, new, found, steps=len(loops))
+    except UsageError as error:
+        return {"proof_reason": one_line(error)}
+    return {
+        "distance": proof.converted,
+        "distance_unchanged": _finite(proof.unchanged),
+        "proof_reason": "" if math.isfinite(proof.unchanged) else "left unchanged, training diverges",
+    }
+
+
+def _each(model: nn.Module, loops: Sequence[Loop], pair: tuple[Convention, Convention]) -> Row:
+    """Plain SGD, which has no memory: setting its rate at each step is exact."""
+    scales = [_ratio(loop, pair) for loop in loops]
+    if None in scales:
+        return {"proof_reason": "a batch has no weight at all: it has no scale"}
+    new, old = (_backward(convention, loops) for convention in pair)
+    found = vary(model, old, new, "SGD", {"lr": HYPERPARAMETERS["SGD"]["lr"]}, [s for s in scales if s])
+    return {"distance_best_constant": _finite(found.constant), "distance_per_step": found.per_step}
+
+
+def _ratio(loop: Loop, pair: tuple[Convention, Convention]) -> float | None:
+    """The scale on one batch, from the columns: neither depends on the gradients."""
+    a, b = (convention.column(loop.units) for convention in pair)
+    return float(a[at] / b[at]) if b[at := int(np.argmax(np.abs(b)))] else None
+
+
+def _loop(problem: Problem, model: nn.Module, cell: Cell, setting: Setting) -> Loop:
+    batch = cell.take(problem, setting.device, setting.exact)
+    return Loop(model, batch, problem.losses, cell.units(problem, batch), problem.regulariser)
+
+
+def _backward(convention: Convention, loops: Sequence[Loop]) -> Backward:
+    def backward(model: nn.Module, step: int) -> Tensor:
+        convention.protocol(replace(loops[step], model=model))
+        # Only optimizers that search along a line read the loss, and none of them is trained here.
+        return torch.zeros(())
+
+    return backward
+
+
+def _exact(scale: float) -> Fraction:
+    """The scale as the quotient of small whole numbers that it is a rounding of."""
+    near = Fraction(scale).limit_denominator(10**6)
+    return near if float(near) == scale else Fraction(scale)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
