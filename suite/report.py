@@ -118,7 +118,7 @@ class Report:
         if trained:
             parted = [row["distance_unchanged"] for row in trained if row["distance_unchanged"] is not None]
             lines.append(
-                f"Proven by training {len(trained)} pairs for {trained[0]['steps']} steps: with the equivalent "
+                f"Proven by training {len(trained)} pairs for {trained[0]['steps']} steps: with equivalent "
                 f"hyperparameters their weights part by {max(r['distance'] for r in trained):.2g} at most, "
                 f"with the same ones by up to {max(parted, default=0.0):.2g}."
             )

@@ -85,7 +85,23 @@ def _paper(args: argparse.Namespace) -> Paper:
             setattr(args, name, value)
     if args.batch_size is None and args.expected_batch_size is not None and args.target is not None:
         raise UsageError(f"{paper.name} has batches of random size: give --batch-size")
+    if args.elements is None and args.target is not None and _goes_with_elements(args):
+        raise UsageError(f"the card of {paper.name} does not know the elements a sample: give --elements")
     return paper
+
+
+def _goes_with_elements(args: argparse.Namespace) -> bool:
+    """Whether the scale between the two conventions depends on how many elements a sample has."""
+    from suite.equivalence.scales import Sizes, scale_between
+
+    try:
+        one, two = (
+            scale_between(args.source, args.target, Sizes(samples=args.batch_size or 1, elements=elements))
+            for elements in (1, 2)
+        )
+    except UsageError:  # what is wrong with the conventions is said where they are converted
+        return False
+    return one.scale != two.scale
 
 
 def _overridden(paper: Paper, settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,19 +59,25 @@ def assert_convention(
     """
     wanted = conventions[name]
     tried = experiment(step, model, batch, losses, units, regulariser, engine)
+    found = recovery(tried)
+    advice = complaint(tried, found, wanted, optimizer)
+    if advice:
+        raise AssertionError(f"the step does not compute {name!r}.\n{found}\n\n{advice}")
+
+
+def complaint(
+    tried: Experiment, found: Recovery, wanted: Convention, optimizer: Optimizer | None = None
+) -> str:
+    """What to change so that this gradient takes the steps of the wanted one; empty where it does.
+
+    Raises:
+        UsageError: The convention does not apply to the units.
+    """
     missing = wanted.missing(tried.units)
     if missing is not None:
-        raise UsageError(f"convention {name!r} does not apply: {missing}; say so in units=")
-    weighting = tried.weighting_of(tried.triangle)
-    if any(m.convention is wanted and m.scale == 1.0 for m in weighting.matches):
-        return
-    found = recovery(tried)
-    advice = _advice(tried, found, wanted, optimizer)
-    raise AssertionError(f"the step does not compute {name!r}.\n{found}\n\n{advice}")
-
-
-def _advice(tried: Experiment, found: Recovery, wanted: Convention, optimizer: Optimizer | None) -> str:
-    """What to change so that this gradient takes the steps that the wanted one would take."""
+        raise UsageError(f"convention {wanted.name!r} does not apply: {missing}; say so in units=")
+    if found.scale == 1.0 and wanted.name in found.names:
+        return ""
     if found.linear and found.cause is not None:
         return f"No learning rate makes up for it on every batch: {found.cause.says}."
     column = wanted.coefficients(tried.units, tried.triangle.gram)

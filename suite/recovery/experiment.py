@@ -130,8 +130,8 @@ class Experiment:
         signs = np.random.default_rng(0).choice([-1.0, 1.0], len(norms))
         heard = norms > 1e-6 * norms.max()
         column = np.where(heard, signs / np.where(heard, norms, 1.0), 0.0)
-        apart = self.distance(self.reduce(column), self._weighted(column)) / len(norms) ** 0.5
-        return max(ROUNDINGS * self.epsilon, 4 * apart)
+        apart = self.distance(self.reduce(column), self._weighted(column)) / np.sqrt(len(norms))
+        return max(ROUNDINGS * self.epsilon, 4 * float(apart))
 
     def weighting(self, gradient: Blocks, keep: Mapping[str, Tensor] | None = None) -> Weighting:
         """The weights behind `gradient`, seen at the entries `keep` of the parameters only."""

@@ -13,6 +13,7 @@ from suite.gram import Gram
 from suite.recovery.solve import Matrix, Solution, Triangle
 from suite.units import Column, Units
 
+HALVES = ("half-mean", "half-sum")
 LARGEST = 64
 """A scale is simple where it is a quotient of whole numbers up to this; others look like clipping."""
 
@@ -72,8 +73,10 @@ def matches(matrix: Matrix, solution: Solution, columns: Iterable[tuple[Conventi
 
 def plainness(match: Match) -> tuple[float, bool, bool]:
     """What the plainest match has least of; the order of the registry decides between equals."""
-    cost = match.simplicity
-    known = cost is not None or match.convention.name == "mean"
+    cost, name = match.simplicity, match.convention.name
+    if cost and name in HALVES:
+        cost += LARGEST  # a quarter of the mean, rather than a half of half the mean
+    known = cost is not None or name == "mean"
     return (np.inf if cost is None else cost, match.convention.family == "faults", not known)
 
 

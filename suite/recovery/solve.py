@@ -85,7 +85,7 @@ def together(parts: Mapping[str, Triangle]) -> Triangle:
 
 def _pieces(rows: Sequence[Tensor], keep: Tensor | None) -> Iterator[Matrix]:
     """Triangles of some columns of `rows` at a time, of those to `keep`."""
-    for start in range(0, rows[0].shape[1], CHUNK):
+    for start in range(0, max(rows[0].shape[1], 1), CHUNK):
         wanted = slice(start, start + CHUNK)
         piece = torch.cat([row[:, wanted] for row in rows])
         if keep is not None:

@@ -87,10 +87,12 @@ def _headline(found: Recovery) -> str:
             f"else ({said})."
         )
     if found.convention is None:
-        return f"{units}: the weights are those of no convention that is registered."
+        return f"{units}: the weights are those of no registered convention."
     scale = "" if found.scale == 1 else f"{found.scale:.6g} × "
     clipped = f" ({found.cause.name}: {found.cause.says})" if found.cause else ""
-    return f"{units}: the weights are {scale}{found.convention.name}{clipped}."
+    known = found.identifiable.sum() + len(found.silent) == count
+    what = "weights are those of" if known else "gradient is that of"
+    return f"{units}: the {what} {scale}{found.convention.name}{clipped}."
 
 
 def _remarks(found: Recovery) -> list[str]:
@@ -103,7 +105,7 @@ def _remarks(found: Recovery) -> list[str]:
         lines.append(f"The same on this batch: {', '.join(others)}.")
     if found.cause is not None and found.cause.convention is not None and not found.linear:
         scale = "" if found.cause.scale == 1 else f"{found.cause.scale:.6g} × "
-        lines.append(f"Beneath it the weights are {scale}{found.cause.convention}.")
+        lines.append(f"Beneath it the weights are those of {scale}{found.cause.convention}.")
     if found.spans:
         lines.append(
             "The units' gradients span all parameters: any gradient is a weighting of these units, so "

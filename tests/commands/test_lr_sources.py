@@ -102,13 +102,14 @@ def test_what_pytorch_does_not_have_is_refused(capsys):
 @pytest.mark.parametrize(
     ("name", "target"),
     [("goyal-2017", "sum"), ("alexnet-2012", "sum"), ("grpo-2024", "constant-normaliser"),
-     ("dp-sgd-2016", "mean"), ("bert-2018", "mean")],
+     ("dp-sgd-2016", "mean"), ("bert-2018", "mean"), ("retinanet-2017", "mean")],
 )  # fmt: skip
 def test_what_a_card_does_not_know_can_be_given(capsys, name, target):
     sizes = {
         "grpo-2024": ["--elements", "512"],
         "dp-sgd-2016": ["--batch-size", "600"],
         "bert-2018": ["--ranks", "16"],
+        "retinanet-2017": ["--elements", "20"],
     }
     code, out, err = run(capsys, "--paper", name, "--to", target, *sizes.get(name, []))
     assert code == 0, err
@@ -122,6 +123,8 @@ def test_what_a_card_does_not_know_can_be_given(capsys, name, target):
         (["--paper", "dqn-2015", "--optimizer", "SGD"], "leave out --optimizer"),
         (["--paper", "dqn-2015", "--dialect", "keras"], "leave out --dialect"),
         (["--paper", "dp-sgd-2016", "--to", "mean"], "give --batch-size"),
+        (["--paper", "retinanet-2017", "--to", "mean"], "give --elements"),
+        (["--paper", "bert-2018", "--to", "mean"], "--ranks"),
         (["--dialect", "kers", "--optimizer", "SGD"], "did you mean 'keras'"),
         (["--dialect", "keras", "--optimizer", "Ftrl"], "torch.optim has no such optimizer"),
         (["--dialect", "keras", "--optimizer", "SGD", "--set", "lr=fast"], "a finite number is needed"),

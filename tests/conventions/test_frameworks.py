@@ -17,7 +17,8 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from torch import Tensor, nn
 from torch.nn import functional
 
-from suite import gradients
+from suite import Units, gradients
+from suite.conventions import conventions
 from suite.protocols import Losses
 from tests.conventions.agreement import (
     ROUNDING,
@@ -252,14 +253,17 @@ def test_opacus_divides_by_the_expected_batch_size():
 @HOOKS
 def test_opacus_clips_each_unit_with_1e_6_added_to_its_norm():
     model, batch = regression()
-    norms = gradients(model, batch, squared_errors, engine="loop").matrix.norm(dim=1)
-    max_norm = float(norms.median())
-    coefficients = (max_norm / (norms + 1e-6)).clamp(max=1) / SAMPLES
-    literal = gradients(model, batch, squared_errors, engine="loop").reduce(coefficients)[0]
-    convention = by_convention("clip-each-unit", model, batch, squared_errors, max_norm=max_norm)
+    units = gradients(model, batch, squared_errors, engine="loop")
+    norms = units.matrix.norm(dim=1)
+    max_norm = float(norms.mean())
+    clipped = norms > max_norm
+    convention = conventions["clip-each-unit"]
+    coefficients = convention.coefficients(Units.of(SAMPLES, max_norm=max_norm), units.gram())
+    smaller = torch.where(clipped, norms / (norms + 1e-6), 1.0)
     opacus = private_step(model, batch, max_norm, expected=SAMPLES)
-    assert distance(opacus, literal) < ROUNDING
-    assert 0 < distance(opacus, convention) < SAMPLES * 1e-6 / float(norms.min())
+    assert 0 < clipped.sum() < SAMPLES
+    assert distance(opacus, units.reduce(coefficients * smaller.numpy())[0]) < ROUNDING
+    assert ROUNDING < distance(opacus, units.reduce(coefficients)[0]) < 1e-6 / max_norm
 
 
 # A regulariser.

@@ -384,6 +384,10 @@ def test_what_no_constants_can_absorb_is_refused():
         rescale("tf1", "RMSPropOptimizer", {"lr": 0.1}, 2.0)
     with pytest.raises(UsageError, match="first steps"):
         rescale("optax", "radam", {"lr": 0.1}, 2.0)
+    with pytest.raises(UsageError, match="not worked out"):
+        rescale("keras", "Ftrl", {}, 2.0)
+    with pytest.raises(UsageError, match=r"suite\.equivalence\.equivalent"):
+        rescale("torch", "SGD", {"lr": 0.1}, 2.0)
 
 
 @pytest.mark.parametrize(
@@ -471,3 +475,23 @@ def test_a_dialects_card_names_what_it_translates_and_what_it_does_not():
     assert "Adam" in card["optimizers"]
     assert "Ftrl" in card["without translation"]
     assert dialects["torch"].card()["optimizers"] == "all of torch.optim"
+
+
+def test_a_parameter_group_keeps_its_share_of_what_is_scheduled():
+    import torch
+
+    weights, biases = (torch.nn.Parameter(torch.ones(2, dtype=torch.float64)) for _ in range(2))
+    chosen = {"learning_rate": 0.01, "weight_decay_rate": 0.1}
+    translation = translate("bert", "AdamWeightDecayOptimizer", chosen)
+    groups = [{"params": [weights]}, {"params": [biases], "weight_decay": 0.0, "lr": 0.02}]
+    optimizer = torch.optim.AdamW(groups, **translation.hyperparameters)
+    for step in (1, 2):
+        for parameter in (weights, biases):
+            parameter.grad = torch.ones(2, dtype=torch.float64)
+        prepare(optimizer, translation, step)
+        optimizer.step()
+        first, second = optimizer.param_groups
+        assert first["lr"] == translation.schedule["lr"](step)
+        assert second["lr"] == pytest.approx(2 * first["lr"])
+        assert second["weight_decay"] == 0.0
+        assert first["weight_decay"] == translation.schedule["weight_decay"](step)

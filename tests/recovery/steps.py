@@ -69,7 +69,9 @@ def returned(coefficients: object) -> Step:
     def step(model: nn.Module, batch: Pair) -> list[Tensor]:
         parameters = list(model.parameters())
         total = [torch.zeros_like(p) for p in parameters]
-        for c, loss in zip(torch.as_tensor(coefficients, dtype=torch.float64), losses(model, batch), strict=True):
+        for c, loss in zip(
+            torch.as_tensor(coefficients, dtype=torch.float64), losses(model, batch), strict=True
+        ):
             parts = torch.autograd.grad(loss, parameters, retain_graph=True)
             total = [t + float(c) * part for t, part in zip(total, parts, strict=True)]
         return total

@@ -117,7 +117,11 @@ def rescale(dialect: str, optimizer: str, hyperparameters: Mapping[str, Any], sc
     """
     if not 0 < scale < float("inf"):
         raise UsageError(f"scale is {scale}; it must be a positive, finite number")
+    if dialect == "torch":
+        raise UsageError("PyTorch's own optimizers have laws: use suite.equivalence.equivalent")
     written = dialects[dialect][optimizer]
+    if not written.parameters:
+        raise UsageError(f"{dialect} {written.name} is not worked out: {written.missing}")
     if written.unscaled:
         raise UsageError(f"{dialect} {written.name}: {written.unscaled}")
     values = written.values(hyperparameters)

@@ -20,8 +20,9 @@ STATES: dict[str, dict[str, str]] = {
 def prepare(optimizer: torch.optim.Optimizer, translation: Translation, step: int) -> None:
     """Do what `translation` asks for before `optimizer.step()`, with the gradients already there.
 
-    Sets the scheduled hyperparameters in all parameter groups, fills the initial state before the
-    first step, and multiplies state buffers and weights by their factors.
+    Sets the scheduled hyperparameters, fills the initial state before the first step, and multiplies state
+    buffers and weights by their factors. A parameter group that began with a share of a scheduled value,
+    or with 0, as biases without decay do, keeps that share.
 
     Args:
         optimizer: built from `translation.hyperparameters`.
@@ -39,7 +40,9 @@ def prepare(optimizer: torch.optim.Optimizer, translation: Translation, step: in
         )
     for group in optimizer.param_groups:
         for name, schedule in translation.schedule.items():
-            group[name] = schedule(step)
+            base = translation.hyperparameters[name]
+            own = group.setdefault("untranslated", {}).setdefault(name, group[name])
+            group[name] = schedule(step) * (own / base) if base else schedule(step)
     if step == 1 and translation.initial_state:
         _fill(optimizer, translation)
     with torch.no_grad():

@@ -72,8 +72,7 @@ def _bert(values: Values, setting: Setting) -> Translation:
         "no bias correction: exact with lr, eps and weight_decay set at each step",
         schedule=schedule,
         notes=(
-            f"left out, the first step is {1 / correction(1):.3g} times torch's; "
-            "the constants are right for t → ∞",
+            f"with constants, right for t → ∞, torch's first step is {1 / correction(1):.3g} times BERT's",
         ),
     )
 

@@ -1,0 +1,66 @@
+"""Equivalent hyperparameters, trained on real cases by a run."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import suite
+from cases import cases
+from suite.plan import training
+from suite.report import Report
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    names = ["mse-several-outputs", "cross-entropy-class-weights"]
+    wanted = ["sum", "element-mean", "weighted-sum", "clip-mean", "sum-of-microbatch-means"]
+    return suite.run(names, wanted, batch_sizes=[8], prove=10)
+
+
+def proof(report: Report, convention: str, optimizer: str = "SGD", reference: str = "mean") -> dict:
+    rows = [r for r in report.of("proof") if (r["convention"], r["optimizer"], r["reference"])
+            == (convention, optimizer, reference)]  # fmt: skip
+    assert rows
+    return rows[0]
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_a_scale_that_is_a_power_of_two_trains_bit_for_bit(report: Report, optimizer: str) -> None:
+    found = proof(report, "sum", optimizer)
+    assert found["distance"] == 0.0
+    assert found["distance_unchanged"] > 1e-4
+    assert found["steps"] == 10
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_another_scale_trains_to_rounding(report: Report, optimizer: str) -> None:
+    found = proof(report, "element-mean", optimizer)
+    assert 0 < found["distance"] < 1e-13
+    assert found["distance_unchanged"] > 1e-4
+
+
+def test_where_the_scale_varies_the_rate_of_each_step_does_what_no_constant_does(report: Report) -> None:
+    found = proof(report, "weighted-sum", reference="weighted-mean")
+    assert found["distance_per_step"] < 1e-13
+    assert found["distance_best_constant"] > 1e-5
+
+
+def test_a_scale_that_comes_of_the_weights_themselves_is_not_promised(report: Report) -> None:
+    assert not [row for row in report.of("proof") if row["convention"] == "clip-mean"]
+
+
+def test_proofs_are_joined_to_every_hyperparameter_of_their_optimizer(report: Report) -> None:
+    rates = report.learning_rates
+    adam = rates[(rates.convention == "sum") & (rates.optimizer == "Adam") & (rates.samples == 8)]
+    assert set(adam.hyperparameter) == {"eps", "weight_decay"}
+    assert set(adam.factor) == {8.0}
+    assert set(adam.distance) == {0.0}
+    assert any(line.startswith("Proven by training") for line in report.remarks)
+
+
+def test_steps_go_through_full_batches_epoch_after_epoch() -> None:
+    found = training(cases["mse"].build(), 128, seed=0, steps=5)  # 442 samples: three full batches
+    assert torch.equal(found[0].rows, found[3].rows)
+    assert not torch.equal(found[0].rows, found[1].rows)
+    assert all(len(cell.rows) == 128 for cell in found)
