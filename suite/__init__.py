@@ -13,6 +13,10 @@ from suite.version import __version__
 if TYPE_CHECKING:
     from suite.conventions import Convention
     from suite.engines.compute import gradients
+    from suite.equivalence.equivalent import equivalent
+    from suite.equivalence.law import law, register_law
+    from suite.equivalence.state import convert_state
+    from suite.equivalence.dialects import translate
     from suite.errors import CaseError, UsageError
     from suite.report import Report
     from suite.runner import run
@@ -24,8 +28,13 @@ _HOMES = {
     "Report": "suite.report",
     "Units": "suite.units",
     "UsageError": "suite.errors",
+    "convert_state": "suite.equivalence.state",
+    "equivalent": "suite.equivalence",
     "gradients": "suite.engines.compute",
+    "law": "suite.equivalence",
+    "register_law": "suite.equivalence",
     "run": "suite.runner",
+    "translate": "suite.equivalence.dialects",
 }
 
 __all__ = [
@@ -35,8 +44,13 @@ __all__ = [
     "Units",
     "UsageError",
     "__version__",
+    "convert_state",
+    "equivalent",
     "gradients",
+    "law",
+    "register_law",
     "run",
+    "translate",
 ]
 
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from cases.case import Problem
 from suite.conventions import Convention, conventions
 from suite.equivalence.equivalent import equivalent
-from suite.equivalence.trajectory import Backward, prove
+from suite.equivalence.trajectory import Backward, following, prove
 from suite.equivalence.vary import vary
 from suite.errors import UsageError, one_line
 from suite.learning_rates import KEYS
@@ -103,12 +103,7 @@ def _loop(problem: Problem, model: nn.Module, cell: Cell, setting: Setting) -> L
 
 
 def _backward(convention: Convention, loops: Sequence[Loop]) -> Backward:
-    def backward(model: nn.Module, step: int) -> Tensor:
-        convention.protocol(replace(loops[step], model=model))
-        # Only optimizers that search along a line read the loss, and none of them is trained here.
-        return torch.zeros(())
-
-    return backward
+    return following(convention, lambda model, step: replace(loops[step], model=model))
 
 
 def _exact(scale: float) -> Fraction:

@@ -14,7 +14,7 @@ TABLE = Table("a_table", "Caption with 50 % & more", ("name", "value"), [["a_b",
 @pytest.fixture(scope="module")
 def report() -> Report:
     cases = ["mse-several-outputs", "cross-entropy-l2", "cross-entropy-class-weights"]
-    return suite.run(cases, ["sum", "element-mean", "batchmean", "weighted-*"], batch_sizes=[8])
+    return suite.run(cases, ["sum", "element-mean", "batchmean", "weighted-*"], batch_sizes=[8], prove=0)
 
 
 def cells(table: Table) -> dict[str, list[str]]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any, Protocol
 
 from suite.registry import Registry
 
-KINDS = ("cases", "conventions", "engines")
+KINDS = ("cases", "conventions", "engines", "papers", "dialects", "rules")
 
 
 class Entry(Protocol):
@@ -31,10 +32,15 @@ def catalogue(kind: str, files: Sequence[str] = ()) -> Registry[Any]:
         from suite.sources import load
 
         return load(files)
-    if kind == "conventions":
-        from suite.conventions import conventions
+    module, name = _HOMES[kind]
+    found: Registry[Any] = getattr(import_module(module), name)
+    return found
 
-        return conventions
-    from suite.engines import engines
 
-    return engines
+_HOMES = {
+    "conventions": ("suite.conventions", "conventions"),
+    "engines": ("suite.engines", "engines"),
+    "papers": ("suite.papers", "papers"),
+    "dialects": ("suite.equivalence.dialects", "dialects"),
+    "rules": ("suite.equivalence.rules", "rules"),
+}

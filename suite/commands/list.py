@@ -1,4 +1,4 @@
-"""List cases, conventions and engines."""
+"""List cases, conventions, engines, papers, dialects and batch-size rules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Show the card of a case, convention or engine."""
+"""Show the card of anything that `list` names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from suite.errors import unknown
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `gradsuite show`."""
-    parser.add_argument("name", metavar="NAME", help="of a case, convention or engine")
+    parser.add_argument("name", metavar="NAME", help="of a case, convention, engine, paper, dialect or rule")
     parser.add_argument("--json", action="store_true", help="the card for machines")
     parser.add_argument("--cases", action="append", default=[], metavar="PATH", help="a file with cases")
 
@@ -27,7 +27,7 @@ def execute(arguments: argparse.Namespace) -> int:
     cards = [found[arguments.name].card() for found in registries if arguments.name in found]
     if not cards:
         known = [name for registry in registries for name in registry.names]
-        raise unknown("case, convention or engine", arguments.name, known)
+        raise unknown("case, convention or anything else", arguments.name, known)
     if arguments.json:
         print(json.dumps(cards[0] if len(cards) == 1 else cards, indent=2, ensure_ascii=False))
         return 0

@@ -20,8 +20,8 @@ def sum_loop(loop: Loop) -> None:
     protocol=sum_loop,
     formula="Σ_u g_u",
     denominator="none",
-    used_by="PyTorch reduction='sum'; Keras reduction='sum'; DQN (Mnih et al. 2015: 32 clipped errors)",
-    source="torch.nn.functional; keras/src/losses/loss.py; DeepMind's NeuralQLearner.lua, qLearnMinibatch",
+    used_by="PyTorch reduction='sum'; DQN (Mnih et al. 2015: 32 clipped errors)",
+    source="torch.nn.functional; DeepMind's dqn/NeuralQLearner.lua, getQUpdate and qLearnMinibatch",
 )
 def sum_(units: Units) -> Column:
     """Sum over all units."""

@@ -40,7 +40,7 @@ def mean_of_terms_loop(loop: Loop) -> None:
     formula="(1/T) Σ_t (1/n) Σ_i g_it",
     denominator="sample and term",
     used_by="torch.stack(losses).mean()",
-    source="the usual way to average a list of losses; no paper is known to ask for it",
+    source="the usual way to average a list of losses",
     needs=("terms",),
     against="sum-of-terms",
 )

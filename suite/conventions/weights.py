@@ -28,7 +28,7 @@ def weighted_sum_loop(loop: Loop) -> None:
     protocol=weighted_sum_loop,
     formula="Σ_u w_u g_u",
     denominator="none",
-    used_by="PyTorch CrossEntropyLoss(weight=w, reduction='sum'); Keras reduction='sum' with sample_weight",
+    used_by="PyTorch CrossEntropyLoss(weight=w, reduction='sum'); Keras cross-entropies (sum, sample_weight)",
     source="torch.nn.functional.cross_entropy; keras/src/losses/loss.py, reduce_weighted_values",
     needs=("weight",),
     against="weighted-mean",
