@@ -13,10 +13,10 @@ from suite.version import __version__
 if TYPE_CHECKING:
     from suite.conventions import Convention
     from suite.engines.compute import gradients
+    from suite.equivalence.dialects import translate
     from suite.equivalence.equivalent import equivalent
     from suite.equivalence.law import law, register_law
     from suite.equivalence.state import convert_state
-    from suite.equivalence.dialects import translate
     from suite.errors import CaseError, UsageError
     from suite.report import Report
     from suite.runner import run

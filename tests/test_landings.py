@@ -31,9 +31,9 @@ def test_the_noise_scale_is_that_of_samples_not_of_parts() -> None:
     order = torch.randperm(442, generator=torch.Generator().manual_seed(0))[:6]
     x, y = problem.data[0][order], problem.data[1][order]
     losses = problem.losses(model, (x, y)).sum(1)
-    rows = [torch.cat([g.flatten() for g in torch.autograd.grad(v, list(model.parameters()), retain_graph=True)])
-            for v in losses]  # fmt: skip
-    g = torch.stack(rows).numpy()
+    parameters = list(model.parameters())
+    rows = [torch.autograd.grad(loss, parameters, retain_graph=True) for loss in losses]
+    g = torch.stack([torch.cat([part.flatten() for part in row]) for row in rows]).numpy()
     np.testing.assert_allclose(gram, g @ g.T, rtol=1e-10, atol=1e-12)
 
 

@@ -56,15 +56,18 @@ def example_2(model: nn.Module, batch: Pair, rate: float) -> None:
         optimizer.step()
 
 
-def example_3(model: nn.Module, batch: Pair) -> None:
-    """Ten losses, two of each of five passes; the sum of their gradients is clipped, then divided."""
+def example_3(model: nn.Module, batch: Pair, *, retain_graph: bool = True) -> None:
+    """Ten losses, two of each of five passes; the sum of their gradients is clipped, then divided.
+
+    Published, no graph is retained.
+    """
     x, y = batch
     losses = []
     for _ in range(BATCHES):
         output = model(x)
         losses += [F.mse_loss(output, y), F.l1_loss(output, y)]
     for loss in losses:
-        loss.backward()
+        loss.backward(retain_graph=retain_graph)
     nn.utils.clip_grad_norm_(model.parameters(), max_norm=1)
     divide(model, len(losses))
 
@@ -88,7 +91,6 @@ def recovered(sizes: Sequence[int], *, average_losses: bool = False) -> Recovery
     from suite.recovery import recover
 
     loop = averaged_losses if average_losses else example_1
-    # Four patients in all: more than ten gradients of a linear model depend on each other.
     units = Units.of(
         sum(sizes),
         {"microbatch": [k for k, size in enumerate(sizes) for _ in range(size)]},
@@ -189,6 +191,19 @@ def example_2_is_equal() -> Finding:
     )
 
 
+@claim("example 3: the loop runs")
+def example_3_runs() -> Finding:
+    """As published: both losses of a pass go back through one graph, which the first has freed."""
+    runs, said = {}, ""
+    for name, retain in (("as it is published", False), ("retain_graph=True is added", True)):
+        try:
+            example_3(*problem(), retain_graph=retain)
+            runs[name] = True
+        except RuntimeError as error:
+            runs[name], said = False, str(error).partition(" (")[0]
+    return settle(f"as published: {said or 'it runs'}", runs, error=said)
+
+
 @claim("example 3: averaging after clipping keeps the clipped gradient at max_norm")
 def example_3_keeps_the_threshold() -> Finding:
     """The norm that the loop leaves, against that of the same ten losses averaged first, then clipped."""
@@ -228,4 +243,4 @@ def _name(found: Recovery) -> str:
     return found.convention.name if found.convention else "no convention"
 
 
-CLAIMS = (averaging_losses, example_1_averages, example_2_is_equal, example_3_keeps_the_threshold)
+CLAIMS = (averaging_losses, example_1_averages, example_2_is_equal, example_3_runs, example_3_keeps_the_threshold)

@@ -92,8 +92,8 @@ def _text(found: list[Landings], arguments: argparse.Namespace) -> str:
     )
     return (
         f"{caption}\n\n{table}\n"
-        "Every rule is a heuristic: other samples is the reference itself on other batches, which no rule can be\n"
-        "expected to beat. –: the rule is not for this optimizer, or the noise hides the gradient."
+        "Every rule is a heuristic: other samples is the reference itself on other batches, which no rule can"
+        "\nbe expected to beat. –: the rule is not for this optimizer, or the noise hides the gradient."
     )
 
 
