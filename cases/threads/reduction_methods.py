@@ -250,10 +250,7 @@ def mean_is_constant() -> Finding:
     """The same 16 digits once, twice and eight times in a batch."""
     model, (x, y) = problem()
     once = averaged(model, (x, y))
-    apart = {
-        times: largest(averaged(model, (x.repeat(times, 1), y.repeat(times))), once)
-        for times in (2, 8)
-    }
+    apart = {times: largest(averaged(model, (x.repeat(times, 1), y.repeat(times))), once) for times in (2, 8)}
     return settle(
         f"the data twice, eight times: the gradient changes by {max(apart.values()):.1g}",
         {"the data are repeated": max(apart.values()) <= ROUNDING},
