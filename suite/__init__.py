@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from suite.equivalence.law import law, register_law
     from suite.equivalence.state import convert_state
     from suite.errors import CaseError, UsageError
+    from suite.recovery import Recovery, assert_convention, recover
     from suite.report import Report
     from suite.runner import run
     from suite.units import Units
@@ -25,13 +26,16 @@ if TYPE_CHECKING:
 _HOMES = {
     "CaseError": "suite.errors",
     "Convention": "suite.conventions",
+    "Recovery": "suite.recovery",
     "Report": "suite.report",
     "Units": "suite.units",
     "UsageError": "suite.errors",
+    "assert_convention": "suite.recovery",
     "convert_state": "suite.equivalence.state",
     "equivalent": "suite.equivalence",
     "gradients": "suite.engines.compute",
     "law": "suite.equivalence",
+    "recover": "suite.recovery",
     "register_law": "suite.equivalence",
     "run": "suite.runner",
     "translate": "suite.equivalence.dialects",
@@ -40,14 +44,17 @@ _HOMES = {
 __all__ = [
     "CaseError",
     "Convention",
+    "Recovery",
     "Report",
     "Units",
     "UsageError",
     "__version__",
+    "assert_convention",
     "convert_state",
     "equivalent",
     "gradients",
     "law",
+    "recover",
     "register_law",
     "run",
     "translate",

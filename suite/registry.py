@@ -59,18 +59,22 @@ class Registry(Generic[T]):
         return list(self._items)
 
     def match(self, patterns: Sequence[str] = ()) -> list[T]:
-        """The items whose names match any of the glob `patterns`; all of them where there is none.
+        """The items whose names match any of the glob `patterns`; `*` where there is none.
+
+        A name with a prefix (`fault:…`) matches only patterns that begin with it.
 
         Raises:
             UsageError: A pattern matches no name.
         """
-        if not patterns:
-            return list(self)
+        patterns = patterns or ("*",)
         for pattern in patterns:
-            if not fnmatch.filter(self._items, pattern):
+            if not any(_matches(name, pattern) for name in self._items):
                 raise unknown(self.kind, pattern, self._items)
         return [
-            item
-            for name, item in self._items.items()
-            if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+            item for name, item in self._items.items() if any(_matches(name, pattern) for pattern in patterns)
         ]
+
+
+def _matches(name: str, pattern: str) -> bool:
+    prefix, colon, _ = name.partition(":")
+    return fnmatch.fnmatchcase(name, pattern) and pattern.startswith(prefix + colon if colon else "")

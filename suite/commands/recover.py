@@ -47,7 +47,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from suite.recovery.recovery import experiment, recovery
 
     try:
-        tried = experiment(*(given[name] for name in (*NAMES, *OPTIONAL)), arguments.engine)
+        tried = experiment(**given, engine=arguments.engine)
         found = recovery(tried)
     except CaseError as error:
         print(f"gradsuite recover: {one_line(error)}", file=sys.stderr)

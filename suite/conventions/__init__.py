@@ -16,6 +16,7 @@ from suite.conventions import (  # isort: skip
     parts,
     clipping,
     sampling,
+    faults,
 )
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "clipping",
     "convention",
     "conventions",
+    "faults",
     "parts",
     "ranks",
     "sampling",
