@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
@@ -31,6 +31,8 @@ class Table:
         headers: of the columns.
         rows: of text.
         notes: lines under the table.
+        widths: of columns on the terminal, by header, where longer text is wrapped.
+        paragraphs: the columns that LaTeX wraps, by header.
     """
 
     name: str
@@ -38,11 +40,15 @@ class Table:
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
+    widths: Mapping[str, int] = field(default_factory=dict)
+    paragraphs: Sequence[str] = ()
 
-    def text(self, first: int = 52, last: int = 70) -> str:
-        """For the terminal, the first and the last column wrapped to these widths."""
-        wrap = [first, *[None] * (len(self.headers) - 2), last]
-        body = tabulate(self.rows, self.headers, tablefmt="simple", disable_numparse=True, maxcolwidths=wrap)
+    def text(self) -> str:
+        """For the terminal, with wide columns wrapped."""
+        widths = [self.widths.get(header) for header in self.headers]
+        body = tabulate(
+            self.rows, self.headers, tablefmt="simple", disable_numparse=True, maxcolwidths=widths
+        )
         notes = [textwrap.fill(note, width=130) for note in self.notes]
         return "\n".join([self.caption, "", body, *notes])
 
@@ -54,7 +60,7 @@ class Table:
 
     def latex(self) -> str:
         """A `table` environment with booktabs rules; needs the packages booktabs and tabularx."""
-        columns = "l" * (len(self.headers) - 1) + "X"
+        columns = "".join("X" if header in self.paragraphs else "l" for header in self.headers)
         lines = [
             r"\begin{table}",
             r"  \centering\small",
@@ -104,6 +110,8 @@ def discrepancy_table(report: Report, *, brief: bool = False) -> Table:
         caption=f"Discrepancy of conventions from {environment['reference']!r} (or from the one named "
         f"behind ≠): the largest over {_count(report)}",
         headers=("convention", "scale", "relative", "direction", *formats, "verdict (cases)"),
+        widths={"convention": 52, "verdict (cases)": 70},
+        paragraphs=("verdict (cases)",),
         rows=[
             [", ".join(labels), *key[:3], *(_largest(rows, column) for column in formats.values()), key[3]]
             for key, (labels, rows) in merged.items()
@@ -133,11 +141,28 @@ def learning_rate_table(report: Report, *, brief: bool = False) -> Table:
         caption=f"Learning rate of SGD that takes the same step as {report.environment['reference']!r} "
         "(or as the one named behind ≠)",
         headers=("scale", "learning rate", "status", "conventions"),
+        widths={"scale": 52, "conventions": 70},
+        paragraphs=("conventions",),
         rows=[[*law, ", ".join(entries[law])] for law in order],
         notes=[
             "Exact: one rate for all batches of n samples, the ragged last one having its own n. "
             "Varies: another rate for each batch."
         ],
+    )
+
+
+def claim_table(report: Report) -> Table:
+    """The claims of the threads, each with what was measured and its verdict."""
+    return Table(
+        name="claims",
+        caption="Claims of forum threads, put to the test",
+        headers=("thread", "claimed", "measured", "verdict"),
+        rows=[
+            [row["case"].partition("/")[2], row["claimed"], row["measured"], row["verdict"]]
+            for row in report.of("claim")
+        ],
+        widths={"claimed": 34, "measured": 52, "verdict": 28},
+        paragraphs=("claimed", "measured", "verdict"),
     )
 
 
@@ -149,6 +174,7 @@ def latex_escape(text: str) -> str:
         "·": r"$\cdot$", "×": r"$\times$", "–": "--", "−": r"$-$", "<": r"$<$", ">": r"$>$",
         "½": r"$\tfrac12$", "≠": r"$\neq$",
         "‖": r"$\|$", "θ": r"$\theta$", "δ": r"$\delta$", "∞": r"$\infty$",
+        "∝": r"$\propto$", "“": "``", "”": "''", "λ": r"$\lambda$", "ε": r"$\varepsilon$",
     }  # fmt: skip
     return "".join(signs.get(sign, sign) for sign in text)
 
