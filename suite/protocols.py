@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from suite import batch as batches
+from suite.autograd import grad
 from suite.batch import Batch
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Loop:
 
     def gradient(self, loss: Tensor) -> Gradient:
         """The gradient of `loss`, zeros for a parameter it does not depend on."""
-        return list(torch.autograd.grad(loss, self.parameters, materialize_grads=True))
+        return grad(loss, self.parameters)
 
     def clip(self, gradient: Gradient, max_norm: float | None = None) -> Gradient:
         """`gradient · min(1, C/‖gradient‖)`, the norm taken over all parameters."""

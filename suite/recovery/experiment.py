@@ -14,6 +14,7 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from suite.autograd import grad
 from suite.batch import Batch
 from suite.conventions import Convention
 from suite.engines.compute import Checked
@@ -188,7 +189,7 @@ class Experiment:
             loss = (torch.as_tensor(column[: len(entries)]).to(entries) * entries).sum()
             if self.regulariser is not None:
                 loss = loss + float(column[-1]) * self.regulariser(calm)
-            parts = torch.autograd.grad(loss, list(trained.values()), materialize_grads=True)
+            parts = grad(loss, list(trained.values()))
         return dict(zip(trained, parts, strict=True))
 
     def distance(self, a: Blocks, b: Blocks) -> float:
