@@ -10,7 +10,7 @@ import numpy as np
 
 from suite.conventions import Convention, conventions, faults  # noqa: F401  faults register themselves
 from suite.gram import Gram
-from suite.recovery.solve import Matrix, Solution, Triangle
+from suite.recovery.solve import Matrix, Root, Solution
 from suite.units import Column, Units
 
 HALVES = ("half-mean", "half-sum")
@@ -94,12 +94,12 @@ def mistake(same: list[Match]) -> Convention | None:
     return None
 
 
-def compared(triangle: Triangle, column: Column) -> tuple[float | None, float]:
+def compared(root: Root, column: Column) -> tuple[float | None, float]:
     """The multiple of `column`'s gradient nearest to the gradient, and what remains, relative to it.
 
     The multiple is None where `column`'s gradient is zero.
     """
-    gradient, side = triangle.gradients @ column, triangle.side
+    gradient, side = root.gradients @ column, root.side
     square, size = float(gradient @ gradient), float(np.linalg.norm(side))
     if square == 0.0 or size == 0.0:
         return (None if square == 0.0 else 0.0), 1.0
