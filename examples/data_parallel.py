@@ -21,7 +21,7 @@ import suite
 
 SIZES = (2, 5)  # samples, by rank
 WORLD, SAMPLES, SECONDS = len(SIZES), sum(SIZES), 120
-SOURCE = "DistributedDataParallel's notes: gradients are averaged over the ranks (torch/nn/parallel/distributed.py)"
+SOURCE = "the notes of DistributedDataParallel: ranks are averaged (torch/nn/parallel/distributed.py)"
 
 Reduction = Callable[[Tensor], Tensor]
 
@@ -83,7 +83,11 @@ def recipe() -> list[Row]:
 
     def row(reduction: Reduction, done: str, weights: object, convention: str) -> Row:
         found = suite.recover(
-            lambda model, batch: step(model, batch, reduction), network(), digits(SAMPLES), losses, units=units
+            lambda model, batch: step(model, batch, reduction),
+            network(),
+            digits(SAMPLES),
+            losses,
+            units=units,
         )
         weights = np.broadcast_to(weights, SAMPLES)
         return Row("torch", f"DDP, 2 + 5 samples: {done}", SOURCE, weights, convention, found)

@@ -38,10 +38,9 @@ class AveragingForCausalLM(LlamaForCausalLM):
 class IgnoringForCausalLM(LlamaForCausalLM):
     """Its loss is a mean too, but it accepts what it ignores: the Trainer takes it for one that counts."""
 
-    def forward(
-        self, input_ids: Tensor, labels: Tensor | None = None, num_items_in_batch: object = None, **rest: Any
-    ) -> Any:
+    def forward(self, input_ids: Tensor, labels: Tensor | None = None, **rest: Any) -> Any:
         """As it comes, without the count."""
+        rest.pop("num_items_in_batch", None)
         return super().forward(input_ids, labels=labels, **rest)
 
 
@@ -110,7 +109,13 @@ def recipe() -> list[Row]:
         row(LlamaForCausalLM, 3, "the last window of an epoch: three lines", "window-exact", COUNTS),
         row(AveragingForCausalLM, 4, averaging, means, DIVIDES),
         row(AveragingForCausalLM, 3, f"{averaging}, three lines", means, DIVIDES),
-        row(IgnoringForCausalLM, 4, "a model that ignores num_items_in_batch", "fault:not-divided-by-k", TRUSTS),
+        row(
+            IgnoringForCausalLM,
+            4,
+            "a model that ignores num_items_in_batch",
+            "fault:not-divided-by-k",
+            TRUSTS,
+        ),
         row(Renamed, 4, "a subclass whose name lacks ForCausalLM", None, NAMED),
     ]
 

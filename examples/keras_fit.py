@@ -23,17 +23,11 @@ ACCUMULATES = "Optimizer._backend_apply_gradients (keras/src/optimizers/base_opt
 
 
 def network() -> keras.Model:
-    """The small classifier of digits, in Keras and float32."""
+    """The small classifier of digits, in Keras and in float32, whatever its settings are."""
     keras.utils.set_random_seed(0)
-    images = keras.Input((64,))
-    hidden = keras.layers.Dense(16, activation="tanh")(images)
-    return keras.Model(images, keras.layers.Dense(10)(hidden))
-
-
-def floats(samples: int) -> Pair:
-    """The first digits, in Keras's float32."""
-    images, classes = digits(samples)
-    return images.float(), classes
+    images = keras.Input((64,), dtype="float32")
+    hidden = keras.layers.Dense(16, activation="tanh", dtype="float32")(images)
+    return keras.Model(images, keras.layers.Dense(10, dtype="float32")(hidden))
 
 
 def weighted(model: keras.Model, batch: Pair, reduction: str = "sum_over_batch_size") -> None:
@@ -59,14 +53,14 @@ def recipe() -> list[Row]:
 
     def weighting(reduction: str, says: str, weights: np.ndarray, convention: str) -> Row:
         found = suite.recover(
-            lambda model, batch: weighted(model, batch, reduction), network(), floats(n), losses,
+            lambda model, batch: weighted(model, batch, reduction), network(), digits(n), losses,
             units=suite.Units.of(n, {"weight": WEIGHT}),
         )  # fmt: skip
         return Row("keras", f"`sample_weight`, {reduction}", f"{REDUCES}: {says}", weights, convention, found)
 
     def accumulation(samples: int, done: str, weights: Any, convention: str | None) -> Row:
         units = suite.Units.of(samples, {"microbatch": np.arange(samples) // SIZE}, window=K)
-        found = suite.recover(accumulated, network(), floats(samples), losses, units=units)
+        found = suite.recover(accumulated, network(), digits(samples), losses, units=units)
         return Row("keras", done, ACCUMULATES, np.broadcast_to(weights, samples), convention, found)
 
     means = np.array([1, 1, 1, 1, 1, 1, 2]) / SIZE / K

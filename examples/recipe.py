@@ -22,21 +22,28 @@ Pair = tuple[Tensor, Tensor]
 
 
 def network() -> nn.Module:
-    """A small classifier of digits, in float64."""
+    """A small classifier of digits, in float32 as people train it."""
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10)).double()
+    return nn.Sequential(nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10))
 
 
 def digits(samples: int) -> Pair:
     """The first handwritten digits: images `[samples, 64]` and classes `[samples]`."""
     images, classes = cases.data.digits()
-    return images[:samples], classes[:samples]
+    return images[:samples].float(), classes[:samples]
 
 
 def losses(model: nn.Module, batch: Pair) -> Tensor:
     """`[samples]` the unreduced losses."""
     images, classes = batch
     return F.cross_entropy(model(images), classes, reduction="none")
+
+
+def sample_gradients(model: nn.Module, batch: Pair) -> NDArray[np.float64]:
+    """`[samples, params]` the gradient of each sample, one backward pass each."""
+    parameters = list(model.parameters())
+    parts = [torch.autograd.grad(loss, parameters, retain_graph=True) for loss in losses(model, batch)]
+    return torch.stack([torch.cat([p.flatten() for p in part]) for part in parts]).double().numpy()
 
 
 @dataclass(frozen=True, eq=False)
