@@ -109,9 +109,9 @@ class Loop:
         return grad(loss, self.parameters)
 
     def clip(self, gradient: Gradient, max_norm: float | None = None) -> Gradient:
-        """`gradient · min(1, C/‖gradient‖)`, the norm taken over all parameters."""
+        """`gradient · min(1, C/‖gradient‖)`, the norm over all parameters, plus what is added to it."""
         threshold = self.units.require("max_norm") if max_norm is None else max_norm
-        norm = torch.cat([part.flatten() for part in gradient]).norm()
+        norm = torch.cat([part.flatten() for part in gradient]).norm() + self.units.added_to_norm
         return gradient if norm <= threshold else [part * (threshold / norm) for part in gradient]
 
     def all_reduce(self, gradients: Sequence[Gradient]) -> Gradient:

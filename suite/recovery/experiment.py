@@ -82,10 +82,14 @@ class Experiment:
     found: Checked
     gradient: Blocks
 
-    @property
+    @cached_property
     def blocks(self) -> Mapping[str, Tensor]:
-        """By parameter name, `[units, *parameter.shape]`."""
-        return self.found.blocks
+        """By parameter name, `[units, *parameter.shape]`.
+
+        Names are those of the model itself: some models (Keras' Sequential) call the parameters of a copy
+        otherwise, and only their order is the same.
+        """
+        return dict(zip(self.gradient, self.found.blocks.values(), strict=True))
 
     @property
     def epsilon(self) -> float:
@@ -190,7 +194,7 @@ class Experiment:
             if self.regulariser is not None:
                 loss = loss + float(column[-1]) * self.regulariser(calm)
             parts = grad(loss, list(trained.values()))
-        return dict(zip(trained, parts, strict=True))
+        return dict(zip(self.gradient, parts, strict=True))
 
     def distance(self, a: Blocks, b: Blocks) -> float:
         """The norm of `a − b`."""
