@@ -140,7 +140,7 @@ def parse(data: bytes, file: Path) -> Log:
     begin, good, number = 1, 0, 0
     for number, line in enumerate(_lines(data), start=1):
         pending.append(line)
-        if line.startswith(_DONE):
+        if line.startswith(_DONE) and line.endswith(b"\n"):
             blocks.append(_block(pending, begin, file))
             good += sum(map(len, pending))
             begin, pending = number + 1, []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import UsageError, one_line
@@ -69,29 +70,49 @@ class Cluster:
     def map(self, items: Sequence[Item], began: Callable[[Item], None]) -> Iterator[tuple[Item, Outcome]]:
         """Each item with its outcome, as they are done."""
         from distributed import as_completed
+
+        futures = {self._submit(item): item for item in items}
+        for item in items:
+            began(item)
+        blamed: list[tuple[Item, Outcome]] = []
+        for future in as_completed(list(futures), loop=self._client.loop):
+            item = futures.pop(future)
+            outcome, died = self._result(item, future)
+            if died:
+                blamed.append((item, outcome))
+            else:
+                yield item, outcome
+        # Dask blames all that waited at a worker that died: alone, each shows whether it was the one.
+        fatal: set[str] = set()
+        for item, outcome in blamed:
+            died = item.case in fatal
+            if not died:
+                outcome, died = self._result(item, self._submit(item))
+            if died:
+                fatal.add(item.case)
+            yield item, outcome
+
+    def _submit(self, item: Item) -> Any:
+        key = f"gradsuite-{uuid.uuid4().hex[:8]}-{item.kind}-{item.name}"
+        return self._client.submit(perform, item, self._settings, self._places, key=key)
+
+    def _result(self, item: Item, future: Any) -> tuple[Outcome, bool]:
+        """The outcome, and whether each worker that took the item died."""
         from distributed.scheduler import KilledWorker
 
         assert self._settings is not None  # noqa: S101  opened before
-        futures: dict[Any, Item] = {}
-        places, sweep = self._places(), uuid.uuid4().hex
-        for item in items:
-            key = f"gradsuite-{sweep}-{item.kind}-{item.name}"
-            futures[self._client.submit(perform, item, self._settings, places, key=key)] = item
-            began(item)
-        done = as_completed(list(futures))
-        for future in done:
-            item = futures.pop(future)
-            error = future.exception() if future.status != "finished" else None
-            if error is None:
-                outcome = future.result()
-            elif isinstance(error, KilledWorker):
-                reason = f"each of the {error.allowed_failures + 1} workers that took it died"
-                outcome = lost(item, self._settings, reason)
-            else:
-                outcome = lost(item, self._settings, one_line(error))
-            future.release()
-            yield item, outcome
+        error = future.exception()
+        if error is None:
+            outcome: Outcome = future.result()
+        elif isinstance(error, KilledWorker):
+            reason = f"it ended its process, as each of {error.allowed_failures + 1} workers that took it did"
+            outcome = lost(item, self._settings, reason)
+        else:
+            outcome = lost(item, self._settings, one_line(error))
+        future.release()
+        return outcome, isinstance(error, KilledWorker)
 
+    @cached_property
     def _places(self) -> dict[str, int]:
         """The number of each worker among those of its host, which chooses its device."""
         places: dict[str, int] = {}

@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from suite.errors import UsageError
+from suite.records import plain
 from suite.running.items import Executor, Item, Outcome, Row, Settings, fingerprint, identity, lost, work
 from suite.running.order import pairs, proof
+from suite.schema import SCHEMA
 
 if TYPE_CHECKING:
     from cases.threads import Thread
@@ -177,6 +179,9 @@ class Driver:
                 "peak_memory": None,
             }
             rows = [{**row, **cost} for row in rows]
+        # As they are read again: a resumed run and one that was not killed are the same.
+        rows = [plain({"schema": SCHEMA, **row}) for row in rows]
+        environment = plain({"schema": SCHEMA, **environment})
         self._environments.setdefault(environment["environment"], environment)
         self._rows[item.name] = rows
         if self._recorder is not None:

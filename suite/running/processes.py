@@ -98,6 +98,7 @@ class Processes:
         """Each item with its outcome, as they are done."""
         waiting = deque((item, 1) for item in items)
         tries: dict[str, int] = {}
+        fatal: set[str] = set()  # cases that are known to end their process
         while waiting or any(w is not None and w.item for w in self._workers):
             for index in range(self._count):
                 worker = self._workers[index]
@@ -115,9 +116,10 @@ class Processes:
                 except (EOFError, ConnectionError):
                     done, self._workers[index] = worker.item, None
                     reason = _last_words(worker)
-                    if done and tries[done.name] < ATTEMPTS:
+                    if done and tries[done.name] < ATTEMPTS and done.case not in fatal:
                         waiting.appendleft((done, tries[done.name] + 1))
                     elif done:
+                        fatal.add(done.case)
                         yield done, lost(done, worker.settings, reason)
                     continue
                 worker.ready = True
@@ -152,8 +154,8 @@ def _last_words(worker: Worker) -> str:
         )
     if code is not None and code < 0:
         names = {int(s): s.name for s in signal.Signals}
-        return f"its process was killed by {names.get(-code, -code)}, {ATTEMPTS} times"
-    return f"it ended its process with exit code {code}, {ATTEMPTS} times"
+        return f"its process was killed by {names.get(-code, -code)}"
+    return f"it ended its process with exit code {code}"
 
 
 def _work(pipe: Connection, settings: Settings) -> None:
