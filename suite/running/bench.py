@@ -29,6 +29,9 @@ from suite.schema import name_of
 ROOTS = {"cell": ("suite.measure", "suite.plan"), "proof": ("suite.proof",), "claim": ()}
 """The modules that each kind of item is measured by, besides its case and its conventions."""
 
+CLAIMED = {"device": "cpu", "dtype": "float64"}
+"""What all claims are tested with, whatever else a run measures with."""
+
 
 class Bench:
     """Measures items with the same settings.
@@ -86,12 +89,16 @@ class Bench:
         started = datetime.now(UTC).isoformat(timespec="seconds")
         return {"kind": "environment", "environment": name_of(row), "started": started, **row}
 
+    @cached_property
+    def _versions(self) -> dict[str, str]:
+        return environment.versions()
+
     def base(self, kind: str, case: str) -> str:
         """The digest of the code, data, versions and settings that items of this kind depend on."""
         if (kind, case) in self._bases:
             return self._bases[kind, case]
         s = self.settings
-        known: list[Any] = [environment.versions(), self._code(kind, case), s.deterministic]
+        known: list[Any] = [self._versions, self._code(kind, case), s.deterministic]
         if kind != "claim":
             names = {*s.conventions, s.reference}
             names |= {against for name in names if (against := conventions[name].against)}
@@ -101,7 +108,7 @@ class Bench:
         return self._bases.setdefault((kind, case), short(known))
 
     def _attempt(self, item: Item) -> Outcome:
-        known = {} if item.kind == "claim" else identity(self.settings)
+        known = CLAIMED if item.kind == "claim" else identity(self.settings)
         device = torch.device("cpu") if item.kind == "claim" else self.setting.device
         known_by = ""
         try:
@@ -135,7 +142,7 @@ class Bench:
         if item.kind == "claim":
             thread = threads[item.case]
             claim = next(claim for claim in thread.claims() if claim.name == item.claim)
-            yield {"device": "cpu", "dtype": "float64", **settle(thread, claim)}
+            yield settle(thread, claim)
             return
         problem = self._problem(item.case)
         if item.kind == "proof":

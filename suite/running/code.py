@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -41,41 +41,52 @@ def digest(roots: Iterable[str], *, without: frozenset[str] = frozenset()) -> st
 
 
 def source(module: str) -> Path | None:
-    """The file of a module's source; None where it has none."""
+    """The file of a module's source; None where it has none. Nothing is imported to find it."""
     loaded = sys.modules.get(module)
-    name = getattr(loaded, "__file__", None)
-    if loaded is None:
+    parent, _, name = module.rpartition(".")
+    if loaded is not None:
+        found = [Path(getattr(loaded, "__file__", None) or "")]
+    elif parent:
+        package = source(parent)
+        inside = package is not None and package.name == "__init__.py"
+        found = (
+            [package.parent / f"{name}.py", package.parent / name / "__init__.py"]
+            if package and inside
+            else []
+        )
+    else:
         try:
             spec = find_spec(module)
-        except (ImportError, AttributeError, ValueError):
+        except (ImportError, ValueError):
             return None
-        name = spec.origin if spec else None
-    path = Path(name) if name else None
-    return path if path and path.suffix == ".py" and path.is_file() else None
+        found = [Path(spec.origin)] if spec and spec.origin else []
+    return next((path for path in found if path.suffix == ".py" and path.is_file()), None)
+
+
+def _imports(module: str, path: Path) -> tuple[str, ...]:
+    """The modules that `module` imports anywhere, except those that only annotations need."""
+    return tuple(_read_imports(module, path, path.stat().st_mtime_ns))
 
 
 @cache
-def _parsed(path: Path, changed: int) -> ast.Module:  # noqa: ARG001  the key of the cache
-    try:
-        return ast.parse(path.read_bytes())
-    except SyntaxError:
-        return ast.Module([], [])
-
-
-def _imports(module: str, path: Path) -> Iterator[str]:
-    """The modules that `module` imports anywhere, except those that only annotations need."""
+def _read_imports(module: str, path: Path, changed: int) -> list[str]:  # noqa: ARG001  the cache's key
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    waiting: list[ast.AST] = [_parsed(path, path.stat().st_mtime_ns)]
+    try:
+        waiting: list[ast.AST] = [ast.parse(path.read_bytes())]
+    except SyntaxError:
+        return []
+    found: list[str] = []
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            parents = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
+            above = package.split(".")
+            parents = above[: len(above) - node.level + 1] if node.level else []
             base = ".".join([*parents, *([node.module] if node.module else [])])
-            yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)
+            found += (base, *(f"{base}.{alias.name}" for alias in node.names))
         elif isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
             waiting.extend(node.orelse)
             continue
         waiting.extend(ast.iter_child_nodes(node))
+    return found
