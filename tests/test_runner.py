@@ -205,7 +205,8 @@ def test_wrong_input_is_refused_before_anything_is_written(tmp_path: Path, wrong
 def test_an_interrupted_run_keeps_the_tables_of_what_it_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from suite import measure, runner
+    from suite import runner
+    from suite.running import bench
 
     calls = []
 
@@ -215,8 +216,8 @@ def test_an_interrupted_run_keeps_the_tables_of_what_it_measured(
             raise KeyboardInterrupt
         return original(*arguments)
 
-    original = measure.measure
-    monkeypatch.setattr(measure, "measure", stop)
+    original = bench.measure
+    monkeypatch.setattr(bench, "measure", stop)
     with pytest.raises(KeyboardInterrupt):
         runner.run(["mse"], ["sum"], batch_sizes=[8], output=tmp_path)
     assert len(pd.read_csv(tmp_path / "discrepancies.csv")) == 1

@@ -33,7 +33,7 @@ def small_works_too():
     return problem()
 
 
-@case(dataset="random numbers", batch_sizes=(5,))
+@case(dataset="random numbers", batch_sizes=(10,))
 def small_exits():
     """Ends its process when it is measured."""
     return problem(lambda model, batch: os._exit(3))
