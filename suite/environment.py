@@ -154,7 +154,8 @@ def describe(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "tf32": torch.backends.cuda.matmul.allow_tf32,
-        "commit": _commit(),
+        "commit": (commit := _commit()),
+        "dirty": None if commit is None else commit.endswith("-dirty"),
     }
 
 

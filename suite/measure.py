@@ -16,7 +16,7 @@ from suite.conventions import Convention, conventions
 from suite.discrepancy import Discrepancy, Verdict, compare
 from suite.engines.compute import Checked, gradients
 from suite.errors import CaseError, one_line
-from suite.gram import Gram, unit_norms
+from suite.gram import Gram, cancellation, unit_norms
 from suite.plan import Cell
 from suite.precision import Precision, distance, literal
 from suite.protocols import Loop, run
@@ -113,6 +113,7 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
             "verdict": result.verdict.value,
             "reason": _reason(result, gram, a, b, units),
             "protocol_error": errors[convention.name],
+            "magnification": max(cancellation(gram, a), cancellation(gram, b)),
         }
 
 
