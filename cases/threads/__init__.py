@@ -15,7 +15,7 @@ from cases.threads.claim import Claim, Finding
 from suite.registry import Registry
 
 if TYPE_CHECKING:
-    from suite.tables import Table
+    from suite.table import Table
 
 PREFIX = "threads/"
 
@@ -105,7 +105,7 @@ def text(rows: list[dict[str, Any]]) -> str:
 
 def table(rows: list[dict[str, Any]]) -> Table:
     """The rows of `measure` as a table, for Markdown and LaTeX."""
-    from suite.tables import Table
+    from suite.table import Table
 
     return Table(
         name="claims",
