@@ -30,7 +30,7 @@ KEYS = ("case", "batch_size", "samples", "convention", "reference")
 
 
 def learning_rates(
-    discrepancies: Sequence[Row], optimizers: Sequence[str] = ("SGD",), proofs: Iterable[Row] = ()
+    discrepancies: Sequence[Row], optimizers: Sequence[str] = (), proofs: Iterable[Row] = ()
 ) -> list[Row]:
     """Rows of kind `learning_rate`, one a case, batch size, number of samples and pair of conventions.
 

@@ -21,6 +21,7 @@ NEEDED = {
     "pair": _PAIR,
     "noise": ("case", "batch_size", "batch", "samples", "trace", "square"),
     "proof": ("case", "batch_size", "samples", "convention", "reference", "optimizer", "steps"),
+    "claim": ("case", "claim", "claimed", "measured", "verdict", "numbers"),
     "omitted": ("case", "convention", "reason"),
     "failure": ("case", "reason"),
 }

@@ -30,6 +30,7 @@ LEARNING_RATE_COLUMNS = (
     "hyperparameter", "factor", "status", "scale_min", "scale_max", "scale_is", "reason",
     *PROOF_COLUMNS,
 )  # fmt: skip
+CLAIM_COLUMNS = ("case", "claim", "claimed", "measured", "verdict", "note")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Report:
     optimizers: tuple[str, ...] = ("SGD",)
 
     def of(self, kind: str) -> list[Row]:
-        """The rows of one kind: `environment`, `discrepancy`, `pair`, `noise`, `proof`, `failure`, …."""
+        """The rows of one kind: `discrepancy`, `pair`, `noise`, `proof`, `claim`, `failure`, …."""
         return [row for row in self.rows if row["kind"] == kind]
 
     @property
@@ -87,9 +88,19 @@ class Report:
         """One row a case, batch size, number of samples, convention, optimizer and hyperparameter."""
         return _frame(self.learning_rate_rows, LEARNING_RATE_COLUMNS)
 
+    @cached_property
+    def claims(self) -> pd.DataFrame:
+        """One row a claim of the threads that were asked for."""
+        return _frame(self.of("claim"), CLAIM_COLUMNS)
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is anything to show."""
+        return bool(self.of("discrepancy") or self.of("claim"))
+
     @property
     def tables(self) -> list[Table]:
-        """The two tables: discrepancies, and equivalent learning rates."""
+        """Discrepancies and equivalent learning rates, and the claims if threads were asked for."""
         return self._tables(brief=False)
 
     @property
@@ -128,14 +139,16 @@ class Report:
         return lines
 
     def write(self, folder: Path) -> None:
-        """Write both frames as CSV, and both summaries as Markdown and LaTeX, into `folder`.
+        """Write the frames as CSV, and their summaries as Markdown and LaTeX, into `folder`.
 
         Raises:
             UsageError: A file cannot be written.
         """
         try:
-            self.discrepancies.to_csv(folder / "discrepancies.csv", index=False)
-            self.learning_rates.to_csv(folder / "learning_rates.csv", index=False)
+            for name in ("discrepancies", "learning_rates", "claims"):
+                frame: pd.DataFrame = getattr(self, name)
+                if len(frame):
+                    frame.to_csv(folder / f"{name}.csv", index=False)
             for table in self.tables:
                 (folder / f"{table.name}.md").write_text(table.markdown(), encoding="utf-8")
                 (folder / f"{table.name}.tex").write_text(table.latex(), encoding="utf-8")
@@ -148,9 +161,12 @@ class Report:
         return "\n\n".join(table.text() for table in self._tables(brief=True))
 
     def _tables(self, *, brief: bool) -> list[Table]:
-        from suite.tables import discrepancy_table, learning_rate_table
+        from suite.tables import claim_table, discrepancy_table, learning_rate_table
 
-        return [discrepancy_table(self, brief=brief), learning_rate_table(self, brief=brief)]
+        found = []
+        if self.of("discrepancy"):
+            found += [discrepancy_table(self, brief=brief), learning_rate_table(self, brief=brief)]
+        return [*found, claim_table(self)] if self.of("claim") else found
 
 
 def _frame(rows: Iterable[Row], columns: tuple[str, ...]) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from suite.records import Recorder
 
 if TYPE_CHECKING:
     from cases.case import Case, Problem
+    from cases.threads import Thread
     from suite.measure import Setting
     from suite.plan import Cell
     from suite.report import Report
@@ -49,7 +50,7 @@ def run(
     """Measure conventions on cases.
 
     Args:
-        cases: glob patterns of names; all cases where there is none.
+        cases: glob patterns of names, of threads too (`threads/*`); all cases where there is none.
         conventions: glob patterns of names; all conventions where there is none.
         batch_sizes: the sizes of full batches; each case's own where there is none.
         reference: the convention that the others are compared with.
@@ -79,18 +80,13 @@ def run(
     from suite.measure import Setting
     from suite.precision import precisions
     from suite.report import Report
-    from suite.sources import load
+    from suite.sources import choose
 
-    chosen = load(from_files).match(cases)
+    chosen, threads = choose(cases, from_files)
     where = choose_device(device)
     asked = tuple(batch_sizes)
-    if any(size < 1 for size in asked):
-        raise UsageError(f"batch sizes must be 1 or more, {min(asked)} was given")
-    if not 0 <= seed < 2**63:
-        raise UsageError(f"the seed must be a whole number from 0 on, {seed} was given")
     steps = (0 if quick else PROOF_STEPS) if prove is None else prove
-    if steps < 0:
-        raise UsageError(f"a proof takes 0 steps or more, {steps} was given")
+    _check_numbers(asked, seed, steps)
     laws = [law.name for law in LAWS.match(optimizers)]
     exact = torch.float32 if where.type == "mps" else torch.float64
     setting = Setting(
@@ -125,10 +121,13 @@ def run(
         for failure in unbuilt:
             keep(failure)
         total = sum(len(cells) for _, _, cells in plans) + (len(plans) if steps else 0)
+        total += sum(len(thread.claims()) for thread in threads)
         shown = Progress(total, shown=progress)
         try:
             for case, problem, cells in plans:
                 _run_case(case, problem, cells, setting, keep, shown)
+            for thread in threads:
+                _settle(thread, setting, keep, shown)
             if steps:
                 _prove(plans, Report(rows).learning_rate_rows, setting, steps, keep, shown)
         finally:
@@ -138,6 +137,15 @@ def run(
             if folder is not None:
                 report.write(folder)
     return report
+
+
+def _check_numbers(batch_sizes: Sequence[int], seed: int, steps: int) -> None:
+    if any(size < 1 for size in batch_sizes):
+        raise UsageError(f"batch sizes must be 1 or more, {min(batch_sizes)} was given")
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"the seed must be a whole number from 0 on, {seed} was given")
+    if steps < 0:
+        raise UsageError(f"a proof takes 0 steps or more, {steps} was given")
 
 
 def _plans(
@@ -196,6 +204,24 @@ def _run_case(
         spent = round(time.perf_counter() - begin, 6)
         for row in found:
             keep({**identity, **row, "seconds": spent})
+
+
+def _settle(thread: Thread, setting: Setting, keep: Callable[[Row], None], shown: Progress) -> None:
+    """Put the claims of a thread to the test; one that fails ends in a failure and the next goes on."""
+    import torch
+
+    from cases.threads import measure
+    from suite.environment import steady
+
+    for claim in thread.claims():
+        shown.step(thread.name, claim.name)
+        try:
+            with steady(torch.device("cpu"), deterministic=setting.deterministic):
+                row = measure(thread, claim)
+        except Exception as error:  # noqa: BLE001  as for a case
+            row = {"kind": "failure", "case": thread.name, "claim": claim.name, "reason": one_line(error)}
+            shown.note(f"{thread.name}, {claim.name}: {row['reason']}")
+        keep({"device": "cpu", "dtype": "float64", **row})
 
 
 def _prove(

@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from cases.case import Case, cases
+from cases.threads import PREFIX, Thread, threads
 from suite.errors import UsageError, one_line
 from suite.registry import Registry
 
@@ -31,6 +32,23 @@ def load(files: Sequence[str | Path] = ()) -> Registry[Case]:
     for file in files:
         _load_file(str(file))
     return cases
+
+
+def choose(patterns: Sequence[str] = (), files: Sequence[str | Path] = ()) -> tuple[list[Case], list[Thread]]:
+    """The cases and the threads whose names match any of the glob `patterns`.
+
+    Without patterns these are all cases and no thread: threads are asked for (`threads/*`).
+
+    Raises:
+        UsageError: A pattern matches nothing; or see `load`.
+    """
+    found = load(files)
+    claimed = [pattern for pattern in patterns if pattern.startswith(PREFIX)]
+    others = [pattern for pattern in patterns if not pattern.startswith(PREFIX)]
+    return (
+        found.match(others) if others or not claimed else [],
+        threads.match(claimed) if claimed else [],
+    )
 
 
 def _load_file(given: str) -> None:

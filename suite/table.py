@@ -6,8 +6,8 @@ import csv
 import io
 import re
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 
 from tabulate import tabulate
@@ -25,8 +25,10 @@ class Table:
         headers: of the columns.
         rows: of text.
         notes: lines under the table.
+        widths: of columns on the terminal, by header, where longer text is wrapped.
+        paragraphs: the columns that LaTeX wraps, by header.
+        numbers: the columns that are flush right, by header.
         label: for LaTeX's \ref.
-        align: one letter a column, `l` or `r`; where there is none all are `l`, and the last one wraps.
     """
 
     name: str
@@ -34,18 +36,20 @@ class Table:
     headers: Sequence[str]
     rows: Sequence[Sequence[str]]
     notes: Sequence[str] = ()
+    widths: Mapping[str, int] = field(default_factory=dict)
+    paragraphs: Sequence[str] = ()
+    numbers: Sequence[str] = ()
     label: str = ""
-    align: str = ""
 
-    def text(self, first: int = 52, last: int = 70) -> str:
-        """For the terminal, the first and the last column wrapped to these widths."""
-        wrap = [first, *[None] * (len(self.headers) - 2), last][: len(self.headers)]
+    def text(self) -> str:
+        """For the terminal, with wide columns wrapped."""
+        widths = [self.widths.get(header) for header in self.headers]
         body = tabulate(
             self.rows,
             self.headers,
             tablefmt="simple",
             disable_numparse=True,
-            maxcolwidths=wrap if self.rows else None,
+            maxcolwidths=widths if self.rows else None,
             colalign=self._sides,
         )
         notes = [textwrap.fill(note, width=130) for note in self.notes]
@@ -59,8 +63,8 @@ class Table:
 
     def latex(self) -> str:
         """A `table` environment with booktabs rules; needs booktabs, and tabularx where a column wraps."""
-        wide, width = ("tabular", "") if self.align else ("tabularx", r"{\linewidth}")
-        columns = self.align or "l" * (len(self.headers) - 1) + "X"
+        wide, width = ("tabularx", r"{\linewidth}") if self.paragraphs else ("tabular", "")
+        columns = "".join("X" if h in self.paragraphs else self._side(h)[0] for h in self.headers)
         lines = [
             r"\begin{table}",
             r"  \centering\small",
@@ -100,16 +104,20 @@ class Table:
         ]
         return "\n".join(lines) + "\n"
 
+    def _side(self, header: str) -> str:
+        return "right" if header in self.numbers else "left"
+
     @property
     def _sides(self) -> Sequence[str] | None:
-        named = {"l": "left", "r": "right"}
-        return [named[side] for side in self.align] if self.align and self.rows else None
+        return [self._side(header) for header in self.headers] if self.numbers and self.rows else None
 
     def _html_cells(self, row: Sequence[str]) -> str:
         first, *rest = row
-        styles = {"l": "", "r": ' style="text-align:right"'}
-        align = self.align or "l" * len(row)
-        cells = [f"<td{styles[side]}>{escape(text)}</td>" for text, side in zip(rest, align[1:], strict=True)]
+        styles = {"left": "", "right": ' style="text-align:right"'}
+        cells = [
+            f"<td{styles[self._side(header)]}>{escape(text)}</td>"
+            for header, text in zip(self.headers[1:], rest, strict=True)
+        ]
         return f'<th scope="row">{escape(first)}</th>' + "".join(cells)
 
 
@@ -122,6 +130,7 @@ def latex_escape(text: str) -> str:
         "½": r"$\tfrac12$", "≠": r"$\neq$", "Σ": r"$\sum$", "∈": r"$\in$", "√": r"$\surd$",
         "²": r"$^2$", "≤": r"$\leq$", "≥": r"$\geq$", "→": r"$\rightarrow$", "∝": r"$\propto$",
         "‖": r"$\|$", "θ": r"$\theta$", "δ": r"$\delta$", "λ": r"$\lambda$", "∞": r"$\infty$",
+        "“": "``", "”": "''", "ε": r"$\varepsilon$",
     }  # fmt: skip
     return "".join(signs.get(sign, sign) for sign in text)
 

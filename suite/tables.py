@@ -1,4 +1,4 @@
-"""The two summaries of a run."""
+"""The summaries of a run."""
 
 from __future__ import annotations
 
@@ -49,6 +49,8 @@ def discrepancy_table(report: Report, *, brief: bool = False) -> Table:
         caption=f"Discrepancy of conventions from {environment['reference']!r} (or from the one named "
         f"behind ≠): the largest over {_count(report)}",
         headers=("convention", "scale", "relative", "direction", *formats, "verdict (cases)"),
+        widths={"convention": 52, "verdict (cases)": 70},
+        paragraphs=("verdict (cases)",),
         rows=[
             [", ".join(labels), *key[:3], *(_largest(rows, column) for column in formats.values()), key[3]]
             for key, (labels, rows) in merged.items()
@@ -78,11 +80,28 @@ def learning_rate_table(report: Report, *, brief: bool = False) -> Table:
         caption=f"Learning rate of SGD that takes the same step as {report.environment['reference']!r} "
         "(or as the one named behind ≠)",
         headers=("scale", "learning rate", "status", "conventions"),
+        widths={"scale": 52, "conventions": 70},
+        paragraphs=("conventions",),
         rows=[[*law, ", ".join(entries[law])] for law in order],
         notes=[
             "Exact: one rate for all batches of n samples, the ragged last one having its own n. "
             "Varies: another rate for each batch."
         ],
+    )
+
+
+def claim_table(report: Report) -> Table:
+    """The claims of the threads, each with what was measured and its verdict."""
+    return Table(
+        name="claims",
+        caption="Claims of forum threads, put to the test",
+        headers=("thread", "claimed", "measured", "verdict"),
+        rows=[
+            [row["case"].partition("/")[2], row["claimed"], row["measured"], row["verdict"]]
+            for row in report.of("claim")
+        ],
+        widths={"claimed": 34, "measured": 52, "verdict": 28},
+        paragraphs=("claimed", "measured", "verdict"),
     )
 
 

@@ -56,3 +56,22 @@ def test_the_ragged_batch_has_a_row_of_its_own() -> None:
     ragged = row(5.0, samples=5, quantities={"n": 5})
     found = learning_rates([row(32.0), ragged])
     assert [(f["samples"], f["factor"], f["scale_is"]) for f in found] == [(32, 1 / 32, "n"), (5, 0.2, "n")]
+
+
+def test_other_hyperparameters_follow_where_one_factor_fits() -> None:
+    found = learning_rates([row(32.0), row(32.0)], ("SGD", "Adam"))
+    factors = {(f["optimizer"], f["hyperparameter"]): f["factor"] for f in found}
+    assert factors["SGD", "lr"] == 1 / 32
+    assert factors["SGD", "weight_decay"] == factors["Adam", "eps"] == factors["Adam", "weight_decay"] == 32
+    assert ("Adam", "lr") not in factors
+    (found,) = learning_rates([row(1.0)], ("SGD", "Adam"))
+    assert found["factor"] == 1
+
+
+def test_a_proof_is_joined_with_the_pair_that_was_trained() -> None:
+    key = {"case": "c", "batch_size": 32, "samples": 32, "convention": "a", "reference": "b"}
+    proof = {**key, "optimizer": "SGD", "steps": 10, "distance": 0.0, "distance_unchanged": 0.2}
+    (found,) = learning_rates([row(32.0)], proofs=[proof])
+    assert (found["steps"], found["distance"], found["distance_unchanged"]) == (10, 0.0, 0.2)
+    (found,) = learning_rates([row(32.0)], proofs=[{**proof, "optimizer": "Adam"}])
+    assert found["distance"] is None

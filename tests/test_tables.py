@@ -5,11 +5,15 @@ from __future__ import annotations
 import pytest
 
 import suite
+from cases.threads import threads
+from suite.conventions import conventions
 from suite.report import Report
 from suite.table import Table, latex_escape
 from suite.tables import discrepancy_table, learning_rate_table
 
-TABLE = Table("a_table", "Caption with 50 % & more", ("name", "value"), [["a_b", "x | y"]], ["A note."])
+TABLE = Table(
+    "a_table", "Caption with 50 % & more", ("name", "value"), [["a_b", "x | y"]], ["A note."], {"value": 9}
+)
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +81,22 @@ def test_learning_rates_are_grouped_by_law(report: Report) -> None:
 
 def test_the_report_prints_both(report: Report) -> None:
     assert str(report).index("Discrepancy of") < str(report).index("Learning rate of")
+
+
+def test_wide_columns_wrap_on_the_terminal_and_in_latex() -> None:
+    table = Table("t", "C", ("a", "b"), [["one", "two three four"]], widths={"b": 9}, paragraphs=("b",))
+    assert "two three\n     four" in table.text()
+    assert r"{\linewidth}{lX}" in table.latex()
+
+
+def test_claims_are_a_table_of_their_own() -> None:
+    row = {"kind": "claim", "case": "threads/t", "claimed": "c", "measured": "m", "verdict": "holds"}
+    (table,) = Report([row]).tables
+    assert table.rows == [["t", "c", "m", "holds"]]
+
+
+def test_latex_prints_every_sign_that_claims_and_conventions_use() -> None:
+    texts = [convention.summary for convention in conventions]
+    texts += [claim.says for thread in threads for claim in thread.claims()]
+    odd = {sign for text in texts for sign in latex_escape(text) if ord(sign) > 255}
+    assert odd == set()

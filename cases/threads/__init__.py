@@ -5,17 +5,12 @@ A thread's module, with its claims in `CLAIMS`, is imported when the thread is m
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cases.threads.claim import Claim, Finding
 from suite.registry import Registry
-
-if TYPE_CHECKING:
-    from suite.table import Table
 
 PREFIX = "threads/"
 
@@ -73,49 +68,19 @@ threads.add(
 )
 
 
-def measure(thread: Thread) -> Iterator[dict[str, Any]]:
-    """Rows of kind `claim`: what was claimed, what was measured, the verdict."""
-    for claim in thread.claims():
-        finding = claim.measure()
-        yield {
-            "kind": "claim",
-            "case": thread.name,
-            "claim": claim.name,
-            "claimed": claim.says,
-            "measured": finding.measured,
-            "verdict": finding.verdict,
-            "numbers": dict(finding.numbers),
-            "note": claim.note,
-        }
+def measure(thread: Thread, claim: Claim) -> dict[str, Any]:
+    """A row of kind `claim`: what was claimed, what was measured, the verdict."""
+    finding = claim.measure()
+    return {
+        "kind": "claim",
+        "case": thread.name,
+        "claim": claim.name,
+        "claimed": claim.says,
+        "measured": finding.measured,
+        "verdict": finding.verdict,
+        "numbers": dict(finding.numbers),
+        "note": claim.note,
+    }
 
 
-def text(rows: list[dict[str, Any]]) -> str:
-    """The rows of `measure`, for the terminal."""
-    lines = []
-    for row in rows:
-        if row["case"] not in lines:
-            lines += [row["case"], f"{threads[row['case']].summary} ({threads[row['case']].source})"]
-        lines += [
-            textwrap.fill(f"“{row['claimed']}”", 96, initial_indent="  ", subsequent_indent="  "),
-            textwrap.fill(row["measured"], 96, initial_indent="    ", subsequent_indent="    "),
-            f"    → {row['verdict']}",
-        ]
-    return "\n".join(lines)
-
-
-def table(rows: list[dict[str, Any]]) -> Table:
-    """The rows of `measure` as a table, for Markdown and LaTeX."""
-    from suite.table import Table
-
-    return Table(
-        name="claims",
-        caption="Claims of forum threads, put to the test",
-        headers=("thread", "claimed", "measured", "verdict"),
-        rows=[
-            [row["case"].removeprefix(PREFIX), row["claimed"], row["measured"], row["verdict"]]
-            for row in rows
-        ],
-    )
-
-
-__all__ = ["PREFIX", "Claim", "Finding", "Thread", "measure", "table", "text", "threads"]
+__all__ = ["PREFIX", "Claim", "Finding", "Thread", "measure", "threads"]

@@ -142,9 +142,9 @@ def example_1_averages() -> Finding:
     weights = (small.weights * 7).tolist()
     equal, ragged = apart.values()
     return settle(
-        f"off by {equal:.1g} with equal batches, by {ragged:.2f} with a last batch of 5 in place of 20; with "
-        f"batches of 2, 2, 2, 1 the last sample has weight {weights[-1]:.4g}/n, the others {weights[0]:.4g}/n: "
-        f"{_name(small)}",
+        f"off by {equal:.1g} with equal batches, by {ragged:.2f} with a last batch of 5 in place of 20; "
+        f"in batches of 2, 2, 2, 1 the last sample has weight {weights[-1]:.4g}/n, others "
+        f"{weights[0]:.4g}/n: {_name(small)}",
         {name: size <= ROUNDING for name, size in apart.items()},
         apart=apart,
         weights=small.weights.tolist(),

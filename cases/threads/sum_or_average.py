@@ -87,7 +87,9 @@ def constant_factor() -> Finding:
         units = Units.of(len(batch[0]))
         gram = gradients(net, batch, cases.losses.cross_entropy).gram()
         columns = [conventions[name].coefficients(units, gram) for name in ("sum", "mean")]
-        scales.append(compare(gram, *columns).scale)
+        scale = compare(gram, *columns).scale
+        assert scale is not None  # noqa: S101  no batch of digits has a zero gradient
+        scales.append(scale)
     full, last = set(scales[:-1]), scales[-1]
     return settle(
         f"sum is {', '.join(f'{s:g}' for s in sorted(full))} times mean on {len(scales) - 1} batches of "
@@ -168,7 +170,7 @@ def l2_keeps_weights_small() -> Finding:
     }
     average, kept, scaled = sizes.values()
     return settle(
-        f"‖w‖ = {average:.4f} averaged; summed with lr/n {kept:.4f}, and with weight_decay·n too {scaled:.4f}",
+        f"‖w‖ = {average:.4f} averaged; summed with lr/n {kept:.4f}, with weight_decay·n too {scaled:.4f}",
         {
             "weight_decay is left as it is": average < kept * (1 - ROUNDING),
             "weight_decay is multiplied by n for the sum": average < scaled * (1 - 1e-6),
@@ -198,7 +200,7 @@ def _backward(reduction: str) -> Callable[[nn.Module, int], Tensor]:
     return backward
 
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, list[tuple[str, dict[str, float]]]] = {
     "SGD, with or without momentum": [("SGD", {}), ("SGD", {"momentum": 0.9})],
     "SGD with weight decay": [("SGD", {"weight_decay": 0.01})],
     "SGD with clipping by norm": [("SGD", {"max_norm": 0.5})],

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from suite.registry import Registry
 
-KINDS = ("cases", "conventions", "engines", "papers", "dialects", "rules")
+KINDS = ("cases", "threads", "conventions", "engines", "papers", "dialects", "rules")
 
 
 class Entry(Protocol):
@@ -38,6 +38,7 @@ def catalogue(kind: str, files: Sequence[str] = ()) -> Registry[Any]:
 
 
 _HOMES = {
+    "threads": ("cases.threads", "threads"),
     "conventions": ("suite.conventions", "conventions"),
     "engines": ("suite.engines", "engines"),
     "papers": ("suite.papers", "papers"),

@@ -1,4 +1,4 @@
-"""List cases, conventions, engines, papers, dialects and batch-size rules."""
+"""List cases, threads, conventions, engines, papers, dialects and batch-size rules."""
 
 from __future__ import annotations
 

@@ -10,7 +10,13 @@ from pathlib import Path
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `gradsuite run`."""
     add = parser.add_argument
-    add("--case", action="append", default=[], metavar="GLOB", help="cases by name; repeatable")
+    add(
+        "--case",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="cases, or threads/*; repeatable",
+    )
     add("--convention", action="append", default=[], metavar="GLOB", help="conventions; repeatable")
     add("--batch-size", action="append", default=[], type=int, metavar="N", help="repeatable")
     add("--reference", default="mean", metavar="NAME", help="compare with it (default: mean)")
@@ -58,13 +64,12 @@ def execute(arguments: argparse.Namespace) -> int:
         deterministic=not arguments.no_deterministic,
         progress=True,
     )
-    measured = len(report.of("discrepancy"))
-    if measured:
+    if report.measured:
         print(report)
         print()
     for line in report.remarks:
         print(line)
     print(f"Records and tables: {folder}")
-    if not measured:
+    if not report.measured:
         return 2
     return 1 if report.failures else 0

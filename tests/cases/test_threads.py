@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cases.threads import measure, table, text, threads
+from cases.threads import measure, threads
 from cases.threads import reduction_methods as reductions
 from cases.threads.claim import settle
 
@@ -45,7 +45,7 @@ VERDICTS = {
 
 @cache
 def rows(name: str) -> list[dict[str, Any]]:
-    return list(measure(threads[name]))
+    return [measure(threads[name], claim) for claim in threads[name].claims()]
 
 
 def numbers(thread: str, claim: str) -> dict[str, Any]:
@@ -119,14 +119,6 @@ def test_the_variance_falls_as_one_over_n_averaged_and_grows_as_n_summed() -> No
     found = numbers("sum-or-average", "smoother")
     assert found["averaged"] == pytest.approx(-1, abs=0.05)
     assert found["summed"] == pytest.approx(1, abs=0.05)
-
-
-def test_rows_print_as_text_and_as_tables() -> None:
-    found = rows("threads/average-gradient")
-    said = text(found)
-    assert said.startswith("threads/average-gradient\n")
-    assert said.count("→") == len(found)
-    assert table(found).markdown().count("\n|") >= len(found)
 
 
 def test_naming_the_threads_needs_no_torch() -> None:

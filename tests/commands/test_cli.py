@@ -145,6 +145,6 @@ def test_an_output_that_cannot_be_made_is_refused() -> None:
 def test_a_reader_that_stops_early_is_no_error() -> None:
     shell = f"{sys.executable} -m suite list --json | head -1"
     done = subprocess.run(
-        ["bash", "-o", "pipefail", "-c", shell], capture_output=True, text=True, check=False
+        ["/usr/bin/env", "bash", "-o", "pipefail", "-c", shell], capture_output=True, text=True, check=False
     )
     assert done.stderr == ""

@@ -62,8 +62,8 @@ def test_coefficients_are_the_designs(name: str) -> None:
 
 def test_a_regulariser_is_left_alone_unless_the_convention_says_otherwise() -> None:
     units = Units.of(4, {"microbatch": [0, 0, 1, 1]}, regulariser=True, window=2)
-    last = {name: conventions[name].coefficients(units, np.eye(5))[-1] for name in conventions.names
-            if conventions[name].missing(units) is None}  # fmt: skip
+    applying = [convention for convention in conventions.match() if convention.missing(units) is None]
+    last = {convention.name: convention.coefficients(units, np.eye(5))[-1] for convention in applying}
     assert last.pop("regulariser-over-n") == 1 / 4
     assert last.pop("sum-of-microbatch-means") == 2  # each micro-batch's loss brings its own
     assert set(last.values()) == {1.0}

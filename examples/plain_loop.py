@@ -1,0 +1,103 @@
+"""A plain PyTorch loop with gradient accumulation: as it should be, and with the mistakes people make.
+
+The batch of seven is taken in micro-batches of two, so that the last one holds a single sample. Try
+`gradsuite recover examples/plain_loop.py:forgot_to_divide` too.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from recipe import Pair, Row, digits, losses, network, show
+from torch import nn
+
+import suite
+
+SIZE, MAX_NORM = 2, 0.5
+model, batch = network(), digits(7)
+n = len(batch[0])
+microbatch = np.arange(n) // SIZE
+K = int(microbatch[-1]) + 1
+units = suite.Units.of(n, {"microbatch": microbatch}, window=K, max_norm=MAX_NORM)
+
+
+def microbatches(batch: Pair) -> list[Pair]:
+    """The batch in pieces of two samples."""
+    return list(zip(*(part.split(SIZE) for part in batch), strict=True))
+
+
+def step(model: nn.Module, batch: Pair) -> None:
+    """Sums over the count of the whole window: the gradient of the batch that was not split."""
+    for piece in microbatches(batch):
+        (losses(model, piece).sum() / len(batch[0])).backward()
+
+
+def mean_over_k(model: nn.Module, batch: Pair) -> None:
+    """The usual loop: right where all micro-batches are of one size, and here they are not."""
+    for piece in microbatches(batch):
+        (losses(model, piece).mean() / K).backward()
+
+
+def forgot_to_divide(model: nn.Module, batch: Pair) -> None:
+    """Nobody divided by K."""
+    for piece in microbatches(batch):
+        losses(model, piece).mean().backward()
+
+
+def divided_twice(model: nn.Module, batch: Pair) -> None:
+    """One division by K in the loss, one more before the backward pass."""
+    for piece in microbatches(batch):
+        loss = losses(model, piece).mean() / K
+        (loss / K).backward()
+
+
+def clipped_inside(model: nn.Module, batch: Pair) -> None:
+    """Clipped after each backward pass, not once before the step."""
+    for piece in microbatches(batch):
+        (losses(model, piece).mean() / K).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), MAX_NORM)
+
+
+def never_zeroed(model: nn.Module, batch: Pair) -> None:
+    """Per-sample gradients collected without `zero_grad()` between the backward passes."""
+    collected = []
+    for loss in losses(model, batch):
+        loss.backward(retain_graph=True)
+        collected.append([p.grad.clone() for p in model.parameters()])
+    for parameter, grads in zip(model.parameters(), zip(*collected, strict=True), strict=True):
+        parameter.grad = sum(grads) / len(collected)
+
+
+def kept_by_reference(model: nn.Module, batch: Pair) -> None:
+    """Per-sample gradients collected without a copy, and zeroed in place."""
+    collected = []
+    for loss in losses(model, batch):
+        model.zero_grad(set_to_none=False)
+        loss.backward(retain_graph=True)
+        collected.append([p.grad for p in model.parameters()])
+    for parameter, grads in zip(model.parameters(), zip(*collected, strict=True), strict=True):
+        parameter.grad = sum(grads) / len(collected)
+
+
+def recipe() -> list[Row]:
+    """The correct loop first, then the others."""
+    means = 1 / np.bincount(microbatch)[microbatch]
+    accumulates = "torch.Tensor.backward, which adds up gradients"
+    rows = (
+        (step, "window-exact", np.full(n, 1 / n)),
+        (mean_over_k, "fault:token-means-averaged", means / K),
+        (forgot_to_divide, "fault:not-divided-by-k", means),
+        (divided_twice, "fault:divided-twice", means / K**2),
+        (never_zeroed, "fault:never-zeroed", np.arange(n, 0, -1) / n),
+        (kept_by_reference, "fault:kept-by-reference", 1.0 * (np.arange(n) == n - 1)),
+    )
+    return [
+        Row(
+            "torch", f"a plain loop, `{loop.__name__}`", accumulates, weights, convention,
+            suite.recover(loop, model, batch, losses, units=units),
+        )
+        for loop, convention, weights in rows
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    show(recipe())
