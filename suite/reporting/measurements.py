@@ -51,14 +51,10 @@ def measurements(
     lines: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         lines.setdefault(tuple(row.get(c.name) for c in chosen if c.key), []).append(row)
+    digits = [0 if exact else column.digits for column in chosen]
     cells = [[c.cell(group, report.formulas) for c in chosen] for group in lines.values()]
-    body = [
-        [
-            "" if exact and v is None else show(v, 0 if exact else c.digits)
-            for c, v in zip(chosen, line, strict=True)
-        ]
-        for line in cells
-    ]
+    none = "" if exact else "–"
+    body = [[none if v is None else show(v, d) for v, d in zip(line, digits, strict=True)] for line in cells]
     numbers = [c.header for c in chosen if c.digits]
     shared = [
         f"{known[c].header} {rows[0][c]}"
