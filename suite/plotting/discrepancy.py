@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,13 +21,12 @@ SMALLEST = 8.5
 
 def draw(figure: Figure, found: Heatmap) -> None:
     """Both triangles with their colour bars; numbers in the cells where there is room."""
-    from matplotlib.colors import LogNorm
+    from matplotlib.colors import LogNorm, Normalize
 
     count = len(found.names)
     width = figure.get_figwidth()
     labels = [name + ("*" if found.same[name] else "") for name in found.names]
-    margin = 0.052 * max(map(len, labels)) * (6.5 if width > 4 else 5.2) / 6.5 + 0.1
-    cell = (width - margin - 0.08) / max(count, 4)
+    size, margin, cell = _fit(width, labels)
     same = _same(found, int(width * 21))
     foot = 0.55 + 0.1 * same.count("\n") + (0.14 if same else 0)
     height(figure, margin + cell * count + foot)
@@ -37,29 +37,20 @@ def draw(figure: Figure, found: Heatmap) -> None:
     scale, direction = _matrices(found)
     reach = float(np.nanmax(np.maximum(scale, 1 / scale), initial=2.0))
     edges = np.arange(count + 1) - 0.5
-    maps = {}
+    maps: dict[str, Any] = {}
     for name, values, colours, norm in (
         ("scale", scale, "PuOr_r", LogNorm(1 / reach, reach)),
-        ("direction", direction, "GnBu", None),
+        ("direction", direction, "GnBu", Normalize(0, 1)),
     ):
-        limits = {} if norm else {"vmin": 0.0, "vmax": 1.0}
-        maps[name] = axes.pcolormesh(
-            edges,
-            edges,
-            np.ma.masked_invalid(values),
-            cmap=colours,
-            norm=norm,
-            edgecolors="white",
-            lw=0.3,
-            **limits,
-        )
+        shown = np.ma.masked_invalid(values)
+        maps[name] = axes.pcolormesh(edges, edges, shown, cmap=colours, norm=norm, edgecolors="white", lw=0.3)
     _hatch(axes, scale)
     if cell * 72 >= SMALLEST:
-        _numbers(axes, scale, direction, maps["scale"], maps["direction"], min(6.0, cell * 72 * 0.4))
+        _numbers(axes, scale, maps["scale"], _ratio, min(6.0, cell * 72 * 0.4))
+        _numbers(axes, direction, maps["direction"], _percent, min(6.0, cell * 72 * 0.4))
     _diagonal(axes, count)
     axes.set_xlim(-0.5, count - 0.5)
     axes.set_ylim(count - 0.5, -0.5)
-    size = min(6.5, max(3.5, cell * 72 * 0.8))
     axes.set_xticks(range(count), labels, rotation=90, fontsize=size)
     axes.set_yticks(range(count), labels, fontsize=size)
     axes.xaxis.tick_top()
@@ -67,6 +58,16 @@ def draw(figure: Figure, found: Heatmap) -> None:
     for spine in axes.spines.values():
         spine.set_visible(False)
     _bars(figure, maps, margin, foot, same)
+
+
+def _fit(width: float, labels: list[str]) -> tuple[float, float, float]:
+    """The size of the type, the room for labels beside the cells, and the size of a cell, in inches."""
+    size = 6.5
+    for _ in range(4):  # each depends on the others
+        margin = 0.0083 * size * max(map(len, labels)) + 0.1
+        cell = (width - margin - 0.08) / max(len(labels), 4)
+        size = min(6.5 if width > 4 else 5.5, max(3.5, cell * 72 * 0.8))
+    return size, margin, cell
 
 
 def _matrices(found: Heatmap) -> tuple[np.ndarray, np.ndarray]:
@@ -100,23 +101,22 @@ def _diagonal(axes: Axes, count: int) -> None:
         axes.add_patch(Rectangle((k - 0.5, k - 0.5), 1, 1, color="#dddddd", lw=0))
 
 
-def _numbers(
-    axes: Axes, scale: np.ndarray, direction: np.ndarray, above: object, below: object, size: float
-) -> None:
-    for values, drawn, show in ((scale, above, _ratio), (direction, below, _percent)):
-        for i, j in np.argwhere(np.isfinite(values)):
-            value = float(values[i, j])
-            shade = drawn.cmap(drawn.norm(value))[:3]  # type: ignore[attr-defined]
-            dark = float(np.dot(shade, (0.299, 0.587, 0.114))) < 0.5
-            text = show(value)
-            fit = min(size, size * 3.1 / max(len(text), 1))
-            axes.text(j, i, text, ha="center", va="center", fontsize=fit, color="white" if dark else "black")
+def _numbers(axes: Axes, values: np.ndarray, drawn: Any, show: Callable[[float], str], size: float) -> None:
+    for i, j in np.argwhere(np.isfinite(values)):
+        value = float(values[i, j])
+        shade = drawn.cmap(drawn.norm(value))[:3]
+        dark = float(np.dot(shade, (0.299, 0.587, 0.114))) < 0.5
+        text = show(value)
+        fit = min(size, size * 3.1 / max(len(text), 1))
+        axes.text(j, i, text, ha="center", va="center", fontsize=fit, color="white" if dark else "black")
 
 
 def _ratio(scale: float) -> str:
     """`8`, `1/8`, `2.5`; nothing for 1."""
     if abs(scale - 1) < 1e-9:
         return ""
+    if abs(scale - 1) < 0.05:
+        return f"{scale:.2f}"
     if scale < 1:
         under = f"{1 / scale:.2g}" if 1 / scale < 99.5 else f"{1 / scale:.0f}"
         return f"1/{under}"
@@ -127,7 +127,7 @@ def _percent(residual: float) -> str:
     return "" if residual < 5e-3 else f"{100 * residual:.0f}"
 
 
-def _bars(figure: Figure, maps: dict[str, object], margin: float, foot: float, same: str) -> None:
+def _bars(figure: Figure, maps: dict[str, Any], margin: float, foot: float, same: str) -> None:
     width, total = figure.get_figwidth(), figure.get_figheight()
     long = (width - margin) * 0.44
     titles = {
@@ -137,9 +137,9 @@ def _bars(figure: Figure, maps: dict[str, object], margin: float, foot: float, s
     for k, name in enumerate(titles):
         left = (margin + k * (width - margin) * 0.5) / width
         bar = figure.add_axes((left, (foot - 0.2) / total, long / width, 0.07 / total))
-        figure.colorbar(maps[name], cax=bar, orientation="horizontal")  # type: ignore[arg-type]
+        figure.colorbar(maps[name], cax=bar, orientation="horizontal")
         bar.tick_params(labelsize=5.5, length=2, pad=1)
-        bar.xaxis.set_minor_locator(__import__("matplotlib.ticker").ticker.NullLocator())
+        bar.minorticks_off()
         if name == "direction":
             bar.set_xticks([0, 0.5, 1], ["0", "50", "100"])
         bar.set_xlabel(titles[name], fontsize=6 if width > 4 else 5.2, labelpad=1)
@@ -149,5 +149,9 @@ def _bars(figure: Figure, maps: dict[str, object], margin: float, foot: float, s
 
 
 def _same(found: Heatmap, columns: int) -> str:
+    several = (
+        f"{len(found.cases)} cases: the scale farthest from 1, and the largest direction, of each pair. "
+    )
     told = "; ".join(f"{first} = {', '.join(others)}" for first, others in found.same.items() if others)
-    return textwrap.fill(f"* the same in all cases: {told}", columns) if told else ""
+    lines = (several if len(found.cases) > 1 else "") + (f"* the same throughout: {told}." if told else "")
+    return textwrap.fill(lines, columns, break_on_hyphens=False)

@@ -36,6 +36,8 @@ def draw(figure: Figure, found: Mapping[str, NoiseScale]) -> None:
     axes.minorticks_off()
     axes.set_yticks(range(len(order)), order)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("critical batch size: tr Σ / |G|², in samples, at the initial weights")
+    wide = figure.get_figwidth() > 4
+    where = ", in samples, at the initial weights" if wide else ""
+    axes.set_xlabel(f"critical batch size: tr Σ / |G|²{where}")
     axes.grid(axis="x", lw=0.3, color="#dddddd")
     axes.set_axisbelow(True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -9,55 +10,95 @@ from suite.plotting.style import COLOURS, DASHES, MARKERS, apart, height
 from suite.reporting.curves import Curve
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+ONE_PANEL = 8
+"""So many lines share a panel; more are spread over the families of conventions."""
+
+GAP, HEAD, FOOT = 0.34, 0.36, 0.42
 
 
 def draw(figure: Figure, curves: Sequence[Curve], reference: str, cases: int) -> None:
-    """A line each group of conventions; where there are several cases their range is shaded."""
+    """A line each group of conventions that agree, its exponent behind its name."""
     wide = figure.get_figwidth() > 4
-    size = 6.2 if wide else 5.2
-    height(figure, max(figure.get_figwidth() * (0.5 if wide else 0.85), len(curves) * size * 1.2 / 72 + 0.6))
+    size = 6.2 if wide else 5.4
+    same = [name for curve in curves if _one(curve) for name in curve.names]
+    curves = [curve for curve in curves if not _one(curve)] or list(curves)
+    panels = _panels(curves)
+    across = 2 if wide and len(panels) > 1 else 1
+    rows = [panels[k : k + across] for k in range(0, len(panels), across)]
+    least = 2.2 if len(panels) == 1 else 1.0 if wide else 0.72
+    heights = [max(least, max(map(len, row)) * size * 1.3 / 72) for row in rows]
+    width = figure.get_figwidth()
+    foot = textwrap.fill(f"The same as {reference}: {', '.join(same)}.", int(width * 22)) if same else ""
+    below = FOOT + 0.1 * (foot.count("\n") + 1 if foot else 0)
+    height(figure, sum(heights) + GAP * (len(rows) - 1) + HEAD + below)
     figure.set_layout_engine("none")
-    left, right = (0.08, 0.60) if wide else (0.13, 0.52)
-    axes = figure.add_axes(
-        (left, 0.34 / figure.get_figheight(), right - left, 1 - 0.5 / figure.get_figheight())
-    )
+    total = figure.get_figheight()
+    limits = _limits(curves)
+    sizes = sorted({size for curve in curves for size in curve.sizes})
+    top = total - HEAD
+    for row, tall in zip(rows, heights, strict=True):
+        for k, panel in enumerate(row):
+            left = 0.42 + k * width / across
+            long = (width / across - 0.42) * (0.48 if len(panels) > 1 else 0.62)
+            axes = figure.add_axes((left / width, (top - tall) / total, long / width, tall / total))
+            _panel(axes, panel, sizes, limits, size)
+            if len(panels) > 1:
+                axes.set_title(panel[0].family, loc="left", fontsize=size + 0.6, pad=3)
+            if row is rows[-1]:
+                axes.set_xlabel("batch size n")
+        top -= tall + GAP
+    over = f", mean of {cases} cases" if cases > 1 else ""
+    title = f"Gradient ÷ that of {reference}{over}; exponents of n"
+    figure.text(0.01, 1 - 0.03 / total, title, va="top", fontsize=7 if wide else 6)
+    figure.text(0.01, 0.02 / total, foot, fontsize=5, va="bottom", color="#444444", linespacing=1.35)
+
+
+def _one(curve: Curve) -> bool:
+    """Whether there is no difference at all."""
+    return all(abs(scale - 1) < 1e-12 for scale in curve.scales)
+
+
+def _panels(curves: Sequence[Curve]) -> list[list[Curve]]:
+    """All in one, or a panel for each family of conventions."""
+    if len(curves) <= ONE_PANEL:
+        return [list(curves)]
+    families = dict.fromkeys(curve.family for curve in curves)
+    return sorted(([c for c in curves if c.family == family] for family in families), key=len, reverse=True)
+
+
+def _limits(curves: Sequence[Curve]) -> tuple[float, float]:
+    values = [scale for curve in curves for scale in curve.scales]
+    return min(values) / 1.6, max(values) * 1.6
+
+
+def _panel(
+    axes: Axes, curves: Sequence[Curve], sizes: Sequence[int], limits: tuple[float, float], size: float
+) -> None:
     axes.set_xscale("log", base=2)
     axes.set_yscale("log", base=10)
+    axes.set_ylim(*limits)
+    axes.set_xlim(min(sizes) * 0.85, max(sizes) * 1.15)
+    axes.axhline(1, lw=0.5, color="#999999")
+    ends = []
     for k, curve in enumerate(curves):
-        colour, dashes = COLOURS[k % len(COLOURS)], DASHES[k // len(COLOURS) % len(DASHES)]
-        axes.plot(
-            curve.sizes,
-            curve.scales,
-            color=colour,
-            linestyle=dashes,
-            marker=MARKERS[k % len(MARKERS)],
-            clip_on=False,
-        )
-        if cases > 1:
-            axes.fill_between(curve.sizes, curve.low, curve.high, color=colour, alpha=0.05, lw=0)
-    sizes = sorted({size for curve in curves for size in curve.sizes})
-    axes.set_xticks(sizes, [str(size) for size in sizes])
+        colour, dashes = COLOURS[k % len(COLOURS)], DASHES[k % len(DASHES)]
+        marker = MARKERS[k % len(MARKERS)]
+        axes.plot(curve.sizes, curve.scales, color=colour, linestyle=dashes, marker=marker, clip_on=False)
+        ends.append((curve.scales[-1], _label(curve), colour))
+    axes.set_xticks(sizes, [str(n) for n in sizes])
     axes.minorticks_off()
-    axes.set_xlabel("batch size n")
-    over = f"; mean of {cases} cases, their range shaded" if cases > 1 else ""
-    axes.set_ylabel(f"scale: gradient ÷ that of {reference}")
-    axes.set_title(f"Scale and the exponent of n fitted to it{over}", loc="left", fontsize=7 if wide else 6)
+    axes.tick_params(labelsize=size)
     axes.grid(axis="y", lw=0.3, color="#dddddd")
     axes.set_axisbelow(True)
-    ends = [
-        (curve.scales[-1], _label(curve, 46 if wide else 30), COLOURS[k % len(COLOURS)])
-        for k, curve in enumerate(curves)
-    ]
     apart(ends, axes, max(sizes), size)
 
 
-def _label(curve: Curve, room: int) -> str:
-    exponent = "" if curve.exponent is None else f"  n^{curve.exponent + 0.0:.2f}".replace("-0.00", "0.00")
-    exponent = exponent.replace("-", "−")
-    names = curve.names[0]
-    for k, name in enumerate(curve.names[1:], start=1):
-        if len(names) + len(name) > room:
-            return f"{names} and {len(curve.names) - k} more{exponent}"
-        names = f"{names}, {name}"
-    return names + exponent
+def _label(curve: Curve) -> str:
+    names = curve.names[0] + (f" (+{len(curve.names) - 1})" if len(curve.names) > 1 else "")
+    if curve.exponent is None:
+        return names
+    exponent = round(curve.exponent, 2) + 0.0  # no negative zero
+    return f"{names}  $n^{{{exponent:.2f}}}$"

@@ -75,6 +75,8 @@ def save(path: Path, width: str, draw: Callable[[Figure], None]) -> None:
     """
     if path.suffix not in ENDINGS:
         raise UsageError(f"--out is {str(path)!r}: a name that ends in {', '.join(ENDINGS)} is needed")
+    if width not in WIDTHS:
+        raise UsageError(f"the width is {width!r}: one or two columns, {' or '.join(map(repr, WIDTHS))}")
     require()
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -101,35 +103,40 @@ def height(figure: Figure, inches: float) -> None:
 
 
 def apart(ends: list[tuple[float, str, str]], axes: Axes, x: float, size: float) -> None:
-    """Labels beside the ends of lines on a logarithmic axis, moved apart where they would overlap.
+    """Labels beside the ends of lines on logarithmic axes, moved apart where they would overlap.
 
     Args:
         ends: of each line the value, the label and the colour.
-        axes: with its final limits.
-        x: where the labels begin, in data units.
+        axes: with its final limits and place.
+        x: where the lines end, in data units.
         size: of the type, in points.
     """
     from numpy import log10
 
     low, high = (float(log10(limit)) for limit in axes.get_ylim())
-    inches = axes.get_window_extent().height / axes.get_figure(root=True).dpi  # type: ignore[union-attr]
-    step = size * 1.15 / 72 / inches * (high - low)
+    inches = axes.get_position().height * axes.figure.get_figheight()
+    step = size * 1.2 / 72 / inches * (high - low)
     order = sorted(ends)
     places = [float(log10(value)) for value, _, _ in order]
-    for _ in range(200):  # push neighbours apart until all have room
+    for _ in range(300):
         for k in range(len(places) - 1):
             lack = step - (places[k + 1] - places[k])
             if lack > 0:
                 places[k] -= lack / 2
                 places[k + 1] += lack / 2
+        if places:  # all within the axes
+            places[0], places[-1] = max(places[0], low), min(places[-1], high)
     for place, (value, label, colour) in zip(places, order, strict=True):
         axes.annotate(
             label,
             (x, value),
-            xytext=(x * 1.35, 10**place),
+            xytext=(1.06, (place - low) / (high - low)),
+            textcoords="axes fraction",
             fontsize=size,
             color=colour,
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.4, "shrinkA": 0, "shrinkB": 1},
-        )
+            arrowprops={
+                "arrowstyle": "-", "color": colour, "lw": 0.4, "shrinkA": 0, "shrinkB": 2, "relpos": (0, 0.5)
+            },
+        )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ def draw(figure: Figure, paths: Sequence[Path]) -> None:
     optimizers = list(dict.fromkeys(path.optimizer for path in paths))
     wide = figure.get_figwidth() > 4
     side_by_side = wide and len(optimizers) > 1
-    height(figure, 2.7 if wide else 1.75 * len(optimizers) + 0.75)
+    height(figure, 2.9 if wide else 1.75 * len(optimizers) + 0.75)
     shape = (1, len(optimizers)) if side_by_side else (len(optimizers), 1)
     panels = figure.subplots(*shape, sharex=True, sharey=True, squeeze=False).flatten()
     values = [d for path in paths for d in path.distances if d]
@@ -40,32 +41,34 @@ def draw(figure: Figure, paths: Sequence[Path]) -> None:
             alpha = 1.0 if len(own) <= 8 else 0.35
             (line,) = panel.plot(
                 range(1, len(heights) + 1), heights, color=colour, ls=dashes, alpha=alpha, lw=0.9
-            )  # type: ignore[arg-type]
+            )
             drawn.setdefault(label, line)
         panel.set_title(optimizer, loc="left")
     for panel in panels:
         _dress(panel, zero, max(values, default=1.0), any(d == 0 for p in paths for d in p.distances))
     for panel in panels if side_by_side else panels[-1:]:
         panel.set_xlabel("step")
-    figure.supylabel("‖w − w₀‖ / ‖w₀‖", fontsize=7)
+    figure.supylabel("distance of the weights, relative", fontsize=7)
     labels = [label for label, _, _ in STYLES.values() if label in drawn]
     from matplotlib.lines import Line2D
 
     styles = {label: (colour, dashes) for label, colour, dashes in STYLES.values()}
     keys = [Line2D([], [], color=styles[x][0], ls=styles[x][1], lw=1.4) for x in labels]
-    figure.legend(keys, labels, loc="outside lower center", ncols=len(labels) if wide else 1)
+    figure.legend(keys, labels, loc="outside lower center", ncols=2 if wide else 1)
 
 
 def _dress(panel: Axes, zero: float, high: float, zeros: bool) -> None:  # noqa: FBT001  whether there are any
+    from matplotlib.ticker import MaxNLocator
+
     panel.set_yscale("log")
     panel.set_ylim(zero / 3, high * 6)
     powers = [10.0**k for k in range(-18, 1, 3) if zero * 8 < 10.0**k <= high * 6]
-    labels = [f"10$^{{{round(__import__('math').log10(p))}}}$" for p in powers]
+    labels = [f"10$^{{{round(math.log10(p))}}}$" for p in powers]
     if zeros:
         powers, labels = [zero, *powers], ["0", *labels]
         panel.axhline(zero * 4, lw=0.4, color="#bbbbbb")
     panel.set_yticks(powers, labels)
     panel.minorticks_off()
-    panel.xaxis.get_major_locator().set_params(integer=True)
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.grid(axis="y", lw=0.3, color="#e5e5e5")
     panel.set_axisbelow(True)

@@ -55,7 +55,7 @@ def of_card(card: Mapping[str, Any], title: str = "") -> Weights:
 def of_claims(rows: Sequence[Mapping[str, Any]]) -> list[Weights]:
     """The weights that the claims of a thread recovered."""
     return [
-        of_card(row["numbers"], title=f"{row['case']}: weights in the published gradient")
+        of_card(row["numbers"], title=f"{row['case']}: weights of the published gradient")
         for row in rows
         if isinstance(row.get("numbers"), dict) and "weights" in row["numbers"]
     ]
@@ -78,6 +78,8 @@ def of_file(path: Path) -> Weights:
 
 def draw(figure: Figure, found: Weights) -> None:
     """A bar a unit in units of 1/n, those that are not 1/n in another colour and named."""
+    from matplotlib.ticker import MaxNLocator
+
     wide = figure.get_figwidth() > 4
     height(figure, 2.1 if wide else 1.9)
     axes = figure.add_subplot()
@@ -108,7 +110,9 @@ def draw(figure: Figure, found: Weights) -> None:
     axes.set_ylabel("weight × n")
     step = 1 if not many else math.ceil(len(shares) / 16)
     axes.set_xticks(range(0, len(shares), step))
-    axes.set_title(found.title, loc="left")
+    if max(known, default=0) < 8:
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title(found.title, loc="left", fontsize=7.5 if wide else 6)
     if None in shares:
         axes.annotate("crossed: cannot be told", (1, 1), xycoords="axes fraction", ha="right", fontsize=6)
 

@@ -22,18 +22,16 @@ class Curve:
 
     Args:
         names: of the conventions.
+        family: of the conventions, the module in which they are defined.
         sizes: the batch sizes.
         scales: `[sizes]` the geometric mean over cases and full batches.
-        low: `[sizes]` the least of them.
-        high: `[sizes]` the largest.
         exponent: b of the power law `a·n^b`, with an `a` for each case; None from one size alone.
     """
 
     names: tuple[str, ...]
+    family: str
     sizes: tuple[int, ...]
     scales: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
     exponent: float | None
 
 
@@ -49,21 +47,22 @@ def curves(report: Report) -> list[Curve]:
     found: dict[str, Curve] = {}
     for name, group in rows.items():
         found[name] = curve = _curve(name, group)
-        key = curve.sizes, tuple(f"{s:.6g}" for s in (*curve.scales, *curve.low, *curve.high))
+        key = curve.family, curve.sizes, tuple(f"{scale:.6g}" for scale in curve.scales)
         groups.setdefault(key, []).append(name)
     merged = [replace(found[names[0]], names=tuple(names)) for names in groups.values()]
     return sorted(merged, key=lambda c: (c.scales[-1], len(c.sizes)), reverse=True)
 
 
 def _curve(name: str, rows: Sequence[Row]) -> Curve:
+    from suite.conventions import conventions
+
     sizes = sorted({row["batch_size"] for row in rows})
     at = [np.array([row["scale"] for row in rows if row["batch_size"] == size]) for size in sizes]
     return Curve(
         names=(name,),
+        family=conventions[name].family if name in conventions else "others",
         sizes=tuple(sizes),
         scales=tuple(float(np.exp(np.log(scales).mean())) for scales in at),
-        low=tuple(float(scales.min()) for scales in at),
-        high=tuple(float(scales.max()) for scales in at),
         exponent=_exponent(rows),
     )
 
