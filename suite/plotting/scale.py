@@ -39,10 +39,12 @@ def draw(figure: Figure, curves: Sequence[Curve], reference: str, cases: int) ->
     limits = _limits(curves)
     sizes = sorted({size for curve in curves for size in curve.sizes})
     top = total - HEAD
+    longest = max(len(_label(curve).replace("$n^{", "").replace("}$", "")) for curve in curves)
+    beside = 0.0083 * size * (longest + 1) + 0.12
     for row, tall in zip(rows, heights, strict=True):
         for k, panel in enumerate(row):
             left = 0.42 + k * width / across
-            long = (width / across - 0.42) * (0.48 if len(panels) > 1 else 0.62)
+            long = width / across - 0.42 - beside
             axes = figure.add_axes((left / width, (top - tall) / total, long / width, tall / total))
             _panel(axes, panel, sizes, limits, size)
             if len(panels) > 1:

@@ -114,7 +114,7 @@ def apart(ends: list[tuple[float, str, str]], axes: Axes, x: float, size: float)
     from numpy import log10
 
     low, high = (float(log10(limit)) for limit in axes.get_ylim())
-    inches = axes.get_position().height * axes.figure.get_figheight()
+    inches = axes.get_position().height * float(axes.figure.bbox.height) / axes.figure.dpi
     step = size * 1.2 / 72 / inches * (high - low)
     order = sorted(ends)
     places = [float(log10(value)) for value, _, _ in order]
