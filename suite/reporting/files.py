@@ -15,6 +15,6 @@ def write(path: Path, content: str | bytes) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        path.write_bytes(content.encode(errors="replace") if isinstance(content, str) else content)
     except OSError as error:
         raise UsageError(f"cannot write {path} ({error.strerror}): choose another --out") from None
