@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-WIDTH, HEIGHT = 460, 210
-LEFT, RIGHT, TOP, BOTTOM = 44, 168, 12, 34
+WIDTH, HEIGHT = 540, 220
+LEFT, RIGHT, TOP, BOTTOM = 40, 225, 12, 34
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,8 @@ def chart(lines: Sequence[Line], *, title: str, x: str, ticks: Sequence[float], 
     if not values or not ticks:
         return ""
     low, high = math.floor(math.log10(min(values)) - 0.05), math.ceil(math.log10(max(values)) + 0.05)
-    first, last = (_at(end, log_x=log_x) for end in (min(ticks), max(ticks)))
+    reach = [*ticks, *(place for line in lines for place, _ in line.points)]
+    first, last = (_at(end, log_x=log_x) for end in (min(reach), max(reach)))
 
     def across(value: float) -> float:
         share = (_at(value, log_x=log_x) - first) / (last - first) if last > first else 0.5

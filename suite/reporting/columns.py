@@ -96,9 +96,11 @@ def _scale(rows: Sequence[Row], known: Formulas) -> Value:
 
 
 def _factor(rows: Sequence[Row], known: Formulas) -> Value:
-    if all((row["optimizer"], row["hyperparameter"]) == ("SGD", "lr") for row in rows):
-        return " or ".join(str(f.inverse) for f in _formulas(rows, known)) or _span(rows, "factor")
-    return _span(rows, "factor")
+    """The formula of SGD's rate; or else the number or range, where each batch size has one."""
+    rate = all((row["optimizer"], row["hyperparameter"]) == ("SGD", "lr") for row in rows)
+    if rate and (formulas := _formulas(rows, known)):
+        return " or ".join(str(formula.inverse) for formula in formulas)
+    return _span(rows, "factor") if all(row["status"] == "exact" for row in rows) else None
 
 
 def _residual(rows: Sequence[Row], _: Formulas) -> Value:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from suite.discrepancy import Verdict
 from suite.pairs import table
 from suite.reporting.charts import Line, chart
 from suite.reporting.columns import COLUMNS, show
@@ -57,6 +58,8 @@ def _line(report: Report, rows: Sequence[Row], rates: Sequence[Row]) -> dict[str
         known = COLUMNS["learning_rates"]
         for name in ("factor", "status", "distance", "distance_unchanged"):
             cells[name] = show(known[name].cell(rates, report.formulas), known[name].digits)
+    if cells["verdict"] == Verdict.IDENTICAL.value:  # whatever the formula, its value is 1 here
+        cells |= {"scale": "1", "factor": "1"}
     return cells
 
 
@@ -116,7 +119,7 @@ def _merged(found: Sequence[Curve]) -> list[Curve]:
 def _name(curve: Curve) -> str:
     more = f" +{len(curve.names) - 1}" if len(curve.names) > 1 else ""
     power = "" if curve.exponent is None else f" n^{round(curve.exponent, 2) + 0.0:.2f}"
-    return f"{curve.names[0]}{more}{power}".replace("-0", "−0") if power else f"{curve.names[0]}{more}"
+    return f"{curve.names[0]}{more}{power.replace('-', '−')}"
 
 
 def measurements(report: Report) -> dict[str, Any]:

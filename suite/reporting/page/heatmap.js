@@ -23,7 +23,6 @@
       made.title = `${row} and ${column}: ${(100 * value).toPrecision(3)} % in another direction`;
     }
     if (made.className !== "even") made.style.setProperty("--v", (0.08 + 0.92 * share).toFixed(3));
-    if (share > 0.55) made.classList.add("strong");
     return made;
   };
   const show = ({ title, names, cells, same }) => {

@@ -15,13 +15,14 @@
   const digits = (number) => number === null ? "–" : number === 0 ? "0" : String(Number(number.toPrecision(4)));
   const line = (row) => {
     const tr = element("tr", null, { id: link(row), tabindex: "-1" });
-    const first = element("th", null, { scope: "row" });
+    const first = element("th", null, { scope: "row", class: "name" });
     first.append(element("a", value(row, 0), { href: "#" + tr.id }));
     tr.append(first);
     for (let column = 1; column < COLUMNS.length; column++) {
       const text = value(row, column);
       const cell = element("td", column === 1 ? text : NUMBERS.has(column) ? digits(text) : column === 8 ? null : text);
       if (NUMBERS.has(column)) cell.className = "num";
+      if (column === 3 || column === 4) cell.className = "name";
       if (column === 10) cell.className = "why";
       if (column === 8) cell.append(element("span", text, { class: "verdict " + (VERDICTS.includes(text) ? text : "") }));
       tr.append(cell);
@@ -65,7 +66,7 @@
     const details = document.getElementById(id)?.closest("details");
     if (details) {
       details.open = true;
-      document.getElementById(id).scrollIntoView({ block: "center" });
+      document.getElementById(id).scrollIntoView({ block: details.id === id ? "start" : "center" });
     }
     if (!id.startsWith("m-")) return;
     let place = found.findIndex((row) => link(row) === id);
