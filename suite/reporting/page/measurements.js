@@ -71,7 +71,7 @@
     if (!id.startsWith("m-")) return;
     let place = found.findIndex((row) => link(row) === id);
     if (place < 0) {
-      at("filter").reset();
+      for (const field of ["find", "find-case", "find-verdict"]) at(field).value = "";
       found = rows;
       sort();
       show();
