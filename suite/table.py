@@ -58,7 +58,8 @@ class Table:
     def markdown(self) -> str:
         """GitHub's table, the caption above it and the notes below."""
         rows = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in self.rows]
-        body = tabulate(rows, self.headers, tablefmt="github", disable_numparse=True, colalign=self._sides)
+        kind = "pipe" if self.numbers else "github"  # the one that says which columns are flush right
+        body = tabulate(rows, self.headers, tablefmt=kind, disable_numparse=True, colalign=self._sides)
         return "\n\n".join([self.caption, body, *self.notes]) + "\n"
 
     def latex(self) -> str:
