@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from suite.plotting.style import height
+from suite.plotting.style import height, plain
 from suite.reporting.heatmap import Heatmap
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def draw(figure: Figure, found: Heatmap) -> None:
 
     count = len(found.names)
     width = figure.get_figwidth()
-    labels = [name + ("*" if found.same[name] else "") for name in found.names]
+    labels = [plain(name) + ("*" if found.same[name] else "") for name in found.names]
     size, margin, cell = _fit(width, labels)
     same = _same(found, int(width * 21))
     foot = 0.55 + 0.1 * same.count("\n") + (0.14 if same else 0)
@@ -154,4 +154,4 @@ def _same(found: Heatmap, columns: int) -> str:
     )
     told = "; ".join(f"{first} = {', '.join(others)}" for first, others in found.same.items() if others)
     lines = (several if len(found.cases) > 1 else "") + (f"* the same throughout: {told}." if told else "")
-    return textwrap.fill(lines, columns, break_on_hyphens=False)
+    return plain(textwrap.fill(lines, columns, break_on_hyphens=False))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from suite.equivalence.noise import NoiseScale
-from suite.plotting.style import BLUE, GREY, height
+from suite.plotting.style import BLUE, GREY, height, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +34,7 @@ def draw(figure: Figure, found: Mapping[str, NoiseScale]) -> None:
     ticks = [2.0**k for k in range(int(math.log2(high * 2)) + 1)]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
-    axes.set_yticks(range(len(order)), order)
+    axes.set_yticks(range(len(order)), [plain(case) for case in order])
     axes.tick_params(axis="y", length=0)
     wide = figure.get_figwidth() > 4
     where = ", in samples, at the initial weights" if wide else ""

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from suite.plotting.style import COLOURS, DASHES, MARKERS, apart, height
+from suite.plotting.style import COLOURS, DASHES, MARKERS, apart, height, plain
 from suite.reporting.curves import Curve
 
 if TYPE_CHECKING:
@@ -53,9 +53,9 @@ def draw(figure: Figure, curves: Sequence[Curve], reference: str, cases: int) ->
                 axes.set_xlabel("batch size n")
         top -= tall + GAP
     over = f", mean of {cases} cases" if cases > 1 else ""
-    title = f"Gradient ÷ that of {reference}{over}; exponents of n"
+    title = plain(f"Gradient ÷ that of {reference}{over}; exponents of n")
     figure.text(0.01, 1 - 0.03 / total, title, va="top", fontsize=7 if wide else 6)
-    figure.text(0.01, 0.02 / total, foot, fontsize=5, va="bottom", color="#444444", linespacing=1.35)
+    figure.text(0.01, 0.02 / total, plain(foot), fontsize=5, va="bottom", color="#444444", linespacing=1.35)
 
 
 def _one(curve: Curve) -> bool:
@@ -99,7 +99,7 @@ def _panel(
 
 
 def _label(curve: Curve) -> str:
-    names = curve.names[0] + (f" (+{len(curve.names) - 1})" if len(curve.names) > 1 else "")
+    names = plain(curve.names[0]) + (f" (+{len(curve.names) - 1})" if len(curve.names) > 1 else "")
     if curve.exponent is None:
         return names
     exponent = round(curve.exponent, 2) + 0.0  # no negative zero

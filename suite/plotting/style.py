@@ -97,6 +97,11 @@ def save(path: Path, width: str, draw: Callable[[Figure], None]) -> None:
     write(path, file.getvalue())
 
 
+def plain(text: str) -> str:
+    """`text` as it is: a dollar begins no formula."""
+    return text.replace("$", r"\$")
+
+
 def height(figure: Figure, inches: float) -> None:
     """Give the figure another height."""
     figure.set_size_inches(figure.get_figwidth(), inches)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from suite.plotting.style import BLUE, GREY, ORANGE, height
+from suite.plotting.style import BLUE, GREY, ORANGE, height, plain
 from suite.reporting.curves import Path
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def draw(figure: Figure, paths: Sequence[Path]) -> None:
                 range(1, len(heights) + 1), heights, color=colour, ls=dashes, alpha=alpha, lw=0.9
             )
             drawn.setdefault(label, line)
-        panel.set_title(optimizer, loc="left")
+        panel.set_title(plain(optimizer), loc="left")
     for panel in panels:
         _dress(panel, zero, max(values, default=1.0), any(d == 0 for p in paths for d in p.distances))
     for panel in panels if side_by_side else panels[-1:]:

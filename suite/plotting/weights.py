@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import UsageError
-from suite.plotting.style import BLUE, GREY, ORANGE, height
+from suite.plotting.style import BLUE, GREY, ORANGE, height, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,7 +112,7 @@ def draw(figure: Figure, found: Weights) -> None:
     axes.set_xticks(range(0, len(shares), step))
     if max(known, default=0) < 8:
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_title(found.title, loc="left", fontsize=7.5 if wide else 6)
+    axes.set_title(plain(found.title), loc="left", fontsize=7.5 if wide else 6)
     if None in shares:
         axes.annotate("crossed: cannot be told", (1, 1), xycoords="axes fraction", ha="right", fontsize=6)
 
