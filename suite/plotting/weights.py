@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import UsageError
@@ -24,7 +25,7 @@ class Weights:
         title: above the bars.
         weights: `[units]`; None where a weight cannot be told.
         samples: n.
-        expected: `[units]` the weight that each unit should have had.
+        expected: the weight that each unit has in the mean.
     """
 
     title: str
@@ -43,13 +44,20 @@ def of_card(card: Mapping[str, Any], title: str = "") -> Weights:
     if not isinstance(weights, list) or not weights or not all(_number(w) for w in weights):
         raise UsageError("no recovered weights: give what `gradsuite recover --json` printed")
     samples = card.get("samples", len(weights))
-    known = card.get("fault") or card.get("convention")
     return Weights(
-        title=title or (f"The step's weights are those of {known}" if known else "Recovered weights"),
+        title=title or _title(card),
         weights=[None if w is None or math.isnan(w) else float(w) for w in weights],
         samples=samples,
         expected=1 / samples,
     )
+
+
+def _title(card: Mapping[str, Any]) -> str:
+    if not card.get("linear", True):
+        other = f"{card['residual']:.0%} of the gradient" if "residual" in card else "some of it"
+        return f"The nearest weights: {other} is no weighting of the units"
+    known = card.get("fault") or card.get("convention")
+    return f"The step's weights are those of {known}" if known else "Recovered weights"
 
 
 def of_claims(rows: Sequence[Mapping[str, Any]]) -> list[Weights]:
@@ -77,7 +85,7 @@ def of_file(path: Path) -> Weights:
 
 
 def draw(figure: Figure, found: Weights) -> None:
-    """A bar a unit in units of 1/n, those that are not 1/n in another colour and named."""
+    """A bar a unit in units of 1/n; where most are alike, the others in another colour and named."""
     from matplotlib.ticker import MaxNLocator
 
     wide = figure.get_figwidth() > 4
@@ -86,15 +94,19 @@ def draw(figure: Figure, found: Weights) -> None:
     shares = [None if w is None else w * found.samples for w in found.weights]
     usual = found.expected * found.samples
     known = [share for share in shares if share is not None]
+    common = median(known) if known else usual
+    small = 1e-6 * max(abs(common), usual)
+    odd = {unit for unit, s in enumerate(shares) if s is not None and abs(s - common) > small}
+    odd = odd if len(odd) <= len(shares) / 3 else set()  # all different: none stands out
     top = max([usual, *known]) * 1.18
     many = len(shares) > 40
     for unit, share in enumerate(shares):
         if share is None:
             axes.bar(unit, usual, width=0.8, fill=False, edgecolor=GREY, hatch="xxx", lw=0.5)
             continue
-        odd = abs(share - usual) > 1e-6 * usual
-        axes.bar(unit, share, width=0.8, color=ORANGE if odd else BLUE, hatch="///" if odd else None, lw=0)
-        if odd and not many:
+        colour, hatch = (ORANGE, "///") if unit in odd else (BLUE, None)
+        axes.bar(unit, share, width=0.8, color=colour, hatch=hatch, lw=0)
+        if unit in odd and not many:
             axes.annotate(
                 _share(share), (unit, max(share, 0)), xytext=(0, 2), textcoords="offset points",
                 ha="center", fontweight="bold", color="#8a3c00",

@@ -115,3 +115,32 @@ def test_a_scale_in_a_cell_is_a_small_number_or_its_reciprocal(scale_: float, te
 def test_what_is_no_recovery_is_refused(card: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="no recovered weights"):
         weights.of_card(card)
+
+
+def bars(card: dict[str, Any]) -> tuple[str, list[tuple[float, str]]]:
+    """The title, and height and colour of each bar that is filled."""
+    from matplotlib.colors import to_hex
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    weights.draw(figure, weights.of_card(card))
+    (axes,) = figure.axes
+    filled = [p for p in axes.patches if p.get_fill()]
+    return axes.get_title(loc="left"), [(p.get_height(), to_hex(p.get_facecolor()).upper()) for p in filled]
+
+
+def test_what_differs_from_most_stands_out() -> None:
+    _, found = bars({"weights": [0.0, 0.5, 0.25, 0.25, 0.25, 0.25, None], "samples": 4})
+    assert found == [(0.0, style.ORANGE), (2.0, style.ORANGE), *[(1.0, style.BLUE)] * 4]
+
+
+def test_nothing_stands_out_where_all_differ_or_all_are_the_same_multiple() -> None:
+    for given in ([0.1, 0.2, 0.3, 0.4], [1.0] * 4):
+        assert {colour for _, colour in bars({"weights": given, "samples": 4})[1]} == {style.BLUE}
+
+
+def test_weights_that_are_only_the_nearest_say_so() -> None:
+    title, _ = bars(
+        {"weights": [0.5, 0.5], "samples": 2, "linear": False, "residual": 0.3, "convention": None}
+    )
+    assert title == "The nearest weights: 30% of the gradient is no weighting of the units"
