@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from cases.case import Problem
 from suite import batch as batches
 from suite.conventions import Convention, conventions
-from suite.discrepancy import Discrepancy, Verdict, compare
+from suite.discrepancy import ELSEWHERE, Discrepancy, Verdict, compare
 from suite.engines.compute import Checked, gradients
 from suite.equivalence.noise import noise_scale
 from suite.errors import CaseError, one_line
@@ -206,4 +206,4 @@ def _reason(result: Discrepancy, gram: Gram, column: Column, reference: Column, 
                 if weight
                 else "the reference has no regulariser"
             )
-    return f"{result.residual:.2%} of the gradient lies in another direction"
+    return f"{result.residual:.2%} {ELSEWHERE}"

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from suite.discrepancy import Verdict
+from suite.discrepancy import ELSEWHERE, Verdict
 from suite.pairs import table
 from suite.reporting.charts import Line, chart
 from suite.reporting.columns import COLUMNS, show
@@ -58,6 +58,8 @@ def _line(report: Report, rows: Sequence[Row], rates: Sequence[Row]) -> dict[str
         known = COLUMNS["learning_rates"]
         for name in ("factor", "status", "distance", "distance_unchanged"):
             cells[name] = show(known[name].cell(rates, report.formulas), known[name].digits)
+    if cells["reason"].endswith(ELSEWHERE):  # the direction beside it says so
+        cells["reason"] = ""
     if cells["verdict"] == Verdict.IDENTICAL.value:  # whatever the formula, its value is 1 here
         cells |= {"scale": "1", "factor": "1"}
     return cells
