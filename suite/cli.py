@@ -15,7 +15,10 @@ from typing import NoReturn
 from suite.errors import UsageError, one_line
 from suite.version import __version__
 
-COMMANDS = ("run", "merge", "diff", "recover", "lr", "rules", "list", "show", "env", "cite")
+COMMANDS = (
+    "run", "merge", "diff", "table", "plot", "report", "recover", "lr", "rules", "list", "show", "env",
+    "cite",
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from cases.case import Problem
 from suite import batch as batches
 from suite.conventions import Convention, conventions
-from suite.discrepancy import Discrepancy, Verdict, compare
+from suite.discrepancy import ELSEWHERE, Discrepancy, Verdict, compare
 from suite.engines.compute import Checked, gradients
+from suite.equivalence.noise import noise_scale
 from suite.errors import CaseError, one_line
-from suite.gram import Gram, cancellation, unit_norms
+from suite.gram import Gram, cancellation, per_sample, unit_norms
+from suite.pairs import pairs
 from suite.plan import Cell
 from suite.precision import Precision, distance, literal
 from suite.protocols import Loop, run
@@ -57,7 +59,10 @@ class Setting:
 
 
 def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Iterator[dict[str, Any]]:
-    """Rows of kind `discrepancy`, one a convention, and of kind `omitted` for those that do not apply.
+    """What one batch tells: rows of kind `discrepancy`, `omitted`, `noise` and `pair`.
+
+    A discrepancy is that of a convention from the reference, and from the convention that it is taken
+    for; those that do not apply are omitted. Pairs of any two are rows on one batch a case.
 
     Raises:
         CaseError: The batch has no right gradients, or a convention disagrees with its own protocol.
@@ -79,8 +84,8 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
             applying.append(convention)
         else:
             yield {"kind": "omitted", "convention": convention.name, "reason": reason}
-    pairs = [(c, other) for c in applying for other in _compared_with(c, how.reference, units)]
-    involved = {c.name: c for pair in pairs for c in pair}
+    compared = [(c, other) for c in applying for other in _compared_with(c, how.reference, units)]
+    involved = {c.name: c for pair in compared for c in pair}
     columns = {name: c.coefficients(units, gram) for name, c in involved.items()}
     errors = {
         name: _hold_against_protocol(c, loop, found, columns[name], gram) for name, c in involved.items()
@@ -96,9 +101,10 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
         "quantities": quantities(units),
     }
     precision = float(torch.finfo(how.exact).eps)
-    for convention, reference in pairs:
+    results = {}
+    for convention, reference in compared:
         a, b = columns[convention.name], columns[reference.name]
-        result = compare(gram, a, b, precision=precision)
+        result = results[convention.name, reference.name] = compare(gram, a, b, precision=precision)
         yield {
             "kind": "discrepancy",
             **common,
@@ -115,6 +121,12 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
             "protocol_error": errors[convention.name],
             "magnification": max(cancellation(gram, a), cancellation(gram, b)),
         }
+    if units.n > 1:
+        noise = noise_scale(per_sample(gram, units.sample))
+        yield {"kind": "noise", "samples": units.n, "trace": noise.trace, "square": noise.square}
+    if cell.pairs:
+        names = [c.name for c in applying]
+        yield from pairs(names, columns, results, gram, how.reference.name, precision=precision)
 
 
 def _compared_with(convention: Convention, reference: Convention, units: Units) -> list[Convention]:
@@ -195,4 +207,4 @@ def _reason(result: Discrepancy, gram: Gram, column: Column, reference: Column, 
                 if weight
                 else "the reference has no regulariser"
             )
-    return f"{result.residual:.2%} of the gradient lies in another direction"
+    return f"{result.residual:.2%} {ELSEWHERE}"

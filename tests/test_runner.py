@@ -133,7 +133,7 @@ def test_the_folder_holds_records_and_both_tables_three_times(tmp_path: Path) ->
     tables = {f"{t}.{end}" for t in ("discrepancies", "learning_rates") for end in ("csv", "md", "tex")}
     assert names == tables | {"records.jsonl", ".lock"}
     rows = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
-    assert {row["kind"] for row in rows} == {"environment", "discrepancy", "proof", "done"}
+    assert {row["kind"] for row in rows} == {"environment", "discrepancy", "noise", "proof", "done"}
     assert all(row["schema"] == 2 for row in rows)
     assert rows[0]["torch"] == torch.__version__.split("+")[0] or rows[0]["torch"] == torch.__version__
     with (tmp_path / "discrepancies.csv").open() as file:
