@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+from suite.records import FILE, encode
+from suite.schema import SCHEMA, name_of
 
 ENVIRONMENT = {
     "kind": "environment", "started": "2026-02-03T04:05:06+00:00", "gradsuite": "0.1.0", "python": "3.12.0",
     "torch": "2.13.0", "opacus": "1.6.0", "numpy": "2.4.6", "device": "cpu", "device_name": "x86_64",
-    "commit": "abc123", "dtype": "float32", "seed": 0, "reference": "mean", "engine": "opacus",
+    "commit": "abc123", "dirty": False, "driver": None, "threads": 2, "deterministic": True, "tf32": False,
+    "dtype": "float32", "seed": 0, "reference": "mean", "engine": "opacus",
 }  # fmt: skip
 CLIP = "clip-each-unit"
 VERDICTS = {"sum": "scale", "mean": "identical", "half-mean": "scale", "clip-each-unit": "direction",
@@ -54,9 +57,17 @@ def rows(cases: tuple[str, ...] = ("one", "two"), sizes: tuple[int, ...] = (2, 8
 
 
 def write(folder: Path, found: list[dict[str, Any]]) -> Path:
+    """A run's folder that holds these rows, the environment first."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = "".join(json.dumps({"schema": 1, **row}) + "\n" for row in found)
-    (folder / "records.jsonl").write_text(lines, encoding="utf-8")
+    environment = found[0] | {"schema": SCHEMA, "environment": name_of(found[0])}
+    name = {"environment": environment["environment"]}
+    common = name | {
+        "schema": SCHEMA, "started": "", "seconds": 0.1, "peak_memory": None, "device": "cpu",
+        "dtype": "float32", "seed": 0, "magnification": 1.0,
+    }  # fmt: skip
+    done = name | {"item": "all of it", "work": "all", "fingerprint": "", "index": 0}
+    data = encode([common | row for row in found[1:]], done, [environment])
+    (folder / FILE).write_bytes(data)
     return folder
 
 
@@ -85,7 +96,7 @@ def hostile() -> list[dict[str, Any]]:
         discrepancy("tame", 8, HOSTILE, "sum", reason=HOSTILE, engine=HOSTILE, refused={HOSTILE: HOSTILE}),
         discrepancy("tame", 8, "0", HOSTILE, verdict="scale"),
         {"kind": "failure", "case": HOSTILE, "reason": HOSTILE},
-        {"kind": "omitted", "case": HOSTILE, "convention": HOSTILE, "reason": HOSTILE},
+        {"kind": "omitted", "case": HOSTILE, "batch_size": 2, "batch": "0", "convention": HOSTILE, "reason": HOSTILE},
         {"kind": "claim", "case": "threads/x", "claim": HOSTILE, "claimed": HOSTILE, "measured": HOSTILE,
          "verdict": HOSTILE, "numbers": {}, "note": HOSTILE},
     ]  # fmt: skip
