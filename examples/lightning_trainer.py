@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 import pytorch_lightning as lightning
 import torch
@@ -36,9 +38,8 @@ class Module(lightning.LightningModule):
 
 def step(model: nn.Module, batch: Pair) -> None:
     """An epoch over the batch, which is one window, full or not, and so one update."""
-    trainer = lightning.Trainer(
-        accelerator="cpu", max_epochs=1, accumulate_grad_batches=K, barebones=True
-    )  # fmt: skip
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    trainer = lightning.Trainer(accelerator="cpu", max_epochs=1, accumulate_grad_batches=K, barebones=True)
     trainer.fit(Module(model), DataLoader(TensorDataset(*batch), batch_size=SIZE))
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from opacus import GradSampleModule
 from opacus.optimizers import DPOptimizer
-from recipe import Pair, Row, digits, losses, network, show
+from recipe import Pair, Row, digits, losses, network, sample_gradients, show
 from torch import nn
 
 import suite
 
 SAMPLES, LOT, HIGH = 6, 8, 1e9
 DIVIDES = "DPOptimizer.scale_grad, which divides by expected_batch_size (opacus/optimizers/optimizer.py)"
-CLIPS = "DPOptimizer.clip_and_accumulate, min(1, C/(‖g‖ + 1e-6)) (opacus/optimizers/optimizer.py)"
+CLIPS = "DPOptimizer.clip_and_accumulate, by C/(norm + 1e-6) (opacus/optimizers/optimizer.py)"
 NOISE = "DPOptimizer.add_noise (opacus/optimizers/optimizer.py)"
 
 
@@ -33,20 +33,14 @@ def step(model: nn.Module, batch: Pair, **settings: Any) -> None:
         private.remove_hooks()
 
 
-def norms(model: nn.Module, batch: Pair) -> np.ndarray:
-    """`[samples]` the norm of each sample's gradient, one by one."""
-    parts = [torch.autograd.grad(loss, list(model.parameters()), retain_graph=True) for loss in losses(model, batch)]
-    return np.array([float(torch.cat([p.flatten() for p in part]).norm()) for part in parts])
-
-
 def recipe() -> list[Row]:
-    """Six samples, of which eight were expected."""
+    """Fewer samples than were expected; then with clipping; then with noise."""
     model, batch = network(), digits(SAMPLES)
-    sizes = norms(model, batch)
+    sizes = np.linalg.norm(sample_gradients(model, batch), axis=1)
     threshold = float(np.median(sizes))
+    clip = {"max_grad_norm": threshold}
 
-    def row(done: str, source: str, weights: object, convention: str | None, **rest: Any) -> Row:
-        settings, cause = rest.get("settings", {}), rest.get("cause")
+    def row(done: str, source: str, weights: Any, convention: str | None, **settings: Any) -> Row:
         units = suite.Units.of(
             SAMPLES,
             expected_batch_size=settings.get("expected_batch_size", SAMPLES),
@@ -55,17 +49,15 @@ def recipe() -> list[Row]:
         found = suite.recover(
             lambda model, batch: step(model, batch, **settings), model, batch, losses, units=units
         )
-        return Row("opacus", done, source, np.broadcast_to(weights, SAMPLES), convention, found, cause=cause)
+        cause = "noise" if settings.get("noise_multiplier") else None
+        return Row("opacus", done, source, np.broadcast_to(weights, SAMPLES), convention, found, cause)
 
     clipped = np.minimum(1, threshold / (sizes + 1e-6)) / SAMPLES
     return [
-        row("6 samples of 8 expected, no clipping", DIVIDES, 1 / LOT, "expected-batch-size",
-            settings={"expected_batch_size": LOT}),
-        row("each sample clipped to the median norm", CLIPS, clipped, "clip-each-unit",
-            settings={"max_grad_norm": threshold}),
-        row("the same, with noise_multiplier=1", NOISE, np.nan, None, cause="noise",
-            settings={"max_grad_norm": threshold, "noise_multiplier": 1.0}),
-    ]  # fmt: skip
+        row("6 samples, 8 expected", DIVIDES, 1 / LOT, "expected-batch-size", expected_batch_size=LOT),
+        row("each sample clipped to the median norm", CLIPS, clipped, "clip-each-unit", **clip),
+        row("the same, `noise_multiplier=1`", NOISE, np.nan, None, **clip, noise_multiplier=1.0),
+    ]
 
 
 if __name__ == "__main__":

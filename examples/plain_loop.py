@@ -7,7 +7,7 @@ The batch of seven is taken in micro-batches of two, so that the last one holds 
 from __future__ import annotations
 
 import numpy as np
-from recipe import Pair, Row, digits, losses, network, show
+from recipe import Pair, Row, digits, losses, network, sample_gradients, show
 from torch import nn
 
 import suite
@@ -78,25 +78,33 @@ def kept_by_reference(model: nn.Module, batch: Pair) -> None:
         parameter.grad = sum(grads) / len(collected)
 
 
+def weights_clipped_inside() -> np.ndarray:
+    """`[samples]` what clipping after each backward pass makes of 1/(K·n_k), early ones again and again."""
+    gradients, weights = sample_gradients(model, batch), np.zeros(n)
+    for k in range(K):
+        weights[microbatch == k] = 1 / K / (microbatch == k).sum()
+        weights *= min(1.0, MAX_NORM / (np.linalg.norm(weights @ gradients) + 1e-6))
+    return weights
+
+
 def recipe() -> list[Row]:
     """The correct loop first, then the others."""
     means = 1 / np.bincount(microbatch)[microbatch]
-    accumulates = "torch.Tensor.backward, which adds up gradients"
+    adds, same = "torch.Tensor.backward, which adds up", "torch.Tensor.grad, which stays the same tensor"
     rows = (
-        (step, "window-exact", np.full(n, 1 / n)),
-        (mean_over_k, "fault:token-means-averaged", means / K),
-        (forgot_to_divide, "fault:not-divided-by-k", means),
-        (divided_twice, "fault:divided-twice", means / K**2),
-        (never_zeroed, "fault:never-zeroed", np.arange(n, 0, -1) / n),
-        (kept_by_reference, "fault:kept-by-reference", 1.0 * (np.arange(n) == n - 1)),
+        (step, adds, "window-exact", np.full(n, 1 / n)),
+        (mean_over_k, adds, "fault:token-means-averaged", means / K),
+        (forgot_to_divide, adds, "fault:not-divided-by-k", means),
+        (divided_twice, adds, "fault:divided-twice", means / K**2),
+        (clipped_inside, "torch.nn.utils.clip_grad_norm_", "fault:clipped-inside", weights_clipped_inside()),
+        (never_zeroed, adds, "fault:never-zeroed", np.arange(n, 0, -1) / n),
+        (kept_by_reference, same, "fault:kept-by-reference", 1.0 * (np.arange(n) == n - 1)),
     )
+    found = [suite.recover(loop, model, batch, losses, units=units) for loop, *_ in rows]
     return [
-        Row(
-            "torch", f"a plain loop, `{loop.__name__}`", accumulates, weights, convention,
-            suite.recover(loop, model, batch, losses, units=units),
-        )
-        for loop, convention, weights in rows
-    ]  # fmt: skip
+        Row("torch", f"`{loop.__name__}`", source, weights, convention, recovery)
+        for (loop, source, convention, weights), recovery in zip(rows, found, strict=True)
+    ]
 
 
 if __name__ == "__main__":

@@ -22,21 +22,28 @@ Pair = tuple[Tensor, Tensor]
 
 
 def network() -> nn.Module:
-    """A small classifier of digits, in float64."""
+    """A small classifier of digits, in float32 as people train it."""
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10)).double()
+    return nn.Sequential(nn.Linear(64, 16), nn.Tanh(), nn.Linear(16, 10))
 
 
 def digits(samples: int) -> Pair:
     """The first handwritten digits: images `[samples, 64]` and classes `[samples]`."""
     images, classes = cases.data.digits()
-    return images[:samples], classes[:samples]
+    return images[:samples].float(), classes[:samples]
 
 
 def losses(model: nn.Module, batch: Pair) -> Tensor:
     """`[samples]` the unreduced losses."""
     images, classes = batch
     return F.cross_entropy(model(images), classes, reduction="none")
+
+
+def sample_gradients(model: nn.Module, batch: Pair) -> NDArray[np.float64]:
+    """`[samples, params]` the gradient of each sample, one backward pass each."""
+    parameters = list(model.parameters())
+    parts = [torch.autograd.grad(loss, parameters, retain_graph=True) for loss in losses(model, batch)]
+    return torch.stack([torch.cat([p.flatten() for p in part]) for part in parts]).double().numpy()
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,10 +54,9 @@ class Row:
         package: the distribution that the step is from.
         done: what was done, in a few words.
         source: where its source code or its documentation says what comes out.
-        weights: `[units]` what that says, worked out by hand; nan where a unit has no gradient.
-        convention: the name of what that is, or None where it is no registered convention.
+        weights: `[units]` what that says, worked out by hand; anything where no weight can be told.
+        convention: the registered convention that is, or None where it is none as it stands.
         found: what was recovered.
-        scale: against the convention.
         cause: the name of what was done to the gradient besides weighting, or None.
     """
 
@@ -60,7 +66,6 @@ class Row:
     weights: NDArray[np.float64]
     convention: str | None
     found: Recovery
-    scale: float = 1.0
     cause: str | None = None
 
     @property
@@ -70,22 +75,23 @@ class Row:
 
     @property
     def agrees(self) -> bool:
-        """Whether the framework did what its source says: convention, scale, cause and every weight."""
-        cause = self.found.cause and self.found.cause.name
-        if cause != self.cause:
-            return False
-        if not self.found.linear:
-            return self.convention is None
-        told = self.found.identifiable
-        named = self.convention in self.found.names and self.found.scale == self.scale
-        right = np.abs(self.found.weights - self.weights)[told] <= self.found.error[told]
-        return bool((named or self.convention is self.found.convention is None) and right.all())
+        """Whether convention, cause and every weight that can be told are as the source says."""
+        found = self.found
+        names = found.names if found.linear and found.scale == 1 else ()
+        named = self.convention in names if self.convention else not names
+        caused = self.cause == (found.cause.name if found.cause else None)
+        told = found.identifiable
+        apart = np.abs(found.weights - self.weights)[told]
+        return named and caused and (not found.linear or bool((apart <= found.error[told]).all()))
 
     def __str__(self) -> str:
-        what = self.convention or self.cause or "no convention that is registered"
-        scale = "" if self.scale == 1 else f"{self.scale:g} × "
-        verdict = "it is" if self.agrees else "IT IS NOT"
-        return f"{self.found}\nIt must be {scale}{what}, by {self.source}: {verdict}."
+        verdict = "so it is" if self.agrees else "BUT IT IS NOT"
+        return f"{self.found}\nThe source says {self.says}, in {self.source}; {verdict}."
+
+    @property
+    def says(self) -> str:
+        """What the source says, in a few words."""
+        return self.convention or self.cause or "weights of no convention"
 
 
 def show(rows: list[Row]) -> None:

@@ -31,13 +31,13 @@ def unit_norms(gram: Gram) -> Column:
     return np.asarray(np.sqrt(np.maximum(np.diagonal(gram), 0.0)))
 
 
-def clip_factor(norms: Column | float, max_norm: float) -> Column:
-    """`min(1, C/‖g‖)`, and 1 for a zero gradient.
+def clip_factor(norms: Column | float, max_norm: float, added: float = 0.0) -> Column:
+    """`min(1, C/(‖g‖ + added))`, and 1 for a zero gradient.
 
-    This is the formula of Abadi et al. (2016), Caffe and TensorFlow. PyTorch's `clip_grad_norm_` and
-    Opacus add 1e-6 to the norm, which no change of threshold can compensate exactly.
+    With nothing added this is the formula of Abadi et al. (2016), Caffe and TensorFlow. PyTorch's
+    `clip_grad_norm_` and Opacus add 1e-6, which no change of threshold can compensate exactly.
     """
-    return np.asarray(max_norm / np.maximum(norms, max_norm))
+    return np.asarray(max_norm / np.maximum(np.asarray(norms) + added, max_norm))
 
 
 def cancellation(gram: Gram, column: Column) -> float:

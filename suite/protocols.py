@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from suite import batch as batches
+from suite.autograd import grad
 from suite.batch import Batch
 
 if TYPE_CHECKING:
@@ -105,12 +106,12 @@ class Loop:
 
     def gradient(self, loss: Tensor) -> Gradient:
         """The gradient of `loss`, zeros for a parameter it does not depend on."""
-        return list(torch.autograd.grad(loss, self.parameters, materialize_grads=True))
+        return grad(loss, self.parameters)
 
     def clip(self, gradient: Gradient, max_norm: float | None = None) -> Gradient:
-        """`gradient · min(1, C/‖gradient‖)`, the norm taken over all parameters."""
+        """`gradient · min(1, C/‖gradient‖)`, the norm over all parameters, plus what is added to it."""
         threshold = self.units.require("max_norm") if max_norm is None else max_norm
-        norm = torch.cat([part.flatten() for part in gradient]).norm()
+        norm = torch.cat([part.flatten() for part in gradient]).norm() + self.units.added_to_norm
         return gradient if norm <= threshold else [part * (threshold / norm) for part in gradient]
 
     def all_reduce(self, gradients: Sequence[Gradient]) -> Gradient:

@@ -63,6 +63,7 @@ class Units:
         expected_batch_size: L, the batch size that the sampling aims at.
         max_elements: L_max, the longest sequence that the configuration allows.
         max_norm: C, the clip threshold.
+        added_to_norm: what is added to a norm before C is divided by it: 1e-6 by PyTorch and Opacus.
 
     Raises:
         UsageError: The columns differ in length, or one holds what it cannot.
@@ -83,6 +84,7 @@ class Units:
     expected_batch_size: float | None = None
     max_elements: int | None = None
     max_norm: float | None = None
+    added_to_norm: float = 0.0
     data: NDArray[np.bool_] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

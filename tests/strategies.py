@@ -81,6 +81,7 @@ def examples(draw: st.DrawFn) -> Example:
         expected_batch_size=float(n + draw(st.integers(0, 3))),
         max_elements=8,
         max_norm=draw(st.sampled_from([0.125, 1.0, 100.0])),
+        added_to_norm=draw(st.sampled_from([0.0, 1e-6, 0.5])),
     )
     loop = Loop(
         Plane(torch.from_numpy(start)),

@@ -36,6 +36,11 @@ def test_clipping_shortens_what_is_too_long_and_nothing_else() -> None:
     np.testing.assert_array_equal(clip_factor(np.array([0.0, 0.5, 1.0, 4.0]), 1.0), [1, 1, 1, 0.25])
 
 
+def test_what_is_added_to_the_norm_makes_the_gradient_shorter() -> None:
+    factors = clip_factor(np.array([0.0, 0.9, 1.0, 4.0]), 1.0, added=0.25)
+    np.testing.assert_allclose(factors, [1, 1 / 1.15, 0.8, 1 / 4.25])
+
+
 def test_cancellation_is_one_for_a_single_unit_and_large_where_units_oppose() -> None:
     assert cancellation(np.eye(1), np.ones(1)) == 1.0
     opposed = np.array([[1.0, -0.99], [-0.99, 1.0]])

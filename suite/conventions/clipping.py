@@ -41,7 +41,8 @@ def clip_each_unit(units: Units, gram: Gram) -> Column:
 
     The paper and Opacus divide by the expected batch size; Opacus adds 1e-6 to each norm.
     """
-    return units.column(clip_factor(unit_norms(gram), units.require("max_norm")) * per(units.n))
+    factors = clip_factor(unit_norms(gram), units.require("max_norm"), units.added_to_norm)
+    return units.column(factors * per(units.n))
 
 
 def clip_mean_loop(loop: Loop) -> None:
@@ -62,7 +63,7 @@ def clip_mean(units: Units, gram: Gram) -> Column:
 
     `clip_grad_norm_` adds 1e-6 to the norm: it comes out smaller by the factor 1 − 1e-6/(‖ḡ‖ + 1e-6).
     """
-    return _clipped(mean.column(units), gram, units.require("max_norm"))
+    return _clipped(units, mean.column(units), gram)
 
 
 def clip_sum_then_divide_loop(loop: Loop) -> None:
@@ -84,7 +85,7 @@ def clip_sum_then_divide(units: Units, gram: Gram) -> Column:
 
     Caffe adds its weight decay after that, unclipped.
     """
-    return _clipped(sum_.column(units), gram, units.require("max_norm")) * per(units.n)
+    return _clipped(units, sum_.column(units), gram) * per(units.n)
 
 
 def clip_mean_at_c_over_n_loop(loop: Loop) -> None:
@@ -102,7 +103,7 @@ def clip_mean_at_c_over_n_loop(loop: Loop) -> None:
 )
 def clip_mean_at_c_over_n(units: Units, gram: Gram) -> Column:
     """The mean over samples, clipped to C/n."""
-    return _clipped(mean.column(units), gram, units.require("max_norm") / units.n)
+    return _clipped(units, mean.column(units), gram, units.require("max_norm") / units.n)
 
 
 def clip_each_microbatch_loop(loop: Loop) -> None:
@@ -145,8 +146,9 @@ def clip_each_rank_then_sum(units: Units, gram: Gram) -> Column:
     return _clip_groups(units, gram, "rank")
 
 
-def _clipped(column: Column, gram: Gram, max_norm: float) -> Column:
-    return column * clip_factor(norm(gram, column), max_norm)
+def _clipped(units: Units, column: Column, gram: Gram, max_norm: float | None = None) -> Column:
+    threshold = units.require("max_norm") if max_norm is None else max_norm
+    return column * clip_factor(norm(gram, column), threshold, units.added_to_norm)
 
 
 def _clip_groups(units: Units, gram: Gram, by: Group) -> Column:
@@ -156,5 +158,5 @@ def _clip_groups(units: Units, gram: Gram, by: Group) -> Column:
     total = np.zeros(len(units))
     for group in np.unique(index[units.data]):
         inside = (index == group) | ~units.data
-        total += _clipped(np.where(inside, means, 0.0), gram, units.require("max_norm"))
+        total += _clipped(units, np.where(inside, means, 0.0), gram)
     return total

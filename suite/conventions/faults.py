@@ -217,7 +217,7 @@ def clipped_inside(units: Units, gram: Gram) -> Column:
     for group in np.unique(units.microbatch[units.data]):
         inside = (units.microbatch == group) | ~units.data  # the regulariser is in each loss
         total = total + np.where(inside, means, 0.0)
-        total = total * clip_factor(norm(gram, total), units.max_norm)
+        total = total * clip_factor(norm(gram, total), units.max_norm, units.added_to_norm)
     return total
 
 

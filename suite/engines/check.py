@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from suite.autograd import grad
 from suite.batch import Batch
 from suite.engines.engine import Refused
 from suite.engines.gradients import UnitGradients
@@ -37,7 +38,7 @@ def check(gradients: UnitGradients, model: nn.Module, batch: Batch, losses: Loss
         raise Refused(f"gave {gradients.shape[0]} gradients where there are {units} units")
 
     def autograd(loss: Tensor) -> Tensor:
-        grads = torch.autograd.grad(loss, list(trained.values()), retain_graph=True, materialize_grads=True)
+        grads = grad(loss, list(trained.values()), keep_graph=True)
         return torch.cat([g.flatten() for g in grads])
 
     looks = [("the sum over all units", np.ones(units), entries.sum())]

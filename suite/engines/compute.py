@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from suite import batch as batches
+from suite.autograd import grad
 from suite.batch import Batch
 from suite.engines.check import check
 from suite.engines.engine import Engine, Refused, engines
@@ -139,5 +140,5 @@ def _require_losses(model: nn.Module, batch: Batch, losses: Losses) -> None:
 
 def _penalty(model: nn.Module, regulariser: Regulariser) -> dict[str, Tensor]:
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    gradient = torch.autograd.grad(regulariser(model), list(trained.values()), materialize_grads=True)
+    gradient = grad(regulariser(model), list(trained.values()))
     return dict(zip(trained, gradient, strict=True))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
+from suite.autograd import grad
 from suite.batch import Batch
 from suite.engines.gradients import Materialised
 from suite.protocols import Losses
@@ -16,9 +16,7 @@ def compute(model: nn.Module, batch: Batch, losses: Losses) -> Materialised:
     entries = losses(model, batch).flatten()
     blocks = {name: p.new_zeros(len(entries), *p.shape) for name, p in trained.items()}
     for unit, loss in enumerate(entries):
-        gradient = torch.autograd.grad(
-            loss, list(trained.values()), retain_graph=True, materialize_grads=True
-        )
+        gradient = grad(loss, list(trained.values()), keep_graph=True)
         for block, part in zip(blocks.values(), gradient, strict=True):
             block[unit] = part
     return Materialised(blocks)

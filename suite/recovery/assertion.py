@@ -80,8 +80,8 @@ def complaint(
         return ""
     if found.linear and found.cause is not None:
         return f"No learning rate makes up for it on every batch: {found.cause.says}."
-    column = wanted.coefficients(tried.units, tried.triangle.gram)
-    scale, rest = compared(tried.triangle, column)
+    column = wanted.coefficients(tried.units, tried.root.gram)
+    scale, rest = compared(tried.root, column)
     if scale is None:
         return f"The gradient of {wanted.name!r} is zero on this batch."
     if rest > tried.half_digits:

@@ -15,7 +15,7 @@ import torch
 
 from suite.recovery.experiment import Experiment, Weighting
 from suite.recovery.naming import Match, plainness, rounded
-from suite.recovery.solve import Triangle, solve
+from suite.recovery.solve import Root, solve
 from suite.recovery.step import Blocks
 
 if TYPE_CHECKING:
@@ -161,12 +161,12 @@ def _factors(tried: Experiment, column: Column) -> dict[str, float] | None:
 
 def _decay(tried: Experiment) -> Cause | None:
     """An L2 term: the parameters themselves explain the rest."""
-    whole = tried.triangle
-    with_parameters = Triangle(whole.r, whole.units + 1)
+    whole = tried.root
+    with_parameters = Root(whole.r, whole.units + 1)
     solution = solve(with_parameters.gradients, whole.side, tried.precision)
     if not solution.identifiable[-1] or not tried.is_linear(solution, with_parameters.norms):
         return None
-    rest = Triangle(
+    rest = Root(
         np.column_stack([whole.gradients, whole.side - solution.weights[-1] * whole.r[:, -2]]),
         whole.units,
     )

@@ -14,12 +14,13 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from suite.autograd import grad
 from suite.batch import Batch
 from suite.conventions import Convention
 from suite.engines.compute import Checked
 from suite.protocols import Losses, Regulariser
 from suite.recovery.naming import Match, applying, matches
-from suite.recovery.solve import Solution, Triangle, solve, together, triangles
+from suite.recovery.solve import Root, Solution, roots, solve, together
 from suite.recovery.step import Blocks, Step, gradient_of, in_eval_mode, untouched
 from suite.units import Column, Units
 
@@ -81,10 +82,14 @@ class Experiment:
     found: Checked
     gradient: Blocks
 
-    @property
+    @cached_property
     def blocks(self) -> Mapping[str, Tensor]:
-        """By parameter name, `[units, *parameter.shape]`."""
-        return self.found.blocks
+        """By parameter name, `[units, *parameter.shape]`.
+
+        Names are those of the model itself: some models (Keras' Sequential) call the parameters of a copy
+        otherwise, and only their order is the same.
+        """
+        return dict(zip(self.gradient, self.found.blocks.values(), strict=True))
 
     @property
     def epsilon(self) -> float:
@@ -94,24 +99,24 @@ class Experiment:
     # The gradient, solved.
 
     @cached_property
-    def parts(self) -> dict[str, Triangle]:
-        """By parameter, the triangle of the units' gradients, the parameters and the gradient."""
-        return self._triangles(self.gradient)
+    def parts(self) -> dict[str, Root]:
+        """By parameter, the root of the units' gradients, the parameters and the gradient."""
+        return self._roots(self.gradient)
 
     @cached_property
-    def triangle(self) -> Triangle:
-        """The triangle over all parameters."""
+    def root(self) -> Root:
+        """The root over all parameters."""
         return together(self.parts)
 
     @cached_property
     def applying(self) -> list[tuple[Convention, Column]]:
         """The conventions that apply to this batch, with their coefficients."""
-        return applying(self.units, self.triangle.gram)
+        return applying(self.units, self.root.gram)
 
     @property
     def size(self) -> float:
         """The norm of the gradient."""
-        return float(np.linalg.norm(self.triangle.side))
+        return float(np.linalg.norm(self.root.side))
 
     @property
     def half_digits(self) -> float:
@@ -126,7 +131,7 @@ class Experiment:
         gradients, brought to length one, differ from autograd's. One more backward pass of a sum with
         random signs tells, in which the errors of units do not cancel.
         """
-        norms = self.triangle.norms
+        norms = self.root.norms
         signs = np.random.default_rng(0).choice([-1.0, 1.0], len(norms))
         heard = norms > 1e-6 * norms.max()
         column = np.where(heard, signs / np.where(heard, norms, 1.0), 0.0)
@@ -135,23 +140,23 @@ class Experiment:
 
     def weighting(self, gradient: Blocks, keep: Mapping[str, Tensor] | None = None) -> Weighting:
         """The weights behind `gradient`, seen at the entries `keep` of the parameters only."""
-        return self.weighting_of(together(self._triangles(gradient, keep)))
+        return self.weighting_of(together(self._roots(gradient, keep)))
 
-    def weighting_of(self, triangle: Triangle) -> Weighting:
-        """The weights behind the last column of `triangle`."""
-        solution = solve(triangle.gradients, triangle.side, self.precision)
-        linear = self.is_linear(solution, triangle.norms)
-        found = matches(triangle.gradients, solution, self.applying) if linear else []
-        return Weighting(solution, linear, solution.rank == len(triangle.r), found)
+    def weighting_of(self, root: Root) -> Weighting:
+        """The weights behind the last column of `root`."""
+        solution = solve(root.gradients, root.side, self.precision)
+        linear = self.is_linear(solution, root.norms)
+        found = matches(root.gradients, solution, self.applying) if linear else []
+        return Weighting(solution, linear, solution.rank == len(root.r), found)
 
     def is_linear(self, solution: Solution, norms: Column) -> bool:
         """Whether the residual is rounding: below half the digits, or that of weights that cancel."""
         cancelling = 0.25 * self.precision * float(np.abs(solution.weights) @ norms)
         return solution.residual <= max(self.half_digits * solution.size, cancelling)
 
-    def _triangles(self, gradient: Blocks, keep: Mapping[str, Tensor] | None = None) -> dict[str, Triangle]:
+    def _roots(self, gradient: Blocks, keep: Mapping[str, Tensor] | None = None) -> dict[str, Root]:
         parameters = {name: p.detach() for name, p in self.model.named_parameters()}
-        return triangles(self.blocks, [parameters, gradient], keep)
+        return roots(self.blocks, [parameters, gradient], keep)
 
     def reduce(self, column: Column) -> Blocks:
         """The gradient of the weighting `column`, by parameter name."""
@@ -188,8 +193,8 @@ class Experiment:
             loss = (torch.as_tensor(column[: len(entries)]).to(entries) * entries).sum()
             if self.regulariser is not None:
                 loss = loss + float(column[-1]) * self.regulariser(calm)
-            parts = torch.autograd.grad(loss, list(trained.values()), materialize_grads=True)
-        return dict(zip(trained, parts, strict=True))
+            parts = grad(loss, list(trained.values()))
+        return dict(zip(self.gradient, parts, strict=True))
 
     def distance(self, a: Blocks, b: Blocks) -> float:
         """The norm of `a − b`."""

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
 
 from suite.conventions import Convention, conventions, faults  # noqa: F401  faults register themselves
 from suite.gram import Gram
-from suite.recovery.solve import Matrix, Solution, Triangle
+from suite.recovery.solve import Matrix, Root, Solution
 from suite.units import Column, Units
 
 HALVES = ("half-mean", "half-sum")
+TORCH_ADDS = 1e-6  # to a norm before it divides by it: clip_grad_norm_, Opacus
 LARGEST = 64
 """A scale is simple where it is a quotient of whole numbers up to this; others look like clipping."""
 
@@ -39,11 +40,16 @@ class Match:
 
 
 def applying(units: Units, gram: Gram) -> list[tuple[Convention, Column]]:
-    """The conventions that apply to `units`, with their coefficients, in the order of the registry."""
+    """The conventions that apply to `units`, with their coefficients, in the order of the registry.
+
+    Clipping is there as it is defined, and once more as PyTorch does it.
+    """
+    as_torch = replace(units, added_to_norm=TORCH_ADDS)
     return [
-        (convention, convention.coefficients(units, gram))
+        (convention, convention.coefficients(table, gram))
         for convention in conventions
         if convention.missing(units) is None
+        for table in ((units, as_torch) if "max_norm" in convention.needs else (units,))
     ]
 
 
@@ -68,7 +74,10 @@ def matches(matrix: Matrix, solution: Solution, columns: Iterable[tuple[Conventi
             found.append(Match(convention, 1.0, column))
         elif scale != 0.0 and float(np.linalg.norm(explained - scale * gradient)) <= slack:
             found.append(Match(convention, rounded(scale, slack / square**0.5), column))
-    return sorted(found, key=plainness)
+    plainest: dict[str, Match] = {}
+    for match in sorted(found, key=plainness):
+        plainest.setdefault(match.convention.name, match)
+    return list(plainest.values())
 
 
 def plainness(match: Match) -> tuple[float, bool, bool]:
@@ -94,12 +103,12 @@ def mistake(same: list[Match]) -> Convention | None:
     return None
 
 
-def compared(triangle: Triangle, column: Column) -> tuple[float | None, float]:
+def compared(root: Root, column: Column) -> tuple[float | None, float]:
     """The multiple of `column`'s gradient nearest to the gradient, and what remains, relative to it.
 
     The multiple is None where `column`'s gradient is zero.
     """
-    gradient, side = triangle.gradients @ column, triangle.side
+    gradient, side = root.gradients @ column, root.side
     square, size = float(gradient @ gradient), float(np.linalg.norm(side))
     if square == 0.0 or size == 0.0:
         return (None if square == 0.0 else 0.0), 1.0
@@ -110,11 +119,9 @@ def compared(triangle: Triangle, column: Column) -> tuple[float | None, float]:
 def simplicity(scale: float) -> int | None:
     """See `Match.simplicity`."""
     near = Fraction(scale).limit_denominator(LARGEST)
-    if near == 1:
-        return 0
     if not near or abs(near.numerator) > LARGEST or float(near) != scale:
         return None
-    return abs(near.numerator) + near.denominator
+    return 0 if near == 1 else abs(near.numerator) + near.denominator
 
 
 def rounded(scale: float, error: float) -> float:

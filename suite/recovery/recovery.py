@@ -163,7 +163,7 @@ def experiment(
 
 def recovery(tried: Experiment) -> Recovery:
     """What the weights behind a step's gradient are, and what they are called."""
-    weighting = tried.weighting_of(tried.triangle)
+    weighting = tried.weighting_of(tried.root)
     solution, found = weighting.solution, weighting.matches
     best = found[0] if found else None
     cause = None
@@ -177,7 +177,7 @@ def recovery(tried: Experiment) -> Recovery:
         weights=weighting.shown,
         error=solution.error,
         identifiable=solution.identifiable,
-        groups=groups(tried.triangle.gradients, solution, tried.precision),
+        groups=groups(tried.root.gradients, solution, tried.precision),
         silent=tuple(np.flatnonzero(solution.silent).tolist()),
         residual=solution.residual / solution.size if solution.size > 0 else 0.0,
         norm=solution.size,

@@ -1,13 +1,13 @@
 """The weights behind a gradient: `Gᵀc = g` solved, and what can be known of the solution.
 
-One QR decomposition of `[Gᵀ g]`, streamed over the parameters, leaves a triangle of units × units that
-holds all: weights, residual, condition, and which units cannot be told apart. The Gram matrix would
-hold the same with the condition number squared.
+A root of the Gram matrix of `[Gᵀ g]`, units × units, holds all: weights, residual, condition, and which
+units cannot be told apart. It is found without squaring the condition number, in passes over the parameters
+that take a piece at a time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,14 +19,14 @@ from torch import Tensor
 from suite.gram import Gram
 from suite.units import Column
 
-CHUNK = 4096  # parameters at a time: the working set stays in the processor's cache
+CHUNK = 16384  # parameters at a time: a piece stays near the processor
 EPS = float(np.finfo(np.float64).eps)
 Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Triangle:
-    """`R` of the QR decomposition of `[Gᵀ B]`: inner products of columns are those of the originals.
+class Root:
+    """`R` with `RᵀR = [Gᵀ B]ᵀ[Gᵀ B]`: inner products of columns are those of the originals.
 
     Args:
         r: `[rows, units + sides]`.
@@ -57,12 +57,12 @@ class Triangle:
         return np.asarray(np.linalg.norm(self.gradients, axis=0))
 
 
-def triangles(
+def roots(
     blocks: Mapping[str, Tensor],
     sides: Sequence[Mapping[str, Tensor]],
     keep: Mapping[str, Tensor] | None = None,
-) -> dict[str, Triangle]:
-    """The triangle of each parameter, in float64.
+) -> dict[str, Root]:
+    """The root of each parameter, in float64.
 
     Args:
         blocks: by parameter name, `[units, *parameter.shape]`.
@@ -72,40 +72,60 @@ def triangles(
     found = {}
     for name, block in blocks.items():
         vectors = [side[name].to(block).reshape(1, -1) for side in sides]
+        rows = [block.flatten(1), *vectors]
         kept = None if keep is None else keep[name].flatten()
-        found[name] = Triangle(_stack(_pieces([block.flatten(1), *vectors], kept)), len(block))
+        found[name] = Root(_root(rows, kept), len(block))
     return found
 
 
-def together(parts: Mapping[str, Triangle]) -> Triangle:
-    """The triangle of all parameters from the triangles of each."""
+def together(parts: Mapping[str, Root]) -> Root:
+    """The root of all parameters from the roots of each."""
     first = next(iter(parts.values()))
-    return Triangle(_stack(part.r for part in parts.values()), first.units)
+    rows = np.concatenate([part.r for part in parts.values()])
+    return Root(np.asarray(np.linalg.qr(rows, mode="r")) if len(rows) > rows.shape[1] else rows, first.units)
 
 
-def _pieces(rows: Sequence[Tensor], keep: Tensor | None) -> Iterator[Matrix]:
-    """Triangles of some columns of `rows` at a time, of those to `keep`."""
+def _root(rows: Sequence[Tensor], keep: Tensor | None) -> Matrix:
+    """`R` with `RᵀR = AᵀA`, `A` being the transposed rows; `A` itself where it is no taller than wide.
+
+    The Gram matrix alone would do in float32, whose own rounding is coarser than the square root of
+    float64's. For float64 its root is the first of two steps: it brings `A` near to orthonormal
+    columns, `A T`, whose own root then loses nothing: the two have the accuracy of a QR decomposition
+    and cost matrix products only (the idea of CholeskyQR2, Fukaya et al. 2014, with eigenvalues, which
+    also exist where units are alike).
+    """
+    columns = sum(len(row) for row in rows)
+    length = rows[0].shape[1] if keep is None else int(keep.sum())
+    if length <= columns:
+        return np.concatenate([piece.cpu().numpy().T for piece in _pieces(rows, keep)])
+    gram = _gram(_pieces(rows, keep))
+    norms = np.sqrt(np.diagonal(gram))
+    norms[norms == 0.0] = 1.0
+    values, vectors = np.linalg.eigh(gram / norms / norms[:, None])
+    if rows[0].dtype != torch.float64:
+        return np.asarray(np.sqrt(values.clip(0.0))[:, None] * vectors.T * norms)
+    sizes = np.sqrt(values.clip(columns * EPS * values[-1] if values[-1] > 0 else 1.0))
+    turn = torch.as_tensor((vectors / sizes / norms[:, None]).T.copy())
+    again = _gram(turn.to(piece.device) @ piece for piece in _pieces(rows, keep))
+    values, turned = np.linalg.eigh(again)
+    return np.asarray((np.sqrt(values.clip(0.0))[:, None] * turned.T) @ ((vectors * sizes).T * norms))
+
+
+def _gram(pieces: Iterable[Tensor]) -> Matrix:
+    """The sum of `piece pieceᵀ`."""
+    total = sum(piece @ piece.T for piece in pieces)
+    return np.asarray(torch.as_tensor(total).cpu().numpy())
+
+
+def _pieces(rows: Sequence[Tensor], keep: Tensor | None) -> Iterator[Tensor]:
+    """Some columns of `rows` at a time, of those to `keep`, in float64."""
     for start in range(0, max(rows[0].shape[1], 1), CHUNK):
         wanted = slice(start, start + CHUNK)
         piece = torch.cat([row[:, wanted] for row in rows])
         if keep is not None:
             piece = piece[:, keep[wanted]]
         # A device without float64 (mps) hands its rows to the processor.
-        tall = (piece.cpu() if piece.device.type == "mps" else piece).double().T
-        if len(tall) > tall.shape[1]:
-            tall = torch.linalg.qr(tall, mode="r").R
-        yield tall.cpu().numpy()
-
-
-def _stack(pieces: Iterator[Matrix]) -> Matrix:
-    """One triangle of many, a few at a time."""
-    whole: Matrix | None = None
-    for piece in pieces:
-        whole = piece if whole is None else np.concatenate([whole, piece])
-        if len(whole) > 16 * whole.shape[1]:
-            whole = np.asarray(np.linalg.qr(whole, mode="r"))
-    assert whole is not None  # noqa: S101  a model has a parameter
-    return np.asarray(np.linalg.qr(whole, mode="r")) if len(whole) > whole.shape[1] else whole
+        yield (piece.cpu() if piece.device.type == "mps" else piece).double()
 
 
 @dataclass(frozen=True, eq=False)

@@ -145,17 +145,21 @@ def _watched(trained: Mapping[str, nn.Parameter]) -> Iterator[Blocks]:
     states: dict[int, tuple[torch.optim.Optimizer, list[dict[str, Any]], dict[Any, Any]]] = {}
     names = {id(p): name for name, p in trained.items()}
 
-    def before(optimizer: torch.optim.Optimizer, *_: object) -> None:
+    def before(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
         mine = [p for group in optimizer.param_groups for p in group["params"] if id(p) in names]
         if mine and id(optimizer) not in states:
             states[id(optimizer)] = (optimizer, *_state(optimizer))
-        for parameter in mine:
-            name = names[id(parameter)]
-            if parameter.grad is None:
-                continue
-            if name in caught:
-                raise UsageError(f"the step updates {name} more than once: give a step that makes one update")
-            caught[name] = _dense(parameter.grad).detach().clone()
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)  # args[0] is the optimizer
+        if closure is None:
+            _catch(caught, mine, names)
+            return None
+
+        def closed() -> Any:  # the backward pass is in there: so it is in Lightning
+            loss = closure()
+            _catch(caught, mine, names)
+            return loss
+
+        return args[:1], {**kwargs, "closure": closed}
 
     with ExitStack() as stack:
         stack.callback(register_optimizer_step_pre_hook(before).remove)
@@ -167,6 +171,17 @@ def _watched(trained: Mapping[str, nn.Parameter]) -> Iterator[Blocks]:
                     group.update(saved)
                 optimizer.state.clear()
                 optimizer.state.update(state)
+
+
+def _catch(caught: Blocks, parameters: list[nn.Parameter], names: Mapping[int, str]) -> None:
+    """Copy what is in `.grad`, once for each parameter."""
+    for parameter in parameters:
+        name = names[id(parameter)]
+        if parameter.grad is None:
+            continue
+        if name in caught:
+            raise UsageError(f"the step updates {name} more than once: give a step that makes one update")
+        caught[name] = _dense(parameter.grad).detach().clone()
 
 
 def _state(optimizer: torch.optim.Optimizer) -> tuple[list[dict[str, Any]], dict[Any, Any]]:

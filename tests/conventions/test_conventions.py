@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -32,16 +34,9 @@ def test_permuting_samples_permutes_coefficients(name: str, example: Example) ->
     order = np.random.default_rng(0).permutation(len(units) - units.regulariser)
     order = np.append(order, len(units) - 1) if units.regulariser else order
     columns = ("sample", "part", "elements", "positions", "weight", "microbatch", "rank", "term_weight")
-    moved = Units(
-        **{c: None if getattr(units, c) is None else getattr(units, c)[order] for c in columns},
-        **{
-            name: getattr(units, name)
-            for name in (
-                "parts", "part_kind", "window", "world_size", "expected_batch_size", "max_elements",
-                "max_norm",
-            )
-        },
-    )  # fmt: skip
+    moved = replace(
+        units, **{c: None if getattr(units, c) is None else getattr(units, c)[order] for c in columns}
+    )
     gram = example.gram
     straight = convention.coefficients(units, gram)[order]
     permuted = convention.coefficients(moved, gram[np.ix_(order, order)])

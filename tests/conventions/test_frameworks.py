@@ -221,10 +221,12 @@ def test_clip_grad_norm_of_torch_clips_the_mean_with_1e_6_added_to_its_norm(max_
     model, batch = regression()
     mean = by_backward(model, squared_errors(model, batch).mean())
     nn.utils.clip_grad_norm_(model.parameters(), max_norm)
-    expected = by_convention("clip-mean", model, batch, squared_errors, max_norm=max_norm)
+    settings = {"max_norm": max_norm, "added_to_norm": 1e-6}
+    expected = by_convention("clip-mean", model, batch, squared_errors, **settings)
+    assert distance(left_in(model), expected) < ROUNDING
+    plain = by_convention("clip-mean", model, batch, squared_errors, max_norm=max_norm)
     added = 1e-6 / (float(mean.norm()) + 1e-6) if mean.norm() > max_norm else 0.0
-    assert distance(left_in(model), expected) == pytest.approx(added, rel=1e-6, abs=ROUNDING)
-    assert distance(left_in(model), expected * (1 - added)) < ROUNDING
+    assert distance(left_in(model), plain) == pytest.approx(added, rel=1e-6, abs=ROUNDING)
 
 
 # Opacus hooks modules whose inputs need no gradient, and torch warns of each.
@@ -258,12 +260,13 @@ def test_opacus_clips_each_unit_with_1e_6_added_to_its_norm():
     max_norm = float(norms.mean())
     clipped = norms > max_norm
     convention = conventions["clip-each-unit"]
-    coefficients = convention.coefficients(Units.of(SAMPLES, max_norm=max_norm), units.gram())
-    smaller = torch.where(clipped, norms / (norms + 1e-6), 1.0)
+    gram = units.gram()
+    plain = convention.coefficients(Units.of(SAMPLES, max_norm=max_norm), gram)
+    added = convention.coefficients(Units.of(SAMPLES, max_norm=max_norm, added_to_norm=1e-6), gram)
     opacus = private_step(model, batch, max_norm, expected=SAMPLES)
     assert 0 < clipped.sum() < SAMPLES
-    assert distance(opacus, units.reduce(coefficients * smaller.numpy())[0]) < ROUNDING
-    assert ROUNDING < distance(opacus, units.reduce(coefficients)[0]) < 1e-6 / max_norm
+    assert distance(opacus, units.reduce(added)[0]) < ROUNDING
+    assert ROUNDING < distance(opacus, units.reduce(plain)[0]) < 1e-6 / max_norm
 
 
 # A regulariser.

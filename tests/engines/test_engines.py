@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from importlib import metadata
 
 import pytest
 import torch
@@ -101,7 +102,10 @@ def test_opacus_is_refused_where_it_is_silently_wrong(make, batch, parameter) ->
     model = make().double()
     found = suite.gradients(model, batch, cross_entropy, engine="opacus")
     assert found.engine != "opacus"
-    assert f"is wrong for {parameter}: relative error" in found.refused["opacus"]
+    reason = found.refused["opacus"]
+    # Opacus before 1.6 raises where an embedding is float64.
+    old = "scatter" in reason and metadata.version("opacus") < "1.6"
+    assert old or f"is wrong for {parameter}: relative error" in reason
     torch.testing.assert_close(
         found.matrix, by_definition(model, batch, cross_entropy), rtol=1e-12, atol=1e-12
     )

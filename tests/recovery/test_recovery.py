@@ -214,6 +214,37 @@ def test_each_faults_loop_is_recognised_by_name(name: str, dtype: torch.dtype) -
     assert "known mistake" in str(found)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_torchs_clipping_is_clipping_though_it_adds_to_the_norm(dtype: torch.dtype) -> None:
+    given_setting = setting(7, dtype=dtype)
+
+    def step(model, batch):
+        losses(model, batch).mean().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 0.05)
+
+    found = recover(step, given_setting.model, given_setting.batch, losses, units=Units.of(7, max_norm=0.05))
+    assert (found.convention.name, found.scale) == ("clip-mean", 1)
+    assert len(set(found.names)) == len(found.names)
+
+
+class Renamed(nn.Linear):
+    """A model whose copies call their parameters otherwise, as those of Keras do."""
+
+    def named_parameters(self, *args, **kwargs):
+        for name, parameter in super().named_parameters(*args, **kwargs):
+            yield f"{name}_{id(self)}", parameter
+
+
+def test_a_model_whose_copies_rename_parameters_is_recovered() -> None:
+    model, batch = Renamed(6, 3).double(), (torch.randn(5, 6).double(), torch.tensor([0, 1, 2, 1, 0]))
+
+    def per_sample(model, batch):
+        return nn.functional.cross_entropy(model(batch[0]), batch[1], reduction="none")
+
+    found = recover(lambda m, b: per_sample(m, b).mean().backward(), model, batch, per_sample)
+    assert found.convention.name == "mean"
+
+
 def test_the_model_is_left_as_it_was_found() -> None:
     given_setting = setting(8, nn.BatchNorm1d(24), nn.Dropout(0.5))
     model, batch = given_setting.model, given_setting.batch

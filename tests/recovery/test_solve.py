@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suite.recovery import solve as solving
-from suite.recovery.solve import groups, solve, together, triangles
+from suite.recovery.solve import groups, roots, solve, together
 
 EPS = 2.0**-52
 
@@ -82,16 +82,14 @@ def test_a_group_inside_a_larger_dependence_has_no_total() -> None:
 
 
 @given(st.integers(1, 9), st.integers(1, 400), st.integers(1, 64), st.integers(0, 2**16))
-def test_a_triangle_streamed_in_pieces_has_all_inner_products(units, params, chunk, seed) -> None:
+def test_a_root_streamed_in_pieces_has_all_inner_products(units, params, chunk, seed) -> None:
     rows = torch.randn(units, params, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     side = torch.arange(params, dtype=torch.float64)
     first = params // 2
     before = solving.CHUNK
     try:
         solving.CHUNK = chunk
-        parts = triangles(
-            {"a": rows[:, :first], "b": rows[:, first:]}, [{"a": side[:first], "b": side[first:]}]
-        )
+        parts = roots({"a": rows[:, :first], "b": rows[:, first:]}, [{"a": side[:first], "b": side[first:]}])
     finally:
         solving.CHUNK = before
     whole = together(parts)
@@ -103,5 +101,5 @@ def test_a_triangle_streamed_in_pieces_has_all_inner_products(units, params, chu
 
 def test_only_the_entries_to_keep_are_looked_at() -> None:
     rows, keep = torch.eye(3, dtype=torch.float64)[:2], torch.tensor([True, False, True])
-    part = triangles({"a": rows}, [{"a": torch.ones(3)}], {"a": keep})["a"]
+    part = roots({"a": rows}, [{"a": torch.ones(3)}], {"a": keep})["a"]
     np.testing.assert_allclose(part.gram, [[1, 0], [0, 0]], atol=1e-15)

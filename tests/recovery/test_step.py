@@ -33,6 +33,17 @@ def updated(model, batch):
     optimizer.zero_grad()
 
 
+def closed(model, batch):
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def closure():
+        optimizer.zero_grad()
+        return with_loss(model, batch)
+
+    optimizer.step(closure)
+    optimizer.zero_grad()
+
+
 def with_loss(model, batch):
     loss = losses(model, batch).mean()
     loss.backward()
@@ -51,6 +62,7 @@ def sparse_free(model, batch):
         flat,
         named,
         updated,
+        closed,
         with_loss,
         sparse_free,
         lambda m, b: expected(),
