@@ -1,7 +1,7 @@
 """What a record may hold: one type a kind of row, and how older rows become today's.
 
 Validated by msgspec: of the well-kept libraries it is the one that has no dependencies of its own,
-is imported in some 10 ms, checks ten thousand rows in less than a tenth of a second, and says in one
+is imported in 30 ms, checks ten thousand rows in a quarter of a second, and says in one
 line which field of a row is wrong. Fields that are not named here are kept and not checked, so that a
 row can say more than a reader asks for.
 """

@@ -80,7 +80,8 @@ def execute(arguments: argparse.Namespace) -> int:
             progress=True,
         )
     except KeyboardInterrupt:
-        print(f"Interrupted. What was measured is kept in {folder}; to go on:\n  {_again(arguments, folder)}")
+        kept = f"What was measured is kept in {folder}; to go on" if folder.exists() else "To begin again"
+        print(f"Interrupted. {kept}:\n  {_again(arguments, folder)}")
         return 130
     if report.measured:
         print(report)
