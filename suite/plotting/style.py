@@ -138,7 +138,7 @@ def apart(ends: list[tuple[float, str, str]], axes: Axes, x: float, size: float)
             xytext=(1.06, (place - low) / (high - low)),
             textcoords="axes fraction",
             fontsize=size,
-            color=colour,
+            color="#222222",  # a light colour is a line, but no text
             va="center",
             annotation_clip=False,
             arrowprops={

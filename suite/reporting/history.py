@@ -9,6 +9,7 @@ from typing import Any
 
 from suite.errors import UsageError, one_line
 from suite.records import FILE, read
+from suite.reporting.about import provenance, started
 
 Row = dict[str, Any]
 KEYS = ("case", "batch_size", "batch", "convention", "reference")
@@ -51,13 +52,12 @@ def history(run: Path, rows: list[Row]) -> list[Earlier]:
         except UsageError as error:
             found.append(Earlier(path.name, "", f"cannot be read: {one_line(error)}"))
             continue
-        if str(before[0]["started"]) <= str(rows[0]["started"]):
+        if started(before) <= started(rows):
             found.append(_compare(path.name, before, now))
     return sorted(found, key=lambda earlier: earlier.started, reverse=True)
 
 
 def _compare(name: str, before: list[Row], now: dict[tuple[Any, ...], str]) -> Earlier:
-    machine = before[0]
     old = {_key(row): row["verdict"] for row in _discrepancies(before)}
     shared = old.keys() & now.keys()
     changed = sorted(
@@ -65,12 +65,10 @@ def _compare(name: str, before: list[Row], now: dict[tuple[Any, ...], str]) -> E
         for key in shared
         if old[key] != now[key]
     )
-    versions = ", ".join(f"{p} {machine[p]}" for p in ("gradsuite", "torch", "opacus") if machine.get(p))
-    commit = f", commit {machine['commit']}" if machine.get("commit") else ""
     return Earlier(
         name=name,
-        started=str(machine["started"]),
-        about=f"{versions}{commit}; {machine['device']}, {machine['dtype']}, seed {machine['seed']}",
+        started=started(before),
+        about=provenance(before[0], before),
         measured=len(old),
         failed=sum(row["kind"] == "failure" for row in before),
         shared=len(shared),

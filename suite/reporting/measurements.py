@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import unknown
+from suite.reporting.about import provenance
 from suite.reporting.columns import COLUMNS, DEFAULTS, Column, show
 from suite.symbols import LEGEND
 from suite.table import Table
@@ -17,7 +18,6 @@ _TITLES = {
     "discrepancies": "Discrepancy of gradient conventions",
     "learning_rates": "Hyperparameters that take the same steps, as factors",
 }
-_PACKAGES = ("torch", "opacus", "numpy")
 
 
 def measurements(
@@ -82,19 +82,7 @@ def notes(report: Report, chosen: Sequence[Column]) -> list[str]:
         lines.append("Direction: the part of the gradient that no learning rate repairs.")
     if names & {"distance", "distance_unchanged", "distance_best_constant", "distance_per_step"}:
         lines.append("Apart: the largest relative distance of the weights of both trainings over all steps.")
-    return [*lines, provenance(report)]
-
-
-def provenance(report: Report) -> str:
-    """Versions, commit, device, format, seed and day of a run, in one line."""
-    found = report.environment
-    commit = f" (commit {found['commit']})" if found.get("commit") else ""
-    versions = [f"{name} {found[name]}" for name in _PACKAGES if found.get(name)]
-    device = f"{found['device']} ({found['device_name']})" if found.get("device_name") else found["device"]
-    return (
-        f"gradsuite {found['gradsuite']}{commit}, {', '.join(versions)}; {device}, {found['dtype']}, "
-        f"seed {found['seed']}; {str(found['started'])[:10]}."
-    )
+    return [*lines, provenance(report.environment, report.rows)]
 
 
 def _column(name: str, kind: str) -> Column:

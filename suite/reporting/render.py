@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.reporting import sections
+from suite.reporting.about import provenance
 from suite.reporting.calculator import calculator
 from suite.reporting.curves import noise_scales
 from suite.reporting.heatmap import heatmap
 from suite.reporting.history import history
-from suite.reporting.measurements import provenance
 from suite.tables import claim_table, discrepancy_table, learning_rate_table
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _context(report: Report, run: Path, markup: type[str]) -> dict[str, Any]:
     return {
         "name": run.resolve().name,
         "environment": {k: v for k, v in report.environment.items() if k not in ("kind", "schema")},
-        "provenance": provenance(report),
+        "provenance": provenance(report.environment, report.rows),
         "counts": {
             "cases": len(cases),
             "conventions": len({row["convention"] for row in measured}),
