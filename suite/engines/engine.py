@@ -70,6 +70,15 @@ engines.add(
 )
 engines.add(
     Engine(
+        name="streaming",
+        summary="Layer inputs and output gradients of one pass; no weight's gradient is ever formed.",
+        note="Knows linear layers, convolutions, embeddings and normalisations; parameters that are used "
+        "otherwise go through torch.func.",
+        module="suite.engines.streaming",
+    )
+)
+engines.add(
+    Engine(
         name="torch-func",
         summary="torch.func: vmap over samples of the gradient of one sample's losses.",
         note="Sees one sample at a time, so it cannot do losses that couple samples, nor code whose "

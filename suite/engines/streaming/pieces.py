@@ -1,0 +1,411 @@
+"""What a layer adds to the Gram matrix and to the reduced gradients, without or with its gradients.
+
+A piece holds some parameters' unit gradients in the form that costs least: formed (`Formed`), as the
+outer product of one input and one output gradient (`Outer`), as a sum of outer products over positions
+(`Positions`: sequences and convolutions), or as rows of a lookup table (`Lookup`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+Blocks = Mapping[str, Tensor]
+
+
+class Piece(Protocol):
+    """The unit gradients of some parameters."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the parameters."""
+
+    @property
+    def size(self) -> int:
+        """How many numbers they have, once formed."""
+
+    def gram(self) -> Tensor:
+        """`[units, units]` the parameters' contribution to the Gram matrix."""
+
+    def reduce(self, rows: Tensor, into: Mapping[str, Tensor]) -> None:
+        """Write `rows @ G` of `rows` `[rank, units]` `into` `[rank, *parameter.shape]` by parameter."""
+
+    def project(self, vector: Blocks) -> Tensor:
+        """`[units]` the inner products `G v` with one more gradient."""
+
+    def formed(self) -> Blocks:
+        """`[units, *parameter.shape]` by parameter."""
+
+
+@dataclass(frozen=True)
+class Formed:
+    """Unit gradients that are in memory.
+
+    Args:
+        blocks: by parameter name, `[units, *parameter.shape]`.
+    """
+
+    blocks: Blocks
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the parameters."""
+        return tuple(self.blocks)
+
+    @property
+    def size(self) -> int:
+        """How many numbers they have."""
+        return sum(block.numel() for block in self.blocks.values())
+
+    def gram(self) -> Tensor:
+        """`Σ G Gᵀ` over the parameters."""
+        flat = [block.flatten(1) for block in self.blocks.values()]
+        small = [block for block in flat if block.shape[1] < SMALL]
+        large = [block for block in flat if block.shape[1] >= SMALL]
+        if len(small) > 1:
+            small = [torch.cat(small, dim=1)]
+        total, *rest = (block @ block.T for block in small + large)
+        for part in rest:
+            total += part
+        return total
+
+    def reduce(self, rows: Tensor, into: Mapping[str, Tensor]) -> None:
+        """`rows @ G`."""
+        for name, block in self.blocks.items():
+            into[name].flatten(1).copy_(rows @ block.flatten(1))
+
+    def project(self, vector: Blocks) -> Tensor:
+        """`G v`."""
+        parts = [block.flatten(1) @ vector[name].flatten() for name, block in self.blocks.items()]
+        return torch.stack(parts).sum(0)
+
+    def formed(self) -> Blocks:
+        """The blocks themselves."""
+        return self.blocks
+
+
+SMALL = 4096
+"""Fewer parameters than that share one product with others."""
+
+
+@dataclass(frozen=True)
+class Outer:
+    """A linear layer on one vector a sample: `G_u = b_u a_uᵀ`, which is never formed.
+
+    `K = (A Aᵀ) ∘ (B Bᵀ)`, and a bias adds one to each entry of `A Aᵀ`.
+
+    Args:
+        weight: its name, or None where it is not trained.
+        bias: the same.
+        a: `[samples, inputs]`.
+        b: `[samples · parts, outputs]`, part by part within a sample.
+    """
+
+    weight: str | None
+    bias: str | None
+    a: Tensor
+    b: Tensor
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the parameters."""
+        return tuple(name for name in (self.weight, self.bias) if name is not None)
+
+    @property
+    def size(self) -> int:
+        """How many numbers the gradients have, once formed."""
+        return self.b.numel() * (self.a.shape[1] * bool(self.weight) + bool(self.bias))
+
+    @property
+    def _parts(self) -> int:
+        return len(self.b) // max(len(self.a), 1)
+
+    def gram(self) -> Tensor:
+        """`(A Aᵀ + 1) ∘ (B Bᵀ)`."""
+        outputs = self.b @ self.b.T
+        if self.weight is None:
+            return outputs
+        inputs = self.a @ self.a.T
+        if self.bias is not None:
+            inputs += 1
+        if self._parts > 1:
+            inputs = inputs.repeat_interleave(self._parts, 0).repeat_interleave(self._parts, 1)
+        return outputs.mul_(inputs)
+
+    def reduce(self, rows: Tensor, into: Mapping[str, Tensor]) -> None:
+        """`Σ_u c_u b_u a_uᵀ`, one product a row, over the units that it does not leave out."""
+        a = self.a if self._parts == 1 else self.a.repeat_interleave(self._parts, 0)
+        if self.bias is not None:
+            into[self.bias].copy_(rows @ self.b)
+        if self.weight is None:
+            return
+        for row, target in zip(rows, into[self.weight], strict=True):
+            some = row.nonzero()[:, 0]
+            if 2 * len(some) < len(row):
+                torch.mm((self.b[some] * row[some, None]).T, a[some], out=target)
+            else:
+                torch.mm((self.b * row[:, None]).T, a, out=target)
+
+    def project(self, vector: Blocks) -> Tensor:
+        """`b_uᵀ V a_u`."""
+        total = self.b.new_zeros(len(self.b))
+        if self.weight is not None:
+            through = (self.a @ vector[self.weight].T).repeat_interleave(self._parts, 0)
+            total += (through * self.b).sum(1)
+        if self.bias is not None:
+            total += self.b @ vector[self.bias]
+        return total
+
+    def formed(self) -> Blocks:
+        """`b_u a_uᵀ`."""
+        a = self.a.repeat_interleave(self._parts, 0)
+        found = {}
+        if self.weight is not None:
+            found[self.weight] = self.b[:, :, None] * a[:, None, :]
+        if self.bias is not None:
+            found[self.bias] = self.b
+        return found
+
+
+class Patches(Protocol):
+    """The inputs that a layer's weight meets, sample by sample."""
+
+    shape: tuple[int, int, int, int]
+    """`(samples, groups, inputs, positions)`."""
+
+    def take(self, start: int, stop: int) -> Tensor:
+        """`[stop − start, groups, inputs, positions]`."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """Patches that are in memory.
+
+    Args:
+        tensor: `[samples, groups, inputs, positions]`.
+    """
+
+    tensor: Tensor
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:  # type: ignore[override]
+        """Of the tensor."""
+        return tuple(self.tensor.shape)  # type: ignore[return-value]
+
+    def take(self, start: int, stop: int) -> Tensor:
+        """A slice of the tensor."""
+        return self.tensor[start:stop]
+
+
+@dataclass(frozen=True)
+class Positions:
+    """A weight that meets its input at many positions: `G_u = Σ_t b_ut a_utᵀ`.
+
+    `K` comes from the gradients of a few outputs at a time, formed in a buffer, or from the inner
+    products of all positions, whichever has fewer operations.
+
+    Args:
+        weight: its name.
+        shape: of the weight.
+        a: its inputs.
+        b: `[samples, parts, groups, outputs, positions]`.
+        buffer: how many numbers may be formed at a time.
+    """
+
+    weight: str
+    shape: tuple[int, ...]
+    a: Patches
+    b: Tensor
+    buffer: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the parameter."""
+        return (self.weight,)
+
+    @property
+    def units(self) -> int:
+        """Samples × parts."""
+        return self.b.shape[0] * self.b.shape[1]
+
+    @property
+    def size(self) -> int:
+        """How many numbers the gradients have, once formed."""
+        return self.units * prod(self.shape)
+
+    @property
+    def inner(self) -> bool:
+        """Whether inner products over positions have fewer operations than forming the gradients."""
+        _, parts, groups, outputs, positions = self.b.shape
+        inputs = self.a.shape[2]
+        weights = groups * outputs * inputs
+        forming = self.units * positions * weights + self.units**2 * weights
+        # The products are read and written several times more on their way to the sum.
+        rows = self.units * positions
+        products = rows**2 * groups * (outputs + inputs / parts**2 + 16)
+        return products < forming
+
+    def gram(self) -> Tensor:
+        """`Σ_st (a_us · a_vt)(b_us · b_vt)`, or `G Gᵀ` some outputs at a time."""
+        if self.inner:
+            return self._products()
+        outputs = self.b.shape[3]
+        step = max(1, min(outputs, outputs * self.buffer // max(self.size, 1)))
+        total = None
+        for start in range(0, outputs, step):
+            flat = self._form(start, min(start + step, outputs)).flatten(1)
+            part = flat @ flat.T
+            total = part if total is None else total.add_(part)
+        assert total is not None  # noqa: S101  a layer has outputs
+        return total
+
+    def _products(self) -> Tensor:
+        samples, parts, groups, outputs, positions = self.b.shape
+        a = self.a.take(0, samples).permute(1, 0, 3, 2)  # [groups, samples, positions, inputs]
+        a = a.repeat_interleave(parts, 1).flatten(1, 2)
+        b = self.b.permute(2, 0, 1, 4, 3).reshape(groups, self.units * positions, outputs)
+        total = self.b.new_zeros(self.units, self.units)
+        step = max(1, self.buffer // max(1, 2 * groups * positions * self.units * positions))
+        for start in range(0, self.units, step):
+            rows = slice(start * positions, min(start + step, self.units) * positions)
+            products = (a[:, rows] @ a.mT).mul_(b[:, rows] @ b.mT)
+            block = products.unflatten(2, (self.units, positions)).unflatten(1, (-1, positions))
+            total[start : start + step] = block.sum((0, 2, 4))
+        return total
+
+    def _form(self, first: int, last: int) -> Tensor:
+        """`[units, groups, outputs, inputs]` the gradients of outputs `first` to `last` of each group."""
+        samples, parts, groups, _, positions = self.b.shape
+        inputs = self.a.shape[2]
+        formed = self.b.new_empty(samples, parts, groups, last - first, inputs)
+        step = self._samples_at_a_time()
+        for start in range(0, samples, step):
+            stop = min(start + step, samples)
+            a = self.a.take(start, stop)
+            b = self.b[start:stop, :, :, first:last]
+            if parts == 1:
+                torch.matmul(b[:, 0], a.mT, out=formed[start:stop, 0])
+            else:
+                torch.matmul(b, a[:, None].mT, out=formed[start:stop])
+        return formed.flatten(0, 1)
+
+    def _samples_at_a_time(self) -> int:
+        if isinstance(self.a, Held):
+            return len(self.b)
+        return max(1, min(len(self.b), CACHED // prod(self.a.shape[1:])))
+
+    def reduce(self, rows: Tensor, into: Mapping[str, Tensor]) -> None:
+        """`rows @ G`, some outputs at a time."""
+        target = into[self.weight]
+        groups, outputs = self.b.shape[2:4]
+        target = target.view(len(rows), groups, outputs, self.a.shape[2])
+        step = max(1, min(outputs, outputs * self.buffer // max(self.size, 1)))
+        for start in range(0, outputs, step):
+            stop = min(start + step, outputs)
+            part = rows @ self._form(start, stop).flatten(1)
+            target[:, :, start:stop] = part.view(len(rows), groups, stop - start, -1)
+
+    def project(self, vector: Blocks) -> Tensor:
+        """`Σ_t b_utᵀ V a_ut`."""
+        samples, parts, groups, outputs, _ = self.b.shape
+        v = vector[self.weight].reshape(groups, outputs, self.a.shape[2])
+        total = self.b.new_empty(samples, parts)
+        step = self._samples_at_a_time()
+        for start in range(0, samples, step):
+            through = v @ self.a.take(start, min(start + step, samples))
+            total[start : start + step] = (self.b[start : start + step] * through[:, None]).sum((2, 3, 4))
+        return total.flatten()
+
+    def formed(self) -> Blocks:
+        """`Σ_t b_ut a_utᵀ`."""
+        return {self.weight: self._form(0, self.b.shape[3]).reshape(-1, *self.shape)}
+
+
+CACHED = 1 << 18
+"""How many numbers of patches are laid out at a time: they should stay in the cache."""
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A table of which each position reads one row: `G_u[v] = Σ_t [token_ut = v] b_ut`.
+
+    Args:
+        weight: its name.
+        tokens: `[samples, positions]` the rows that are read; −1 where nothing is learnt from it.
+        b: `[samples, parts, positions, width]`.
+        height: of the table.
+        buffer: how many numbers may be formed at a time.
+    """
+
+    weight: str
+    tokens: Tensor
+    b: Tensor
+    height: int
+    buffer: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the parameter."""
+        return (self.weight,)
+
+    @property
+    def size(self) -> int:
+        """How many numbers the gradients have, once formed."""
+        return self.b.shape[0] * self.b.shape[1] * self.height * self.b.shape[3]
+
+    def _read(self) -> tuple[Tensor, Tensor]:
+        """The rows that are read at all, and `[samples, positions]` which of them each position reads."""
+        return self.tokens.unique(return_inverse=True)
+
+    def _form(self, index: Tensor, height: int, columns: slice) -> Tensor:
+        samples, parts, positions, _ = self.b.shape
+        b = self.b[..., columns]
+        formed = self.b.new_zeros(samples * parts * height, b.shape[-1])
+        units = torch.arange(samples * parts, device=b.device).view(samples, parts, 1)
+        places = units * height + index[:, None, :]
+        formed.index_add_(0, places.reshape(-1), b.reshape(-1, b.shape[-1]))
+        return formed.view(samples * parts, height, -1)
+
+    def gram(self) -> Tensor:
+        """`G Gᵀ` of the rows that are read, some columns at a time."""
+        rows, index = self._read()
+        units, width = self.b.shape[0] * self.b.shape[1], self.b.shape[3]
+        step = max(1, min(width, self.buffer // max(1, units * len(rows))))
+        total = self.b.new_zeros(units, units)
+        for start in range(0, width, step):
+            formed = self._form(index, len(rows), slice(start, start + step))
+            if rows[0] < 0:
+                formed = formed[:, 1:]
+            flat = formed.flatten(1)
+            total += flat @ flat.T
+        return total
+
+    def reduce(self, rows: Tensor, into: Mapping[str, Tensor]) -> None:
+        """`Σ_ut c_u b_ut`, added to the row that position `t` reads."""
+        samples, parts, positions, width = self.b.shape
+        learnt = (self.tokens >= 0)[:, None].expand(samples, parts, positions).reshape(-1)
+        tokens = self.tokens[:, None].expand(samples, parts, positions).reshape(-1)[learnt]
+        b = self.b.flatten(0, 1)
+        for row, target in zip(rows, into[self.weight], strict=True):
+            weighted = (b * row[:, None, None]).reshape(-1, width)[learnt]
+            target.zero_().index_add_(0, tokens, weighted)
+
+    def project(self, vector: Blocks) -> Tensor:
+        """`Σ_t b_ut · v[token_ut]`."""
+        read = vector[self.weight][self.tokens.clamp(min=0)] * (self.tokens >= 0)[..., None]
+        return (self.b * read[:, None]).sum((2, 3)).flatten()
+
+    def formed(self) -> Blocks:
+        """The whole table for each unit."""
+        rows, index = self._read()
+        formed = self._form(index, len(rows), slice(None))
+        if rows[0] < 0:
+            rows, formed = rows[1:], formed[:, 1:]
+        table = formed.new_zeros(len(formed), self.height, formed.shape[2])
+        table[:, rows] = formed
+        return {self.weight: table}
