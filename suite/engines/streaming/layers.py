@@ -12,6 +12,7 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
 
 from suite.engines.engine import Refused
+from suite.engines.streaming.patches import Unfolded
 from suite.engines.streaming.pieces import Formed, Held, Lookup, Outer, Piece, Positions
 
 Names = Mapping[str, str]
@@ -48,10 +49,10 @@ class Use:
 def linear(module: nn.Linear, uses: Sequence[Use], names: Names) -> list[Piece]:
     """Outer products; calls, and rows of one sample, are so many positions."""
     inputs, outputs = module.in_features, module.out_features
-    a = torch.cat([u.input.reshape(u.samples, -1, inputs) for u in uses], dim=1)
+    a = _joined([u.input.reshape(u.samples, -1, inputs) for u in uses], dim=1)
     parts = uses[0].b.shape[1]
     folded = [u.b.reshape(u.samples, u.folded, parts, -1, outputs).transpose(1, 2) for u in uses]
-    b = torch.cat([rows.flatten(2, 3) for rows in folded], dim=2)  # [samples, parts, positions, outputs]
+    b = _joined([rows.flatten(2, 3) for rows in folded], dim=2)  # [samples, parts, positions, outputs]
     if a.shape[1] == 1:
         return [Outer(names.get("weight"), names.get("bias"), a[:, 0], b[:, :, 0].flatten(0, 1))]
     pieces: list[Piece] = []
@@ -63,71 +64,20 @@ def linear(module: nn.Linear, uses: Sequence[Use], names: Names) -> list[Piece]:
     return pieces
 
 
-@dataclass(frozen=True)
-class Unfolded:
-    """The patches that a convolution's kernel meets, laid out when they are asked for.
-
-    Args:
-        module: the convolution.
-        input: `[rows, channels, …]`.
-        samples: the number of samples.
-        places: the number of places that the kernel is put at.
-    """
-
-    module: Any
-    input: Tensor
-    samples: int
-    places: int
-
-    @property
-    def shape(self) -> tuple[int, int, int, int]:  # type: ignore[override]
-        """`(samples, groups, inputs, positions)`."""
-        module = self.module
-        inputs = module.in_channels // module.groups * prod(module.kernel_size)
-        return self.samples, module.groups, inputs, len(self.input) // self.samples * self.places
-
-    def take(self, start: int, stop: int) -> Tensor:
-        """`[stop − start, groups, inputs, positions]`, in one copy out of a view by strides."""
-        module, folded = self.module, len(self.input) // self.samples
-        x = self.input[start * folded : stop * folded]
-        padding = module._reversed_padding_repeated_twice  # noqa: SLF001  "same" is in it, already in numbers
-        if any(padding):
-            mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-            x = F.pad(x, padding, mode=mode)
-        channels = module.in_channels // module.groups
-        out = [
-            (size - dilation * (kernel - 1) - 1) // stride + 1
-            for size, kernel, stride, dilation in zip(
-                x.shape[2:], module.kernel_size, module.stride, module.dilation, strict=True
-            )
-        ]
-        rows, channel, *steps = x.stride()
-        view = x.as_strided(
-            (len(x), module.groups, channels, *module.kernel_size, *out),
-            (
-                rows,
-                channels * channel,
-                channel,
-                *(s * d for s, d in zip(steps, module.dilation, strict=True)),
-                *(s * d for s, d in zip(steps, module.stride, strict=True)),
-            ),
-        )
-        patches = view.reshape(len(x), module.groups, channels * prod(module.kernel_size), -1)
-        if folded > 1:
-            patches = patches.unflatten(0, (-1, folded)).permute(0, 2, 3, 1, 4).flatten(3)
-        return patches
+def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:
+    """The concatenation, which for a single tensor is no copy."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=dim)
 
 
 def convolution(module: Any, uses: Sequence[Use], names: Names) -> list[Piece]:
     """Outer products over the places of the kernel, group by group."""
     pieces: list[Piece] = []
     for use in uses:
-        places = prod(use.b.shape[3:])
         b = use.b.unflatten(2, (module.groups, -1)).flatten(4)  # [rows, parts, groups, outputs, places]
         if use.folded > 1:
             b = b.unflatten(0, (use.samples, use.folded)).permute(0, 2, 3, 4, 1, 5).flatten(4)
         if "weight" in names:
-            a = Unfolded(module, use.input, use.samples, places)
+            a = Unfolded(module, use.input, use.samples, tuple(use.b.shape[3:]))
             shape = tuple(module.weight.shape)
             pieces.append(Positions(names["weight"], shape, a, b, use.buffer))
         if "bias" in names:
@@ -152,46 +102,87 @@ def embedding(module: nn.Embedding, uses: Sequence[Use], names: Names) -> list[P
     return pieces
 
 
-def _affine(normalised: Callable[[Any, Tensor], Tensor], *, channels: bool) -> Layer:
-    """A layer that normalises, then multiplies by its weight and adds its bias."""
-
-    def pieces(module: Any, uses: Sequence[Use], names: Names) -> list[Piece]:
-        found: list[Piece] = []
-        for use in uses:
-            shape = (use.input.shape[1],) if channels else tuple(module.normalized_shape)
-
-            def added(values: Tensor, use: Use = use, shape: tuple[int, ...] = shape) -> Tensor:
-                if channels:
-                    values = values.flatten(3).sum(3) if values.ndim > 3 else values
-                else:
-                    values = values.flatten(1 + 1, -len(shape) - 1) if values.ndim > 2 + len(shape) else values
-                    values = values.sum(2) if values.ndim > 2 + len(shape) else values
-                return use.by_unit(values)
-
-            blocks = {}
-            if "weight" in names:
-                x = normalised(module, use.input)
-                blocks[names["weight"]] = added(use.b * x[:, None])
-            if "bias" in names:
-                blocks[names["bias"]] = added(use.b)
-            found.append(Formed(blocks))
-        return found
-
-    return pieces
+def group_norm(module: nn.GroupNorm, uses: Sequence[Use], names: Names) -> list[Piece]:
+    """The sums over places, channel by channel."""
+    return [_channels(use, names, module.num_groups, module.eps) for use in uses]
 
 
-def _instance(module: Any, x: Tensor) -> Tensor:
+def instance_norm(module: Any, uses: Sequence[Use], names: Names) -> list[Piece]:
+    """The same, each channel being normalised by itself, or by what was tracked."""
     if module.track_running_stats and not module.training:
-        return F.instance_norm(
-            x, module.running_mean, module.running_var, use_input_stats=False, eps=module.eps
-        )
-    return F.instance_norm(x, eps=module.eps)
+        return [_tracked(module, use, names) for use in uses]
+    return [_channels(use, names, use.input.shape[1], module.eps) for use in uses]
 
 
-def _batch(module: Any, x: Tensor) -> Tensor:
+def batch_norm(module: Any, uses: Sequence[Use], names: Names) -> list[Piece]:
+    """Normalised by what was tracked.
+
+    Raises:
+        Refused: It is by the batch.
+    """
     if module.training or module.running_mean is None:
         raise Refused(f"cannot separate the samples that {type(module).__name__} normalises together")
-    return F.batch_norm(x, module.running_mean, module.running_var, eps=module.eps)
+    return [_tracked(module, use, names) for use in uses]
+
+
+def _channels(use: Use, names: Names, groups: int, eps: float) -> Piece:
+    """With all rows' channels as the channels of one row, torch's own backward pass sums each by itself."""
+    rows, channels = use.input.shape[:2]
+    x = use.input.reshape(rows, channels, -1).contiguous()
+    grouped = x.view(rows * groups, -1)
+    variance, mean = torch.var_mean(grouped, dim=1, correction=0)
+    mean, scale = mean.view(1, -1), (variance + eps).rsqrt().view(1, -1)
+    wide = (1, rows * channels, x.shape[2], rows * groups)
+    x = x.view(1, rows * channels, -1)
+    by_part = []
+    for part in use.b.unbind(1):
+        b = part.reshape(1, rows * channels, -1).contiguous()
+        _, weight, bias = torch.ops.aten.native_group_norm_backward(
+            b, x, mean, scale, mean.new_ones(wide[1]), *wide, [False, True, True]
+        )
+        by_part.append({"weight": weight, "bias": bias})
+    blocks = {}
+    for kind, name in names.items():
+        stacked = torch.stack([found[kind].view(rows, channels) for found in by_part], dim=1)
+        blocks[name] = use.by_unit(stacked)
+    return Formed(blocks)
+
+
+def _tracked(module: Any, use: Use, names: Names) -> Piece:
+    """The input is shifted and scaled channel by channel, by numbers that no sample has a part in."""
+    b = use.b.flatten(3) if use.b.ndim > 3 else use.b[..., None]
+    blocks = {}
+    if "weight" in names:
+        x = use.input.reshape(*use.input.shape[:2], -1)
+        scale = (module.running_var + module.eps).rsqrt()
+        x = (x - module.running_mean[:, None]) * scale[:, None]
+        blocks[names["weight"]] = use.by_unit((b * x[:, None]).sum(3))
+    if "bias" in names:
+        blocks[names["bias"]] = use.by_unit(b.sum(3))
+    return Formed(blocks)
+
+
+def layer_norm(module: nn.LayerNorm, uses: Sequence[Use], names: Names) -> list[Piece]:
+    """The sums over positions."""
+    shape = module.normalized_shape
+    return [_last_axes(use, names, F.layer_norm(use.input, shape, eps=module.eps), shape) for use in uses]
+
+
+def rms_norm(module: nn.RMSNorm, uses: Sequence[Use], names: Names) -> list[Piece]:
+    """The sums over positions."""
+    shape = module.normalized_shape
+    return [_last_axes(use, names, F.rms_norm(use.input, shape, eps=module.eps), shape) for use in uses]
+
+
+def _last_axes(use: Use, names: Names, x: Tensor, shape: Sequence[int]) -> Piece:
+    rows, parts = use.b.shape[:2]
+    x, b = x.reshape(rows, 1, -1, *shape), use.b.reshape(rows, parts, -1, *shape)
+    blocks = {}
+    if "weight" in names:
+        blocks[names["weight"]] = use.by_unit((b * x).sum(2))
+    if "bias" in names:
+        blocks[names["bias"]] = use.by_unit(b.sum(2))
+    return Formed(blocks)
 
 
 Layer = Callable[[Any, Sequence[Use], Names], list[Piece]]
@@ -202,17 +193,15 @@ LAYERS: dict[type[nn.Module], Layer] = {
     nn.Conv2d: convolution,
     nn.Conv3d: convolution,
     nn.Embedding: embedding,
-    nn.LayerNorm: _affine(
-        lambda m, x: F.layer_norm(x, m.normalized_shape, eps=m.eps), channels=False
-    ),
-    nn.RMSNorm: _affine(lambda m, x: F.rms_norm(x, m.normalized_shape, eps=m.eps), channels=False),
-    nn.GroupNorm: _affine(lambda m, x: F.group_norm(x, m.num_groups, eps=m.eps), channels=True),
-    nn.InstanceNorm1d: _affine(_instance, channels=True),
-    nn.InstanceNorm2d: _affine(_instance, channels=True),
-    nn.InstanceNorm3d: _affine(_instance, channels=True),
-    nn.BatchNorm1d: _affine(_batch, channels=True),
-    nn.BatchNorm2d: _affine(_batch, channels=True),
-    nn.BatchNorm3d: _affine(_batch, channels=True),
+    nn.LayerNorm: layer_norm,
+    nn.RMSNorm: rms_norm,
+    nn.GroupNorm: group_norm,
+    nn.InstanceNorm1d: instance_norm,
+    nn.InstanceNorm2d: instance_norm,
+    nn.InstanceNorm3d: instance_norm,
+    nn.BatchNorm1d: batch_norm,
+    nn.BatchNorm2d: batch_norm,
+    nn.BatchNorm3d: batch_norm,
 }
 """By exact type: a subclass may compute something else."""
 

@@ -7,7 +7,7 @@ outer product of one input and one output gradient (`Outer`), as a sum of outer 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Protocol
@@ -175,11 +175,19 @@ class Outer:
 class Patches(Protocol):
     """The inputs that a layer's weight meets, sample by sample."""
 
-    shape: tuple[int, int, int, int]
-    """`(samples, groups, inputs, positions)`."""
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """`(samples, groups, inputs, positions)`."""
 
-    def take(self, start: int, stop: int) -> Tensor:
-        """`[stop − start, groups, inputs, positions]`."""
+    @property
+    def grain(self) -> int:
+        """How many inputs belong together."""
+
+    def slices(self, first: int, last: int) -> Iterator[tuple[slice, Tensor]]:
+        """Some samples at a time: which, and `[some, groups, last − first, positions]` of their inputs.
+
+        The tensor is overwritten by the next.
+        """
 
 
 @dataclass(frozen=True)
@@ -193,13 +201,19 @@ class Held:
     tensor: Tensor
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:  # type: ignore[override]
+    def shape(self) -> tuple[int, int, int, int]:
         """Of the tensor."""
-        return tuple(self.tensor.shape)  # type: ignore[return-value]
+        samples, groups, inputs, positions = self.tensor.shape
+        return samples, groups, inputs, positions
 
-    def take(self, start: int, stop: int) -> Tensor:
-        """A slice of the tensor."""
-        return self.tensor[start:stop]
+    @property
+    def grain(self) -> int:
+        """Any number of inputs."""
+        return 1
+
+    def slices(self, first: int, last: int) -> Iterator[tuple[slice, Tensor]]:
+        """All samples at once."""
+        yield slice(0, len(self.tensor)), self.tensor[:, :, first:last]
 
 
 @dataclass(frozen=True)
@@ -251,23 +265,19 @@ class Positions:
         return products < forming
 
     def gram(self) -> Tensor:
-        """`Σ_st (a_us · a_vt)(b_us · b_vt)`, or `G Gᵀ` some outputs at a time."""
+        """`Σ_st (a_us · a_vt)(b_us · b_vt)`, or `G Gᵀ` some inputs at a time."""
         if self.inner:
             return self._products()
-        outputs = self.b.shape[3]
-        step = max(1, min(outputs, outputs * self.buffer // max(self.size, 1)))
-        total = None
-        for start in range(0, outputs, step):
-            flat = self._form(start, min(start + step, outputs)).flatten(1)
-            part = flat @ flat.T
-            total = part if total is None else total.add_(part)
-        assert total is not None  # noqa: S101  a layer has outputs
+        total = self.b.new_zeros(self.units, self.units)
+        for _, formed in self._columns():
+            flat = formed.view(self.units, -1)
+            total.addmm_(flat, flat.T)
         return total
 
     def _products(self) -> Tensor:
         samples, parts, groups, outputs, positions = self.b.shape
-        a = self.a.take(0, samples).permute(1, 0, 3, 2)  # [groups, samples, positions, inputs]
-        a = a.repeat_interleave(parts, 1).flatten(1, 2)
+        a = torch.cat([part.clone() for _, part in self.a.slices(0, self.a.shape[2])])
+        a = a.permute(1, 0, 3, 2).repeat_interleave(parts, 1).flatten(1, 2)
         b = self.b.permute(2, 0, 1, 4, 3).reshape(groups, self.units * positions, outputs)
         total = self.b.new_zeros(self.units, self.units)
         step = max(1, self.buffer // max(1, 2 * groups * positions * self.units * positions))
@@ -278,56 +288,55 @@ class Positions:
             total[start : start + step] = block.sum((0, 2, 4))
         return total
 
-    def _form(self, first: int, last: int) -> Tensor:
-        """`[units, groups, outputs, inputs]` the gradients of outputs `first` to `last` of each group."""
-        samples, parts, groups, _, positions = self.b.shape
-        inputs = self.a.shape[2]
-        formed = self.b.new_empty(samples, parts, groups, last - first, inputs)
-        step = self._samples_at_a_time()
-        for start in range(0, samples, step):
-            stop = min(start + step, samples)
-            a = self.a.take(start, stop)
-            b = self.b[start:stop, :, :, first:last]
-            if parts == 1:
-                torch.matmul(b[:, 0], a.mT, out=formed[start:stop, 0])
-            else:
-                torch.matmul(b, a[:, None].mT, out=formed[start:stop])
-        return formed.flatten(0, 1)
+    def _columns(self) -> Iterator[tuple[slice, Tensor]]:
+        """Some inputs at a time: which, and `[units, groups, outputs, some]` the gradients of their weights.
 
-    def _samples_at_a_time(self) -> int:
-        if isinstance(self.a, Held):
-            return len(self.b)
-        return max(1, min(len(self.b), CACHED // prod(self.a.shape[1:])))
+        The tensor is overwritten by the next.
+        """
+        _, _, groups, outputs, _ = self.b.shape
+        inputs, grain = self.a.shape[2], self.a.grain
+        fitting = self.buffer // (self.units * groups * outputs * grain) * grain
+        step = min(inputs, max(grain, fitting))
+        buffer = self.b.new_empty(self.units * groups * outputs * step)
+        for first in range(0, inputs, step):
+            last = min(first + step, inputs)
+            formed = buffer[: self.units * groups * outputs * (last - first)]
+            formed = formed.view(self.units, groups, outputs, last - first)
+            self._form(first, last, formed)
+            yield slice(first, last), formed
+
+    def _form(self, first: int, last: int, into: Tensor) -> None:
+        """Write the gradients of the weights of inputs `first` to `last`."""
+        samples, parts, groups, outputs, _ = self.b.shape
+        into = into.view(samples, parts, groups, outputs, last - first)
+        for some, a in self.a.slices(first, last):
+            if groups == 1 and parts == 1:
+                torch.bmm(self.b[some, 0, 0], a[:, 0].mT, out=into[some, 0, 0])
+            else:
+                into[some] = self.b[some] @ a[:, None].mT
 
     def reduce(self, rows: Tensor, into: Mapping[str, Tensor]) -> None:
-        """`rows @ G`, some outputs at a time."""
-        target = into[self.weight]
-        groups, outputs = self.b.shape[2:4]
-        target = target.view(len(rows), groups, outputs, self.a.shape[2])
-        step = max(1, min(outputs, outputs * self.buffer // max(self.size, 1)))
-        for start in range(0, outputs, step):
-            stop = min(start + step, outputs)
-            part = rows @ self._form(start, stop).flatten(1)
-            target[:, :, start:stop] = part.view(len(rows), groups, stop - start, -1)
+        """`rows @ G`, some inputs at a time."""
+        _, _, groups, outputs, _ = self.b.shape
+        target = into[self.weight].view(len(rows), groups, outputs, self.a.shape[2])
+        for some, formed in self._columns():
+            part = rows @ formed.view(self.units, -1)
+            target[..., some] = part.view(len(rows), groups, outputs, -1)
 
     def project(self, vector: Blocks) -> Tensor:
         """`Σ_t b_utᵀ V a_ut`."""
         samples, parts, groups, outputs, _ = self.b.shape
         v = vector[self.weight].reshape(groups, outputs, self.a.shape[2])
         total = self.b.new_empty(samples, parts)
-        step = self._samples_at_a_time()
-        for start in range(0, samples, step):
-            through = v @ self.a.take(start, min(start + step, samples))
-            total[start : start + step] = (self.b[start : start + step] * through[:, None]).sum((2, 3, 4))
+        for some, a in self.a.slices(0, self.a.shape[2]):
+            total[some] = (self.b[some] * (v @ a)[:, None]).sum((2, 3, 4))
         return total.flatten()
 
     def formed(self) -> Blocks:
         """`Σ_t b_ut a_utᵀ`."""
-        return {self.weight: self._form(0, self.b.shape[3]).reshape(-1, *self.shape)}
-
-
-CACHED = 1 << 18
-"""How many numbers of patches are laid out at a time: they should stay in the cache."""
+        formed = self.b.new_empty(self.units, *self.shape)
+        self._form(0, self.a.shape[2], formed)
+        return {self.weight: formed}
 
 
 @dataclass(frozen=True)
