@@ -129,9 +129,8 @@ def _channels(use: Use, names: Names, groups: int, eps: float) -> Piece:
     """With all rows' channels as the channels of one row, torch's own backward pass sums each by itself."""
     rows, channels = use.input.shape[:2]
     x = use.input.reshape(rows, channels, -1).contiguous()
-    grouped = x.view(rows * groups, -1)
-    variance, mean = torch.var_mean(grouped, dim=1, correction=0)
-    mean, scale = mean.view(1, -1), (variance + eps).rsqrt().view(1, -1)
+    _, mean, scale = torch.native_group_norm(x, None, None, rows, channels, x.shape[2], groups, eps)
+    mean, scale = mean.view(1, -1), scale.view(1, -1)
     wide = (1, rows * channels, x.shape[2], rows * groups)
     x = x.view(1, rows * channels, -1)
     by_part = []

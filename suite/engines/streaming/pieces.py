@@ -15,6 +15,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from suite.engines.streaming.memory import add_square, blocks, empty
+
 Blocks = Mapping[str, Tensor]
 
 
@@ -29,8 +31,8 @@ class Piece(Protocol):
     def size(self) -> int:
         """How many numbers they have, once formed."""
 
-    def gram(self) -> Tensor:
-        """`[units, units]` the parameters' contribution to the Gram matrix."""
+    def gram(self, total: Tensor) -> None:
+        """Add the lower triangle of the parameters' part of the Gram matrix to `total` `[units, units]`."""
 
     def reduce(self, rows: Tensor, into: Mapping[str, Tensor]) -> None:
         """Write `rows @ G` of `rows` `[rank, units]` `into` `[rank, *parameter.shape]` by parameter."""
@@ -62,17 +64,14 @@ class Formed:
         """How many numbers they have."""
         return sum(block.numel() for block in self.blocks.values())
 
-    def gram(self) -> Tensor:
+    def gram(self, total: Tensor) -> None:
         """`Σ G Gᵀ` over the parameters."""
         flat = [block.flatten(1) for block in self.blocks.values()]
         small = [block for block in flat if block.shape[1] < SMALL]
-        large = [block for block in flat if block.shape[1] >= SMALL]
         if len(small) > 1:
-            small = [torch.cat(small, dim=1)]
-        total, *rest = (block @ block.T for block in small + large)
-        for part in rest:
-            total += part
-        return total
+            flat = [torch.cat(small, dim=1), *(block for block in flat if block.shape[1] >= SMALL)]
+        for block in flat:
+            add_square(total, block)
 
     def reduce(self, rows: Tensor, into: Mapping[str, Tensor]) -> None:
         """`rows @ G`."""
@@ -125,21 +124,23 @@ class Outer:
     def _parts(self) -> int:
         return len(self.b) // max(len(self.a), 1)
 
-    def gram(self) -> Tensor:
+    def gram(self, total: Tensor) -> None:
         """`(A Aᵀ + 1) ∘ (B Bᵀ)`."""
-        outputs = self.b @ self.b.T
-        if self.weight is None:
-            return outputs
-        inputs = self.a @ self.a.T
-        if self.bias is not None:
-            inputs += 1
-        if self._parts > 1:
-            inputs = inputs.repeat_interleave(self._parts, 0).repeat_interleave(self._parts, 1)
-        return outputs.mul_(inputs)
+        a = self._inputs()
+        for some, before in blocks(len(self.b), self.b.device):
+            products = self.b[some] @ self.b[before].T
+            if self.weight is not None:
+                inputs = a[some] @ a[before].T
+                products.mul_(inputs.add_(1) if self.bias is not None else inputs)
+            total[some, before] += products
+
+    def _inputs(self) -> Tensor:
+        """`[units, inputs]`."""
+        return self.a if self._parts == 1 else self.a.repeat_interleave(self._parts, 0)
 
     def reduce(self, rows: Tensor, into: Mapping[str, Tensor]) -> None:
         """`Σ_u c_u b_u a_uᵀ`, one product a row, over the units that it does not leave out."""
-        a = self.a if self._parts == 1 else self.a.repeat_interleave(self._parts, 0)
+        a = self._inputs()
         if self.bias is not None:
             into[self.bias].copy_(rows @ self.b)
         if self.weight is None:
@@ -163,7 +164,7 @@ class Outer:
 
     def formed(self) -> Blocks:
         """`b_u a_uᵀ`."""
-        a = self.a.repeat_interleave(self._parts, 0)
+        a = self._inputs()
         found = {}
         if self.weight is not None:
             found[self.weight] = self.b[:, :, None] * a[:, None, :]
@@ -264,29 +265,26 @@ class Positions:
         products = rows**2 * groups * (outputs + inputs / parts**2 + 16)
         return products < forming
 
-    def gram(self) -> Tensor:
+    def gram(self, total: Tensor) -> None:
         """`Σ_st (a_us · a_vt)(b_us · b_vt)`, or `G Gᵀ` some inputs at a time."""
         if self.inner:
-            return self._products()
-        total = self.b.new_zeros(self.units, self.units)
+            self._products(total)
+            return
         for _, formed in self._columns():
-            flat = formed.view(self.units, -1)
-            total.addmm_(flat, flat.T)
-        return total
+            add_square(total, formed.view(self.units, -1))
 
-    def _products(self) -> Tensor:
-        samples, parts, groups, outputs, positions = self.b.shape
+    def _products(self, total: Tensor) -> None:
+        _, parts, groups, outputs, positions = self.b.shape
         a = torch.cat([part.clone() for _, part in self.a.slices(0, self.a.shape[2])])
         a = a.permute(1, 0, 3, 2).repeat_interleave(parts, 1).flatten(1, 2)
         b = self.b.permute(2, 0, 1, 4, 3).reshape(groups, self.units * positions, outputs)
-        total = self.b.new_zeros(self.units, self.units)
         step = max(1, self.buffer // max(1, 2 * groups * positions * self.units * positions))
         for start in range(0, self.units, step):
-            rows = slice(start * positions, min(start + step, self.units) * positions)
-            products = (a[:, rows] @ a.mT).mul_(b[:, rows] @ b.mT)
-            block = products.unflatten(2, (self.units, positions)).unflatten(1, (-1, positions))
-            total[start : start + step] = block.sum((0, 2, 4))
-        return total
+            stop = min(start + step, self.units)
+            rows, before = slice(start * positions, stop * positions), slice(0, stop * positions)
+            products = (a[:, rows] @ a[:, before].mT).mul_(b[:, rows] @ b[:, before].mT)
+            block = products.unflatten(2, (stop, positions)).unflatten(1, (-1, positions))
+            total[start:stop, :stop] += block.sum((0, 2, 4))
 
     def _columns(self) -> Iterator[tuple[slice, Tensor]]:
         """Some inputs at a time: which, and `[units, groups, outputs, some]` the gradients of their weights.
@@ -297,7 +295,7 @@ class Positions:
         inputs, grain = self.a.shape[2], self.a.grain
         fitting = self.buffer // (self.units * groups * outputs * grain) * grain
         step = min(inputs, max(grain, fitting))
-        buffer = self.b.new_empty(self.units * groups * outputs * step)
+        buffer = empty(self.b, self.units * groups * outputs * step)
         for first in range(0, inputs, step):
             last = min(first + step, inputs)
             formed = buffer[: self.units * groups * outputs * (last - first)]
@@ -334,7 +332,7 @@ class Positions:
 
     def formed(self) -> Blocks:
         """`Σ_t b_ut a_utᵀ`."""
-        formed = self.b.new_empty(self.units, *self.shape)
+        formed = empty(self.b, self.units, *self.shape)
         self._form(0, self.a.shape[2], formed)
         return {self.weight: formed}
 
@@ -380,18 +378,16 @@ class Lookup:
         formed.index_add_(0, places.reshape(-1), b.reshape(-1, b.shape[-1]))
         return formed.view(samples * parts, height, -1)
 
-    def gram(self) -> Tensor:
+    def gram(self, total: Tensor) -> None:
         """`G Gᵀ` of the rows that are read, some columns at a time."""
         rows, index = self._read()
         units, width = self.b.shape[0] * self.b.shape[1], self.b.shape[3]
         step = max(1, min(width, self.buffer // max(1, units * len(rows))))
-        total = self.b.new_zeros(units, units)
         for start in range(0, width, step):
             formed = self._form(index, len(rows), slice(start, start + step))
             if rows[0] < 0:
                 formed = formed[:, 1:]
-            flat = formed.flatten(1)
-            total += flat @ flat.T
+            add_square(total, formed.flatten(1))
         return total
 
     def reduce(self, rows: Tensor, into: Mapping[str, Tensor]) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from suite.engines.streaming.basis import basis
+from suite.engines.streaming.memory import empty, mirror
 from suite.engines.streaming.pieces import Blocks, Formed, Piece, Positions
 from suite.gram import Gram
 
@@ -49,21 +50,22 @@ class Streamed:
         """`[units, units]` in float64: `G Gᵀ`, added up layer by layer."""
         if self._gram is None:
             self._gram = self._added_up()
-        return self._gram.copy()
+            self._gram.flags.writeable = False
+        return self._gram
 
     def _added_up(self) -> Gram:
-        exact = torch.float32 if self._like.device.type == "mps" else torch.float64
-        total = self._like.new_zeros(self._units, self._units, dtype=exact)
-        border = self._like.new_zeros(self._units, dtype=exact)
+        total = self._like.new_zeros(self._units, self._units)
+        border = self._like.new_zeros(self._units)
         room = KEPT
         for index, piece in enumerate(self._pieces):
             if isinstance(piece, Positions) and not piece.inner and piece.size <= room:
                 # Formed once for both verbs, and its patches and output gradients are let go.
                 piece = self._pieces[index] = Formed(piece.formed())
                 room -= piece.size
-            total += piece.gram()
+            piece.gram(total)
             if self._last is not None:
                 border += piece.project(self._last)
+        mirror(total)
         found = total.cpu().double().numpy()
         if self._last is None:
             return found
@@ -83,12 +85,15 @@ class Streamed:
         """
         spanned = basis(coefficients)
         rows = self._tensor(spanned.rows)
-        found = self._like.new_zeros(len(rows), self.shape[1])
+        found = empty(self._like, len(rows), self.shape[1])
+        written = {name for piece in self._pieces for name in piece.names}
         blocks: dict[str, Tensor] = {}
         start = 0
         for name, shape in self._shapes.items():
             stop = start + shape.numel()
             blocks[name] = found[:, start:stop].view(len(rows), *shape)
+            if name not in written:
+                blocks[name].zero_()
             start = stop
         data = rows[:, : self._units].contiguous()
         for piece in self._pieces:
