@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from suite.batch import Batch
-    from suite.engines.gradients import Materialised
+    from suite.engines.gradients import UnitGradients
     from suite.protocols import Losses
 
 
@@ -36,7 +36,7 @@ class Engine:
     note: str
     module: str
 
-    def compute(self, model: nn.Module, batch: Batch, losses: Losses) -> Materialised:
+    def compute(self, model: nn.Module, batch: Batch, losses: Losses) -> UnitGradients:
         """The gradients of the units; `model` may be changed.
 
         Raises:

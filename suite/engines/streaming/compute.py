@@ -70,9 +70,7 @@ def _backward(entries: Tensor, calls: Sequence[Call]) -> list[list[Tensor | None
         return []
     parts = entries.shape[1]
     by_part = [
-        torch.autograd.grad(
-            entries[:, part].sum(), edges, retain_graph=part + 1 < parts, allow_unused=True
-        )
+        torch.autograd.grad(entries[:, part].sum(), edges, retain_graph=part + 1 < parts, allow_unused=True)
         for part in range(parts)
     ]
     return [list(of_call) for of_call in zip(*by_part, strict=True)]

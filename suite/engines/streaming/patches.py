@@ -87,9 +87,7 @@ class _Padded:
             sizes = like.shape[3:]
             around = zip(reversed(before), reversed(after), sizes, strict=True)
             self.zeros = like.new_zeros(*like.shape[:3], *(b + size + a for b, a, size in around))
-            self.inside = tuple(
-                slice(b, b + size) for b, size in zip(reversed(before), sizes, strict=True)
-            )
+            self.inside = tuple(slice(b, b + size) for b, size in zip(reversed(before), sizes, strict=True))
 
     def fill(self, x: Tensor) -> Tensor:
         """`x` with its padding; overwritten by the next call."""

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from suite.engines.streaming.basis import basis
+from suite.engines.basis import basis
 from suite.engines.streaming.memory import empty, mirror
 from suite.engines.streaming.pieces import Blocks, Formed, Piece, Positions
 from suite.gram import Gram
@@ -112,19 +112,12 @@ class Streamed:
         formed: dict[str, Tensor] = {}
         for piece in self._pieces:
             formed |= piece.formed()
-        return {
-            name: self._complete(name, formed.get(name), shape) for name, shape in self._shapes.items()
-        }
+        return {name: self._complete(name, formed.get(name), shape) for name, shape in self._shapes.items()}
 
     def _complete(self, name: str, block: Tensor | None, shape: Sequence[int]) -> Tensor:
         if block is None:
             block = self._like.new_zeros(self._units, *shape)
         return block if self._last is None else torch.cat([block, self._last[name].unsqueeze(0)])
-
-    @property
-    def matrix(self) -> Tensor:
-        """`[units, params]` all blocks side by side."""
-        return torch.cat([block.flatten(1) for block in self.blocks.values()], dim=1)
 
     def append(self, unit: Blocks) -> Streamed:
         """The same with one more unit, its gradient given by parameter."""
