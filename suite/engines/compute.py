@@ -15,7 +15,7 @@ from suite.autograd import grad
 from suite.batch import Batch
 from suite.engines.check import check
 from suite.engines.engine import Engine, Refused, engines
-from suite.engines.gradients import Materialised
+from suite.engines.gradients import UnitGradients
 from suite.errors import CaseError, UsageError
 from suite.gram import Gram
 from suite.protocols import Losses, Regulariser
@@ -31,7 +31,7 @@ class Checked:
         refused: the engines before it that were refused, with the reason.
     """
 
-    gradients: Materialised
+    gradients: UnitGradients
     engine: str
     refused: Mapping[str, str]
 
@@ -43,7 +43,7 @@ class Checked:
     @property
     def matrix(self) -> Tensor:
         """`[units, params]`, the parameters in the order of `model.named_parameters()`."""
-        return self.gradients.matrix
+        return torch.cat([block.flatten(1) for block in self.blocks.values()], dim=1)
 
     @property
     def blocks(self) -> Mapping[str, Tensor]:
@@ -57,6 +57,10 @@ class Checked:
     def reduce(self, coefficients: ArrayLike) -> Tensor:
         """`[conventions, params]` the reduced gradients `C G` of coefficients `[conventions, units]`."""
         return self.gradients.reduce(coefficients)
+
+    def directions(self, coefficients: ArrayLike) -> tuple[Tensor, Tensor]:
+        """`[conventions, rank]` and `[rank, params]`, whose product the reduced gradients are."""
+        return self.gradients.directions(coefficients)
 
 
 def gradients(

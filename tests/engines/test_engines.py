@@ -114,7 +114,7 @@ def test_opacus_is_refused_where_it_is_silently_wrong(make, batch, parameter) ->
 def test_an_engine_that_raises_is_refused_with_what_it_said() -> None:
     model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(inplace=True), nn.Linear(5, 3)).double()
     found = suite.gradients(model, VECTORS, cross_entropy, engine="opacus")
-    assert found.engine == "torch-func"
+    assert found.engine == "streaming"
     assert found.refused["opacus"].startswith("raised RuntimeError")
 
 
