@@ -10,6 +10,7 @@ ENVIRONMENT = {
     "kind": "environment", "started": "2026-02-03T04:05:06+00:00", "gradsuite": "0.1.0", "python": "3.12.0",
     "torch": "2.13.0", "opacus": "1.6.0", "numpy": "2.4.6", "device": "cpu", "device_name": "x86_64",
     "commit": "abc123", "dtype": "float32", "seed": 0, "reference": "mean", "engine": "opacus",
+    "driver": None, "threads": 1, "deterministic": True, "tf32": False,
 }  # fmt: skip
 CLIP = "clip-each-unit"
 VERDICTS = {"sum": "scale", "mean": "identical", "half-mean": "scale", "clip-each-unit": "direction",
