@@ -86,7 +86,8 @@ def hostile() -> list[dict[str, Any]]:
         discrepancy("tame", 8, HOSTILE, "sum", reason=HOSTILE, engine=HOSTILE, refused={HOSTILE: HOSTILE}),
         discrepancy("tame", 8, "0", HOSTILE, verdict="scale"),
         {"kind": "failure", "case": HOSTILE, "reason": HOSTILE},
-        {"kind": "omitted", "case": HOSTILE, "convention": HOSTILE, "reason": HOSTILE},
+        {"kind": "omitted", "case": HOSTILE, "batch_size": 8, "batch": "0", "convention": HOSTILE,
+         "reason": HOSTILE},
         {"kind": "claim", "case": "threads/x", "claim": HOSTILE, "claimed": HOSTILE, "measured": HOSTILE,
          "verdict": HOSTILE, "numbers": {}, "note": HOSTILE},
     ]  # fmt: skip
