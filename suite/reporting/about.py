@@ -23,8 +23,8 @@ def said(rows: Sequence[Row], key: str) -> str:
 def versions(environment: Row) -> str:
     """The suite with its commit, and the packages that a number depends on."""
     commit = f" (commit {environment['commit']})" if environment.get("commit") else ""
-    if commit and environment.get("dirty"):
-        commit = f"{commit[:-1]}, changed since)"
+    if environment.get("dirty") and not str(environment.get("commit")).endswith("-dirty"):
+        commit = f"{commit[:-1]}, changed since)" if commit else ""
     packages = [f"{name} {environment[name]}" for name in _PACKAGES if environment.get(name)]
     return ", ".join([f"gradsuite {environment['gradsuite']}{commit}", *packages])
 
