@@ -125,7 +125,7 @@ def find(path: str | Path) -> Path:
                 return path / name
         raise UsageError(f"{path} holds no run: there is no {FILE} in it")
     if not path.is_file():
-        raise UsageError(f"there is no run {str(path)!r}: give the folder of one, or its {FILE}")
+        raise UsageError(f"{path} holds no run: give the folder of one, or its {FILE}")
     return path
 
 
@@ -255,7 +255,7 @@ def _row(line: bytes, file: Path, number: int) -> Row:
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
-        raise UsageError(f"{where}: no JSON, so no record of gradsuite, or one that was cut off") from None
+        raise UsageError(f"{where} is torn, or no record of gradsuite: it is no JSON") from None
     schema = row.get("schema") if isinstance(row, dict) else None
     if not isinstance(schema, int) or "kind" not in row:
         raise UsageError(f"{where}: no record of gradsuite, which is an object with 'schema' and 'kind'")

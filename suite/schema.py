@@ -31,23 +31,23 @@ class Common(msgspec.Struct, tag_field="kind", kw_only=True):
 
 
 class Environment(Common, tag="environment"):
-    """What rows were measured with; they name it."""
+    """What rows were measured with; they name it. Older runs, and other machines, do not say all of it."""
 
     gradsuite: str
-    python: str
     torch: str
-    opacus: str
-    numpy: str
     device: str
-    device_name: str
-    driver: str | None
-    threads: int
-    deterministic: bool
-    tf32: bool
-    commit: str | None
-    dirty: bool | None
-    reference: str
-    engine: str
+    python: str | None = None
+    opacus: str | None = None
+    numpy: str | None = None
+    device_name: str | None = None
+    driver: str | None = None
+    threads: int | None = None
+    deterministic: bool | None = None
+    tf32: bool | None = None
+    commit: str | None = None
+    dirty: bool | None = None
+    reference: str | None = None
+    engine: str | None = None
 
 
 class Measured(Common):
@@ -92,11 +92,13 @@ class Discrepancy(OfBatch, tag="discrepancy"):
     magnification: Number
 
 
-class Omitted(OfBatch, tag="omitted"):
+class Omitted(Measured, tag="omitted"):
     """A convention that does not apply."""
 
     convention: str
     reason: str
+    batch_size: int | None = None
+    batch: str | None = None
 
 
 class Pair(OfBatch, tag="pair"):

@@ -103,9 +103,9 @@ def test_what_a_lost_power_supply_leaves_is_torn_not_foreign(tmp_path: Path) -> 
             b'"schema": 3, "kind": "disc',
             "row 2: schema 3 is of a newer",
         ),
-        (b'"scale": 2.0,', b'"scale": ,', "row 2: no JSON"),
-        (b'"scale": 2.0', b'"scale": ' + b"[" * 100_000, "row 2: no JSON"),
-        (b"mse", b"ms\xff", "row 2: no JSON"),
+        (b'"scale": 2.0,', b'"scale": ,', "row 2 is torn"),
+        (b'"scale": 2.0', b'"scale": ' + b"[" * 100_000, "row 2 is torn"),
+        (b"mse", b"ms\xff", "row 2 is torn"),
     ],
 )
 def test_an_edited_record_is_named_with_its_row(tmp_path: Path, old: bytes, new: bytes, said: str) -> None:
@@ -126,14 +126,14 @@ def test_a_row_that_is_missing_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"hello\n", "row 1: no JSON"),
-        (b"a,b\n1,2\n", "row 1: no JSON"),
+        (b"hello\n", "row 1 is torn"),
+        (b"a,b\n1,2\n", "row 1 is torn"),
         (b'{"a": 1}\n', "row 1: no record of gradsuite"),
         (b"[1]\n", "row 1: no record of gradsuite"),
         (b'{"schema": 9, "kind": "x"}\n', "row 1: schema 9 is of a newer gradsuite"),
         (b'{"schema": -1, "kind": "x"}\n', "row 1: no record of gradsuite"),
         (b'{"schema": "2", "kind": "x"}\n', "row 1: no record of gradsuite"),
-        (b"\x89PNG\r\n\x1a\n", "row 1: no JSON"),
+        (b"\x89PNG\r\n\x1a\n", "row 1 is torn"),
         (b"", "holds no rows yet"),
     ],
 )
@@ -164,7 +164,7 @@ def test_a_compressed_record_that_is_cut_off_is_named(tmp_path: Path) -> None:
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no run"):
         read(tmp_path)
-    with pytest.raises(UsageError, match="there is no run"):
+    with pytest.raises(UsageError, match="nowhere holds no run: give the folder of one"):
         read(tmp_path / "nowhere")
 
 
