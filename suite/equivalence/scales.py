@@ -146,7 +146,10 @@ def _refuse_data(convention: Convention) -> None:
 
 def _ratio(source: Convention, target: Convention, units: Units) -> Scale | None:
     """The one ratio of the coefficients of all units, or None where there are several."""
-    ratios: Column = target.column(units) / source.column(units)
+    old = source.column(units)
+    if not old.all():  # a unit that the source leaves out
+        return None
+    ratios: Column = target.column(units) / old
     if np.ptp(ratios) > _ROUNDING * ratios.max():
         return None
     return exact(float(ratios[0]))
