@@ -162,7 +162,7 @@ def test_every_engine_runs_the_main_job(engine: str) -> None:
 
 def test_a_refused_engine_is_visible_in_every_row() -> None:
     report = suite.run(["channels-last-convolution"], ["sum"])
-    assert set(report.discrepancies.engine) == {"torch-func"}
+    assert set(report.discrepancies.engine) == {"streaming"}
     assert report.discrepancies.refused.str.contains("opacus is wrong for").all()
     assert any(line.startswith("Engine opacus was refused for channels-last") for line in report.remarks)
 

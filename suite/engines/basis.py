@@ -38,18 +38,28 @@ def basis(coefficients: ArrayLike) -> Basis:
     given = np.atleast_2d(np.asarray(coefficients, dtype=np.float64))
     sizes = np.linalg.norm(given, axis=1, keepdims=True)
     rest = np.divide(given, sizes, out=np.zeros_like(given), where=sizes > 0)
-    rows = _groups(rest)
-    rest = _without(rest, rows)
-    while len(rows) < given.shape[1]:
+    rows, picked = _orthonormal(rest, np.zeros((0, given.shape[1])))
+    if len(picked) > 1:
+        rows, _ = _orthonormal(rest[picked], _groups(rest[picked]))
+    return Basis(rows, given @ rows.T)
+
+
+def _orthonormal(
+    rest: NDArray[np.float64], rows: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], list[int]]:
+    """`rows` and as many more as span what they leave of `rest`, which of it was picked for these."""
+    rest, picked = _without(rest, rows), []
+    while len(rows) < rest.shape[1]:
         norms = np.linalg.norm(rest, axis=1)
         pick = int(np.argmax(norms))
         if norms[pick] <= 32 * EPS:
             break
+        picked.append(pick)
         found = _without(rest[pick] / norms[pick], rows)  # again: the first pass rounds
         rows = np.vstack([rows, found / np.linalg.norm(found)])
         rest = _without(rest, rows[-1:])
         rest[pick] = 0.0
-    return Basis(rows, given @ rows.T)
+    return rows, picked
 
 
 def _without(rest: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:

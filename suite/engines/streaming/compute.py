@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from suite import batch as batches
 from suite.batch import Batch
 from suite.engines import functional
-from suite.engines.engine import Refused
 from suite.engines.streaming.capture import Call, captured, uses
 from suite.engines.streaming.layers import LAYERS, Use, rows, supported
 from suite.engines.streaming.pieces import Formed, Piece

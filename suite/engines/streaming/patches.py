@@ -93,8 +93,9 @@ class _Padded:
         """`x` with its padding; overwritten by the next call."""
         if self.zeros is not None:
             rows = self.zeros[: len(x)]
-            rows[(..., *self.inside)] = x
+            rows[(slice(None), slice(None), slice(None), *self.inside)] = x
             return rows
         if any(self.padding):
-            return F.pad(x.flatten(1, 2), self.padding, mode=self.mode).unflatten(1, x.shape[1:3])
+            padded = F.pad(x.flatten(1, 2), self.padding, mode=self.mode)
+            return padded.view(*x.shape[:3], *padded.shape[2:])
         return x

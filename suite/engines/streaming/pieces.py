@@ -367,10 +367,11 @@ class Lookup:
 
     def _read(self) -> tuple[Tensor, Tensor]:
         """The rows that are read at all, and `[samples, positions]` which of them each position reads."""
-        return self.tokens.unique(return_inverse=True)
+        rows, index = self.tokens.unique(return_inverse=True)
+        return rows, index
 
     def _form(self, index: Tensor, height: int, columns: slice) -> Tensor:
-        samples, parts, positions, _ = self.b.shape
+        samples, parts, _, _ = self.b.shape
         b = self.b[..., columns]
         formed = self.b.new_zeros(samples * parts * height, b.shape[-1])
         units = torch.arange(samples * parts, device=b.device).view(samples, parts, 1)
@@ -388,7 +389,6 @@ class Lookup:
             if rows[0] < 0:
                 formed = formed[:, 1:]
             add_square(total, formed.flatten(1))
-        return total
 
     def reduce(self, rows: Tensor, into: Mapping[str, Tensor]) -> None:
         """`Σ_ut c_u b_ut`, added to the row that position `t` reads."""

@@ -93,7 +93,8 @@ def test_layers_that_are_known_do_without_torch_func(monkeypatch) -> None:
     monkeypatch.setattr("suite.engines.functional.compute", fail)
     model = nn.Sequential(
         nn.Conv2d(1, 4, 3, padding="same", padding_mode="circular"), nn.GroupNorm(2, 4),
-        nn.ReLU(inplace=True), nn.Flatten(2), nn.Linear(16, 8), nn.LayerNorm(8), nn.Flatten(), nn.Linear(32, 3),
+        nn.ReLU(inplace=True), nn.Flatten(2), nn.Linear(16, 8), nn.LayerNorm(8), nn.Flatten(),
+        nn.Linear(32, 3),
     ).double()  # fmt: skip
     found = Architecture(model, (torch.randn(3, 1, 4, 4, dtype=torch.float64),), losses)
     got = STREAMING.compute(model, found.batch, losses)
