@@ -178,9 +178,9 @@ def _changes(old: Row, new: Row, sizes: _Sizes) -> list[Change]:
 
 def _discrepancy_bounds(old: Row, new: Row, sizes: _Sizes) -> dict[str, float]:
     error, kappa, terms = sizes.of(old, new)
-    relative = max(old.get("relative_discrepancy") or 0.0, new.get("relative_discrepancy") or 0.0)
+    relative = max(abs(row.get("relative_discrepancy") or 0.0) for row in (old, new))
     ratio = 1 + relative if "relative_discrepancy" in new else 1 + abs(new.get("scale") or 0.0)
-    entry = max(old.get("max_abs") or 0.0, new.get("max_abs") or 0.0)
+    entry = max(abs(row.get("max_abs") or 0.0) for row in (old, new))
     apart = _norm(old, new, "relative_discrepancy", error * kappa) * ratio
     bounds = {
         "scale": 4 * error * kappa * ratio,
@@ -199,7 +199,7 @@ def _discrepancy_bounds(old: Row, new: Row, sizes: _Sizes) -> dict[str, float]:
 
 def _norm(old: Row, new: Row, name: str, error: float) -> float:
     """How well a norm of a difference is known, relative to what the difference is of."""
-    value = min(old.get(name) or 0.0, new.get(name) or 0.0)
+    value = min(abs(row.get(name) or 0.0) for row in (old, new))
     return min(math.sqrt(8 * error), 4 * error * (1 + 1 / value) if value else math.inf)
 
 

@@ -119,8 +119,10 @@ def run(
         driver = Driver(settings, executor, plan, shown, recorder, resume=resume)
         try:
             driver.go()
+        except UsageError:
+            raise  # the disk refused a record: no room for tables
         except BaseException:
-            # What was measured before has its tables as well; the disk may be what failed.
+            # What was measured before has its tables as well.
             if folder is not None:
                 with suppress(UsageError):
                     Report(driver.rows, laws).write(folder)

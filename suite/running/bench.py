@@ -26,8 +26,8 @@ from suite.running.items import Item, Outcome, Row, Settings, fingerprint, ident
 from suite.running.meter import metered
 from suite.schema import name_of
 
-ROOTS = {"cell": ("suite.measure", "suite.plan"), "proof": ("suite.proof",), "claim": ()}
-"""The modules that each kind of item is measured by, besides its case and its conventions."""
+ROOTS = {"cell": ("suite.measure", "suite.plan"), "proof": ("suite.proof",)}
+"""The modules that cells and proofs are measured by, besides engines, the case and its conventions."""
 
 CLAIMED = {"device": "cpu", "dtype": "float64"}
 """What all claims are tested with, whatever else a run measures with."""
@@ -170,10 +170,13 @@ class Bench:
         return next(cell for cell in self._cells(item.case) if (cell.batch_size, cell.batch) == wanted)
 
     def _code(self, kind: str, case: str) -> str:
-        """The machine and the case, without the conventions: of those only what is measured counts."""
-        home = threads[case].module if kind == "claim" else cases[case].build.__module__
-        families = frozenset(c.column.__module__ for c in conventions)
-        return code.digest((*ROOTS[kind], home), without=families)
+        """The machine, its engines and the case; of other cases and of conventions nothing counts here."""
+        if kind == "claim":  # whatever it uses
+            return code.digest([threads[case].module])
+        home = cases[case].build.__module__
+        others = {c.column.__module__ for c in conventions} | {other.build.__module__ for other in cases}
+        used = [engine.module for engine in engines] if kind == "cell" else []
+        return code.digest((*ROOTS[kind], *used, home), without=frozenset(others - {home}))
 
     def _convention(self, name: str) -> str:
         if name not in self._conventions:

@@ -76,17 +76,29 @@ def _read_imports(module: str, path: Path, changed: int) -> list[str]:  # noqa: 
     except SyntaxError:
         return []
     found: list[str] = []
+    named: dict[str, str] = {}
+    attributes: list[tuple[str, str]] = []
     while waiting:
         node = waiting.pop()
         if isinstance(node, ast.Import):
             found += (alias.name for alias in node.names)
+            named |= {a.asname or a.name: a.name for a in node.names}
         elif isinstance(node, ast.ImportFrom):
-            above = package.split(".")
-            parents = above[: len(above) - node.level + 1] if node.level else []
-            base = ".".join([*parents, *([node.module] if node.module else [])])
+            base = _base(node, package)
             found += (base, *(f"{base}.{alias.name}" for alias in node.names))
+            named |= {alias.asname or alias.name: f"{base}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            attributes.append((node.value.id, node.attr))
         elif isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
             waiting.extend(node.orelse)
             continue
         waiting.extend(ast.iter_child_nodes(node))
-    return found
+    # `package.module` may be imported when it is first asked for: see `cases`.
+    return found + [f"{named[name]}.{attribute}" for name, attribute in attributes if name in named]
+
+
+def _base(node: ast.ImportFrom, package: str) -> str:
+    """The module that something is imported from."""
+    above = package.split(".")
+    parents = above[: len(above) - node.level + 1] if node.level else []
+    return ".".join([*parents, *([node.module] if node.module else [])])

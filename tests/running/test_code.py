@@ -49,6 +49,25 @@ def test_what_only_annotations_need_does_not_count(modules: Path) -> None:
     assert digest(["digested_a"]) == before
 
 
+def test_a_module_of_a_package_that_is_imported_when_it_is_asked_for_counts(modules: Path) -> None:
+    package = modules / "digested_package"
+    package.mkdir()
+    (package / "__init__.py").write_text("def __getattr__(name): ...\n")
+    (package / "late.py").write_text("x = 1\n")
+    (modules / "digested_c.py").write_text("import digested_package as p\nx = p.late.x\n")
+    before = digest(["digested_a"])
+    (package / "late.py").write_text("x = 2\n")
+    assert digest(["digested_a"]) != before
+
+
+@pytest.mark.parametrize("module", ["cases.models", "cases.data", "cases.losses"])
+def test_what_the_cases_are_made_of_counts(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = digest(["cases.regression"])
+    changed, read = source(module), Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path == changed))
+    assert digest(["cases.regression"]) != before
+
+
 def test_a_module_that_cannot_be_parsed_counts_by_its_bytes(modules: Path) -> None:
     (modules / "digested_c.py").write_text("x = (")
     before = digest(["digested_a"])

@@ -11,6 +11,7 @@ import suite
 from cases import cases
 from cases.threads import Thread, threads
 from suite.conventions import conventions
+from suite.engines import engines
 from suite.errors import UsageError
 from suite.merging import merge
 from suite.records import load, read
@@ -95,7 +96,7 @@ def test_other_settings_are_kept_beside(tmp_path: Path, measured: list) -> None:
     assert {row["seed"] for row in read(tmp_path)} == {0, 1}
 
 
-@pytest.mark.parametrize("what", ["version", "case", "convention", "data"])
+@pytest.mark.parametrize("what", ["version", "case", "convention", "engine", "data"])
 def test_a_change_of_what_a_result_depends_on_measures_again(
     what: str, tmp_path: Path, measured: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,8 +117,13 @@ def test_a_change_of_what_a_result_depends_on_measures_again(
             cases._items, "small-works", dataclasses.replace(cases["small-works"], build=build)
         )
     else:
-        home = cases["small-works"].build if what == "case" else conventions["sum"].column
-        changed = code.source(home.__module__)
+        homes = {
+            "case": cases["small-works"].build.__module__,
+            "convention": conventions["sum"].column.__module__,
+            "engine": engines["opacus"].module,
+        }
+        changed = code.source(homes[what])
+        assert changed is not None
         source = code.Path.read_bytes
         monkeypatch.setattr(
             code.Path, "read_bytes", lambda path: source(path) + (b"\n# changed" if path == changed else b"")
