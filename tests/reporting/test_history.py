@@ -34,4 +34,5 @@ def test_a_run_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     (write(tmp_path / "torn", rows()) / "records.jsonl").write_text("{")
     now = write(tmp_path / "now", rows())
     (found,) = history(now, read(now))
-    assert "row 1: no JSON" in found.about
+    assert "cannot be read" in found.about
+    assert "row 1 is torn" in found.about
