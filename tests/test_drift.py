@@ -15,8 +15,8 @@ import suite
 from suite.conventions import conventions
 from suite.drift import diff
 from suite.records import read
+from tests.made_up import record_environment, record_row
 from tests.running.same import SMALL
-from tests.strategies import record_environment, record_row
 
 ASKED = {"cases": ["mse", "next-token"], "conventions": ["sum", "token-mean", "clip-*", "position-mean"],
          "batch_sizes": [4], "prove": 0}  # fmt: skip

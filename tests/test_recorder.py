@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from suite.errors import UsageError
 from suite.recorder import Recorder
 from suite.records import load, read
-from tests.strategies import record_environment, record_row
+from tests.made_up import record_environment, record_row
 
 ENVIRONMENT = record_environment()
 

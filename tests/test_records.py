@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from suite.errors import UsageError
 from suite.records import COST, encode, latest, load, parse, plain, read
 from suite.schema import SCHEMA, name_of
-from tests.strategies import record_blocks, record_environment, record_row
+from tests.made_up import record_blocks, record_environment, record_row
 
 ENVIRONMENT = record_environment()
 NAME = ENVIRONMENT["environment"]

@@ -8,7 +8,7 @@ import pytest
 
 from suite.cli import main
 from suite.records import encode, read
-from tests.strategies import record_environment, record_row
+from tests.made_up import record_environment, record_row
 
 ENVIRONMENT = record_environment()
 

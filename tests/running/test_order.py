@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from suite.running.items import Item
 from suite.running.order import Shard, pairs, proof
-from tests.strategies import record_row
+from tests.made_up import record_row
 
 ITEMS = st.lists(
     st.builds(
