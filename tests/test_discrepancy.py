@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from suite.discrepancy import Verdict, compare
 from suite.gram import unit_norms
-from tests.strategies import Example, examples
+from suite.strategies import Example, examples
 
 IDENTITY = np.eye(3)
 
