@@ -15,7 +15,7 @@ from typing import NoReturn
 from suite.errors import UsageError, one_line
 from suite.version import __version__
 
-COMMANDS = ("run", "recover", "lr", "rules", "list", "show", "env", "cite")
+COMMANDS = ("run", "recover", "lr", "rules", "fuzz", "list", "show", "env", "cite")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,14 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from suite.protocols import Loop
-from suite.strategies.tables import source, units
+from suite.strategies.tables import source, tables
 from suite.units import Units
 
 if TYPE_CHECKING:
     from suite.batch import Batch
     from suite.gram import Gram
-
-NUMBERS = st.one_of(st.integers(-4, 4).map(float), st.floats(-4, 4, allow_subnormal=False, width=16))
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,14 +83,14 @@ def examples(
     draw: st.DrawFn,
     needs: tuple[str, ...] = (),
     *,
+    min_samples: int = 1,
     max_samples: int = 6,
-    max_params: int = 4,
+    max_params: int = 3,
     empty: bool = True,
+    parts: bool = True,
 ) -> Example:
     """A units table as `units` draws it, with gradients of a few parameters; see there for the arguments."""
-    table = draw(units(needs, max_samples=max_samples, empty=empty))
-    params = draw(st.integers(1, max_params))
-    size = len(table) * params
-    rows = np.array(draw(st.lists(NUMBERS, min_size=size, max_size=size))).reshape(len(table), params)
+    size = (min_samples, max_samples)
+    table, rows = draw(tables(needs, size, max_params=max_params, empty=empty, parts=parts))
     silent = table.data & (table.elements == 0)  # a sum over no elements is zero
     return Example(table, np.where(silent[:, None], 0.0, rows))

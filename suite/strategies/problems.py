@@ -154,6 +154,11 @@ def _shared(draw: st.DrawFn, outputs: int) -> Model:
     )
 
 
+def _sparse(outputs: int) -> st.SearchStrategy[Model]:
+    python = f"nn.Sequential(nn.Embedding(3, {outputs}, sparse=True), nn.Flatten())"
+    return st.just(Model(python, "torch.randint(3, ({n}, 1))", outputs, 1))
+
+
 KINDS = {
     "linear": _linear,
     "mlp": _mlp,
@@ -162,14 +167,17 @@ KINDS = {
     "norms": _normalised,
     "attention": _attention,
     "shared": _shared,
+    "sparse": _sparse,
 }
+DENSE = tuple(kind for kind in KINDS if kind != "sparse")
+"""Few optimizers take gradients that are sparse tensors: these kinds are drawn only where asked for."""
 
 
 def models(*kinds: str, outputs: int = 1) -> st.SearchStrategy[Model]:
-    """Small models of these kinds, of all kinds where none is named.
+    """Small models of these kinds, of all but `sparse` where none is named.
 
     Args:
-        *kinds: of `linear`, `mlp`, `convolutional`, `embedding`, `norms`, `attention`, `shared`.
+        *kinds: of `linear`, `mlp`, `convolutional`, `embedding`, `norms`, `attention`, `shared`, `sparse`.
         outputs: how many numbers a sample gives.
 
     Raises:
@@ -178,7 +186,7 @@ def models(*kinds: str, outputs: int = 1) -> st.SearchStrategy[Model]:
     for kind in kinds:
         if kind not in KINDS:
             raise unknown("kind of model", kind, KINDS)
-    return st.one_of([KINDS[kind](outputs) for kind in kinds or KINDS])
+    return st.one_of([KINDS[kind](outputs) for kind in kinds or DENSE])
 
 
 REGRESSION = (
@@ -191,7 +199,7 @@ REGRESSION = (
 CLASSIFICATION = (
     'F.cross_entropy(out, y, reduction="none")',
     'F.cross_entropy(out, y, reduction="none", label_smoothing=0.1)',
-    'F.multi_margin_loss(out, y, reduction="none")',
+    'F.cross_entropy(out, y, reduction="none", weight=torch.arange(out.size(1)).double())',
 )
 TERMS = ("out.square().sum(1)", "out.tanh().sum(1)")
 
