@@ -52,7 +52,7 @@ def target_in(place: str, expected: str, *, empty: bool = True) -> Target:
     if not callable(function):
         raise UsageError(f"{path} does not define {name}(losses, units)")
     return Target(
-        f"{Path(path).resolve()}:{name} {expected}",
+        f"{Path(path).stem}.{name} {expected}",
         f"{name} gives the gradient of {expected!r}",
         examples(convention.needs, empty=empty),
         lambda example: _against(function, convention, example),

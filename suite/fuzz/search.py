@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 from typing import Any, TypeVar
+from urllib.parse import quote
 
-from hypothesis import HealthCheck, Phase, find, given, settings, target
+from hypothesis import HealthCheck, Phase, given, settings, target
 from hypothesis import seed as seeded
-from hypothesis.database import DirectoryBasedExampleDatabase
+from hypothesis.database import DirectoryBasedExampleDatabase, ExampleDatabase
 from hypothesis.errors import HypothesisException, NoSuchExample
 from hypothesis.strategies import SearchStrategy
 
@@ -79,7 +79,7 @@ def search(goal: Target, budget: Budget, *, seed: int = 0, folder: Path | None =
     Raises:
         UsageError: The folder cannot be used.
     """
-    database = database_in(folder)
+    database = database_in(folder, goal.name)
     begin, tried = time.monotonic(), 0
 
     def contradicts(example: Any) -> bool:
@@ -89,7 +89,7 @@ def search(goal: Target, budget: Budget, *, seed: int = 0, folder: Path | None =
 
     for number, size in enumerate(budget.rounds(begin)):
         try:
-            least = least_that(contradicts, goal.examples, size, (seed, number), database, goal.name)
+            least = least_that(contradicts, goal.examples, size, (seed, number), database)
         except NoSuchExample:
             continue
         return Found(least, judgement(goal, least), tried, time.monotonic() - begin)
@@ -144,7 +144,7 @@ def worst(
         try:
             least = least_that(
                 lambda example: measure(example) >= enough,
-                few, 2 * ROUND, (seed, step), database_in(folder), f"{name} {step}",
+                few, 2 * ROUND, (seed, step), database_in(folder, f"{name} {step}"),
             )  # fmt: skip
         except NoSuchExample:
             continue
@@ -171,54 +171,68 @@ def _climb(
     return largest
 
 
+class _Met(Exception):  # noqa: N818  not an error: the condition is met
+    """Tells Hypothesis that this is an example to shrink and to keep."""
+
+
 def least_that(
     condition: Callable[[T], bool],
     examples: SearchStrategy[T],
     count: int,
     seed: tuple[int, int],
-    database: DirectoryBasedExampleDatabase | None,
-    name: str,
+    database: ExampleDatabase | None,
 ) -> T:
-    """The least of the examples that meet the condition.
+    """The least of the examples that meet the condition; those that are kept come first.
+
+    `hypothesis.find` would do, but that it keeps nothing where the seed is given.
 
     Raises:
         NoSuchExample: None of `count` does.
     """
-    return find(
-        examples,
-        condition,
-        settings=quiet(count, database),
-        random=Random(_number(seed)),  # noqa: S311  no secret depends on it
-        database_key=name.encode(),
-    )
+    last: list[T] = []
+
+    def look(example: T) -> None:
+        if condition(example):
+            last[:] = [example]
+            raise _Met
+
+    test = settings(quiet(count, database))(seeded(_number(seed))(given(examples)(look)))
+    try:
+        test()
+    except _Met:
+        return last[0]
+    raise NoSuchExample("none meets the condition")
 
 
-def quiet(count: int, database: DirectoryBasedExampleDatabase | None) -> settings:
+def quiet(count: int, database: ExampleDatabase | None) -> settings:
     """Settings under which Hypothesis prints nothing and no clock decides."""
     return settings(
         max_examples=count,
         deadline=None,
         derandomize=False,
         database=database,
+        report_multiple_bugs=False,
+        print_blob=False,
         suppress_health_check=list(HealthCheck),
     )
 
 
-def database_in(folder: Path | None) -> DirectoryBasedExampleDatabase | None:
-    """The examples that are kept in `folder`.
+def database_in(folder: Path | None, name: str) -> ExampleDatabase | None:
+    """The examples of this name that are kept in `folder`.
 
     Raises:
         UsageError: It cannot be made, or is a file.
     """
     if folder is None:
         return None
+    place = folder / quote(name, safe=" ")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(
             f"cannot keep examples in {folder} ({error.strerror}): choose another --output"
         ) from None
-    return DirectoryBasedExampleDatabase(folder)
+    return DirectoryBasedExampleDatabase(place)
 
 
 def _number(seed: tuple[int, int]) -> int:

@@ -157,13 +157,13 @@ def _against_training(optimizer: tuple[str, dict[str, Any]], scale: float, probl
 
         return leave
 
-    found = equivalent(name, settings, scale=scale)
-    if not found.exact:
-        return ""
     try:
+        found = equivalent(name, settings, scale=scale)
+        if not found.exact:
+            return ""
         proof = prove(model, backward(1.0), backward(scale), found, steps=STEPS)
     except UsageError as error:
-        if "diverges" in str(error):
+        if "diverges" in str(error) or "does not fit a float" in str(error):
             return ""
         raise
     if proof.converted == 0.0:

@@ -67,6 +67,7 @@ def units(
     Raises:
         UsageError: There is no such need, or two of them exclude each other.
     """
+    kind_of(needs)  # at once, not when the first is drawn
     drawn = tables(needs, (min_samples, max_samples), max_params=0, empty=empty, parts=parts)
     return drawn.map(lambda pair: pair[0])
 

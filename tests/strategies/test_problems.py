@@ -48,9 +48,10 @@ def test_a_problem_is_the_same_each_time_and_leaves_random_states_alone(problem:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize(
-    "text", ["requires_grad_(False)", "x[-1] = x[0]", "torch.stack", "padding_idx", "circular"]
-)
+HELD = ["requires_grad_(False)", "x[-1] = x[0]", "torch.stack", "padding_idx", "circular"]
+
+
+@pytest.mark.parametrize("text", HELD)
 def test_whatever_a_problem_may_hold_is_drawn(text: str) -> None:
     assert find(problems(), lambda p: text in p.python) is not None
 

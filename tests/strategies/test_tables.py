@@ -53,10 +53,8 @@ def test_whatever_a_table_may_hold_is_drawn(met) -> None:
 def test_an_example_shrinks_to_two_samples_and_one_parameter() -> None:
     least = find(examples(), lambda e: e.units.n > 1 and bool(e.rows.any()))
     assert least.rows.shape == (2, 1)
-    assert least.python in {
-        "Example.of(Units.of(2), [[0.0], [1.0]])",
-        "Example.of(Units.of(2), [[1.0], [0.0]])",
-    }
+    assert least.python == f"Example.of(Units.of(2), {least.rows.tolist()})"
+    assert sorted(least.rows.flatten()) == [0, 1]
 
 
 @given(table=units(empty=False, parts=False, min_samples=2, max_samples=3))
@@ -70,7 +68,8 @@ def test_the_arguments_are_heard(table: Units) -> None:
 @given(example=examples())
 def test_a_unit_has_the_gradient_that_was_chosen(example: Example) -> None:
     loop = example.loop
-    for unit, loss in enumerate(loop.losses().flatten()):
+    for unit in range(loop.losses().numel()):
+        loss = loop.losses().flatten()[unit]
         np.testing.assert_array_equal(loop.gradient(loss)[0].numpy(), example.rows[unit])
     if example.units.regulariser:
         np.testing.assert_array_equal(loop.gradient(loop.regulariser())[0].numpy(), example.rows[-1])
