@@ -16,8 +16,8 @@ from suite.errors import UsageError, one_line
 from suite.version import __version__
 
 COMMANDS = (
-    "run", "merge", "diff", "table", "plot", "report", "recover", "lr", "rules", "bench", "list", "show",
-    "env", "cite",
+    "run", "merge", "diff", "table", "plot", "report", "recover", "lr", "rules", "bench", "fuzz", "list",
+    "show", "env", "cite",
 )  # fmt: skip
 
 

@@ -240,7 +240,7 @@ def _spread(name: str, value: NDArray[np.generic], samples: int, width: int) -> 
     elif value.ndim == 1:
         value = value[:, None]
     try:
-        return np.broadcast_to(value, (samples, width)).ravel()
+        return np.broadcast_to(value, (samples, width)).flatten()
     except ValueError:
         raise UsageError(
             f"units: column {name!r} has shape {list(value.shape)}; for {samples} samples of {width} "

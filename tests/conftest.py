@@ -1,21 +1,12 @@
-"""Profiles of the property tests, and what every test may ask for."""
+"""The profile of the property tests, and what every test may ask for."""
 
 from __future__ import annotations
 
-import os
-
 import pytest
-from hypothesis import HealthCheck, settings
 
-SLOW_IS_FINE = (HealthCheck.too_slow, HealthCheck.data_too_large)
+from suite.strategies.profiles import load_profile
 
-settings.register_profile("dev", deadline=None, max_examples=25, suppress_health_check=SLOW_IS_FINE)
-settings.register_profile(
-    "ci", deadline=None, max_examples=50, derandomize=True, suppress_health_check=SLOW_IS_FINE
-)
-settings.register_profile("fuzz", deadline=None, max_examples=1000, suppress_health_check=SLOW_IS_FINE)
-settings.register_profile("nightly", deadline=None, max_examples=5000, suppress_health_check=SLOW_IS_FINE)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+load_profile()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

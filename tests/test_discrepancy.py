@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from suite.discrepancy import Verdict, compare
 from suite.gram import unit_norms
-from tests.strategies import Example, examples
+from suite.strategies import Example, examples
 
 IDENTITY = np.eye(3)
 
@@ -75,6 +75,26 @@ def test_zero_gradients_are_explained() -> None:
     other = compare(IDENTITY, column(1, 0, 0), column(0, 0, 0))
     assert (other.verdict, other.scale) == (Verdict.DIRECTION, None)
     assert other.reason == "the reference's gradient is zero"
+
+
+SMALL = st.floats(-6, -1).map(lambda power: 10.0**power)
+
+
+@given(apart=SMALL)
+def test_units_that_are_nearly_alike_are_not_taken_for_the_same(apart: float) -> None:
+    # The root of float64's epsilon, 1.5e-8, is what a Gram matrix can see of them.
+    rows = np.array([[1.0, 0.0], [1.0, apart]])
+    found = compare(rows @ rows.T, column(1, 0), column(0, 1))
+    assert found.verdict is Verdict.DIRECTION
+    assert found.residual == pytest.approx(apart / np.hypot(1, apart), rel=1e-2)
+
+
+@given(left=SMALL)
+def test_gradients_that_nearly_cancel_are_not_taken_for_zero(left: float) -> None:
+    rows = np.array([[1.0, 0.0], [-1.0, left]])
+    found = compare(rows @ rows.T, column(1, 1), column(1, 0))
+    assert (found.verdict, found.reason) == (Verdict.DIRECTION, "")
+    assert found.relative == pytest.approx(np.hypot(1, left), rel=1e-6)
 
 
 columns = st.lists(st.floats(-8, 8, width=16, allow_subnormal=False), min_size=24, max_size=24)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 
 from suite.gram import cancellation, clip_factor, inner, norm, unit_norms
-from tests.strategies import Example, examples
+from suite.strategies import Example, examples
 
 
 @given(example=examples())

@@ -68,7 +68,7 @@ def _json(card: dict[str, Any]) -> str:
 def _given(file: str) -> dict[str, Any]:
     """The names that `recover` needs, from a file."""
     path, colon, name = file.partition(".py:")
-    module = _load(Path(path + ".py" if colon else file))
+    module = load(Path(path + ".py" if colon else file))
     step = name or "step"
     missing = [n for n in (step, *NAMES[1:]) if not hasattr(module, n)]
     if missing:
@@ -95,7 +95,7 @@ def _check(found: dict[str, Any]) -> None:
             raise UsageError(f"{name} is a {type(found[name]).__name__}: it must be a {called}")
 
 
-def _load(path: Path) -> ModuleType:
+def load(path: Path) -> ModuleType:
     """The file as a module; it finds modules that lie beside it, as a script does."""
     if path.suffix != ".py" or not path.is_file():
         raise UsageError(f"no Python file {str(path)!r}: give PATH.py, or PATH.py:NAME of the step")

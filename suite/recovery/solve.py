@@ -100,7 +100,8 @@ def _root(rows: Sequence[Tensor], keep: Tensor | None) -> Matrix:
         return np.concatenate([piece.cpu().numpy().T for piece in _pieces(rows, keep)])
     gram = _gram(_pieces(rows, keep))
     norms = np.sqrt(np.diagonal(gram))
-    norms[norms == 0.0] = 1.0
+    silent = norms == 0.0
+    norms[silent] = 1.0
     values, vectors = np.linalg.eigh(gram / norms / norms[:, None])
     if rows[0].dtype != torch.float64:
         return np.asarray(np.sqrt(values.clip(0.0))[:, None] * vectors.T * norms)
@@ -108,7 +109,9 @@ def _root(rows: Sequence[Tensor], keep: Tensor | None) -> Matrix:
     turn = torch.as_tensor((vectors / sizes / norms[:, None]).T.copy())
     again = _gram(turn.to(piece.device) @ piece for piece in _pieces(rows, keep))
     values, turned = np.linalg.eigh(again)
-    return np.asarray((np.sqrt(values.clip(0.0))[:, None] * turned.T) @ ((vectors * sizes).T * norms))
+    root = (np.sqrt(values.clip(0.0))[:, None] * turned.T) @ ((vectors * sizes).T * norms)
+    root[:, silent] = 0.0  # not the rounding of the others
+    return np.asarray(root)
 
 
 def _gram(pieces: Iterable[Tensor]) -> Matrix:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from fractions import Fraction
 from typing import Any
@@ -13,111 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from suite.equivalence.trajectory import Backward, Training
-
-FLAGS = st.booleans()
-FOREACH = st.sampled_from([None, False, True])
-DECAY = st.sampled_from([0, 0.01, 0.3])
-BETAS = st.tuples(st.sampled_from([0.0, 0.5, 0.9]), st.sampled_from([0.8, 0.95, 0.999]))
-EPS = st.sampled_from([1e-8, 1e-3, 0.1])
-COMMON = {"foreach": FOREACH, "maximize": FLAGS}
-FUSED = {"fused": st.sampled_from([None, True])}
-
-
-def rate(low: float, high: float) -> st.SearchStrategy[float]:
-    return st.floats(low, high, allow_subnormal=False)
-
-
-# For each optimizer the settings under which its law is exact, over all its options.
-SETTINGS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
-    "Adadelta": {
-        "lr": rate(0.01, 0.3),
-        "rho": rate(0.8, 0.99),
-        "eps": EPS,
-        "weight_decay": DECAY,
-        **COMMON,
-    },
-    "Adafactor": {
-        "lr": rate(1e-3, 0.1),
-        "beta2_decay": rate(-0.9, -0.5),
-        "d": rate(1, 2),
-        "eps": st.tuples(st.sampled_from([0.0, 1e-12]), rate(1e-4, 1e-2)),
-        "weight_decay": DECAY,
-        **COMMON,
-    },
-    "Adagrad": {
-        "lr": rate(1e-3, 0.1),
-        "lr_decay": rate(0, 0.1),
-        "weight_decay": DECAY,
-        "initial_accumulator_value": st.sampled_from([0, 0.1, 2.0]),
-        "eps": EPS,
-        **COMMON,
-    },
-    "Adam": {
-        "lr": rate(1e-3, 0.05),
-        "betas": BETAS,
-        "eps": EPS,
-        "weight_decay": DECAY,
-        "amsgrad": FLAGS,
-        "decoupled_weight_decay": FLAGS,
-        **COMMON,
-    },
-    "AdamW": {
-        "lr": rate(1e-3, 0.05),
-        "betas": BETAS,
-        "eps": EPS,
-        "weight_decay": DECAY,
-        "amsgrad": FLAGS,
-        **COMMON,
-    },
-    "Adamax": {
-        "lr": rate(1e-3, 0.05),
-        "betas": BETAS,
-        "eps": EPS,
-        "weight_decay": DECAY,
-        **COMMON,
-    },
-    "ASGD": {
-        "lr": rate(1e-3, 0.05),
-        "lambd": rate(0, 0.1),
-        "alpha": rate(0.5, 1),
-        "t0": st.sampled_from([5.0, 1e6]),
-        "weight_decay": DECAY,
-        **COMMON,
-    },
-    "NAdam": {
-        "lr": rate(1e-3, 0.05),
-        "betas": BETAS,
-        "eps": EPS,
-        "weight_decay": DECAY,
-        "momentum_decay": rate(0, 0.1),
-        "decoupled_weight_decay": FLAGS,
-        **COMMON,
-    },
-    "RMSprop": {
-        "lr": rate(1e-4, 1e-2),
-        "alpha": rate(0.5, 0.99),
-        "eps": st.sampled_from([1e-3, 0.1]),
-        "weight_decay": DECAY,
-        "momentum": st.sampled_from([0, 0.9]),
-        "centered": FLAGS,
-        **COMMON,
-    },
-    "Rprop": {
-        "lr": rate(1e-3, 0.1),
-        "etas": st.tuples(rate(0.3, 0.7), rate(1.1, 1.3)),
-        "step_sizes": st.just((1e-6, 0.5)),
-        **COMMON,
-    },
-    "SGD": {
-        "lr": rate(1e-3, 0.02),
-        "momentum": st.sampled_from([0, 0.9]),
-        "weight_decay": DECAY,
-        "dampening": st.sampled_from([0, 0.3]),
-        "nesterov": FLAGS,
-        **COMMON,
-    },
-    "SparseAdam": {"lr": rate(1e-3, 0.05), "betas": BETAS, "eps": EPS, "maximize": FLAGS},
-}
+from suite.strategies import powers_of_two
 
 # No bound is reached, but for the number of iterations.
 LBFGS = {"max_iter": 4, "tolerance_grad": 0.0, "tolerance_change": 0.0}
@@ -137,7 +32,7 @@ LOUD: dict[str, dict[str, Any]] = {
     "SparseAdam": {"lr": 0.02, "eps": 0.1},
 }
 
-POWERS_OF_TWO = st.integers(-12, 12).map(lambda k: 2.0**k)
+POWERS_OF_TWO = powers_of_two()
 OTHER_SCALES = st.one_of(
     st.integers(3, 1000).map(lambda n: Fraction(1, n)), st.floats(1e-3, 1e3, exclude_min=True)
 )
@@ -146,18 +41,6 @@ OTHER_SCALES = st.one_of(
 def examples(count: int) -> settings:
     """`count` examples under the profile of every day, more under those that take their time."""
     return settings(max_examples=math.ceil(count * settings.default.max_examples / 50))
-
-
-@st.composite
-def settings_of(draw: st.DrawFn, name: str) -> dict[str, Any]:
-    """Settings that the optimizer's constructor accepts."""
-    known = inspect.signature(getattr(torch.optim, name)).parameters  # older torch has fewer
-    drawn = draw(st.fixed_dictionaries({k: v for k, v in SETTINGS[name].items() if k in known}))
-    if drawn.get("nesterov") and (drawn["momentum"] == 0 or drawn["dampening"] != 0):
-        drawn["nesterov"] = False
-    if name in {"Adam", "AdamW", "Adagrad", "SGD"} and not drawn["foreach"] and draw(FLAGS):
-        drawn |= {"foreach": None, "fused": True}
-    return drawn
 
 
 def network(seed: int) -> nn.Module:

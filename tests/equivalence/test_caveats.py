@@ -16,6 +16,7 @@ from suite.equivalence.equivalent import equivalent
 from suite.equivalence.laws import LAWS
 from suite.equivalence.trajectory import Backward, distance, prove, trajectory
 from suite.errors import UsageError
+from suite.strategies.optimizers import rate
 from tests.equivalence.problems import (
     LBFGS,
     OTHER_SCALES,
@@ -24,7 +25,6 @@ from tests.equivalence.problems import (
     examples,
     flat,
     network,
-    rate,
     squares,
 )
 

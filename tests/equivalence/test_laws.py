@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 from suite.equivalence.equivalent import equivalent
 from suite.equivalence.laws import LAWS
 from suite.equivalence.trajectory import Training, distance, trajectory
+from suite.strategies.optimizers import SETTINGS, settings_of
 from tests.equivalence.problems import (
     LOUD,
     OTHER_SCALES,
     POWERS_OF_TWO,
-    SETTINGS,
     buffers,
     examples,
     problem,
-    settings_of,
 )
 
 EXACT = sorted(SETTINGS)

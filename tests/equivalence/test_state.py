@@ -13,17 +13,16 @@ from torch import nn
 from suite.equivalence import convert_state
 from suite.equivalence.trajectory import Training, distance
 from suite.errors import UsageError
+from suite.strategies.optimizers import SETTINGS, settings_of
 from tests.equivalence.problems import (
     LBFGS,
     OTHER_SCALES,
     POWERS_OF_TWO,
-    SETTINGS,
     bowl,
     examples,
     flat,
     network,
     problem,
-    settings_of,
     squares,
 )
 
