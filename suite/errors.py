@@ -22,8 +22,15 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
-    """The error for a `name` that no `kind` has, with the nearest names that there are."""
+def unknown(kind: str, name: str, known: Iterable[str], listed: str = "gradsuite list") -> UsageError:
+    """The error for a `name` that no `kind` has, with the nearest names that there are.
+
+    Args:
+        kind: what has names.
+        name: the one that was given.
+        known: those that there are.
+        listed: what prints them all, where they are too many for a line.
+    """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if near:
@@ -31,5 +38,5 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UsageError:
     elif len(names) <= 12:
         hint = f"there are: {', '.join(names)}"
     else:
-        hint = f"there are {len(names)}; `gradsuite list` names them"
+        hint = f"there are {len(names)}; `{listed}` names them"
     return UsageError(f"no {kind} is named {name!r}: {hint}")

@@ -87,7 +87,7 @@ def notes(report: Report, chosen: Sequence[Column]) -> list[str]:
 
 def _column(name: str, kind: str) -> Column:
     if name not in COLUMNS[kind]:
-        raise unknown(f"column of {kind}", name, COLUMNS[kind])
+        raise unknown(f"column of {kind}", name, COLUMNS[kind], "--columns ?")
     return COLUMNS[kind][name]
 
 
