@@ -15,7 +15,10 @@ from typing import NoReturn
 from suite.errors import UsageError, one_line
 from suite.version import __version__
 
-COMMANDS = ("run", "recover", "lr", "rules", "fuzz", "list", "show", "env", "cite")
+COMMANDS = (
+    "run", "merge", "diff", "table", "plot", "report", "recover", "lr", "rules", "bench", "fuzz",
+    "list", "show", "env", "cite",
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,7 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 all is well, 1 something measured failed, 2 the input is wrong.
     """
-    arguments = _parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    # A command may tell how to run it again.
+    arguments = _parser().parse_args(given, argparse.Namespace(argv=given))
     try:
         code = import_module(f"suite.commands.{arguments.command}").execute(arguments)
         sys.stdout.flush()

@@ -24,6 +24,8 @@ from suite.gram import Gram, cancellation, inner, norm, unit_norms
 from suite.units import Column
 
 EPS = float(np.finfo(np.float64).eps)
+ELSEWHERE = "of the gradient lies in another direction"
+"""What is said of a residual where nothing else is to be said."""
 
 
 class Verdict(Enum):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from suite.units import Column
+from suite.units import Column, Index
 
 Gram = NDArray[np.float64]
 
@@ -29,6 +29,17 @@ def norm(gram: Gram, column: Column) -> float:
 def unit_norms(gram: Gram) -> Column:
     """`[units]` the norm of each unit's gradient."""
     return np.asarray(np.sqrt(np.maximum(np.diagonal(gram), 0.0)))
+
+
+def per_sample(gram: Gram, sample: Index) -> Gram:
+    """`[samples, samples]` the Gram matrix of whole samples: each one's units summed, no regulariser.
+
+    Args:
+        gram: `[units, units]`.
+        sample: `[units]` the sample of each unit; −1 for the regulariser.
+    """
+    member = (sample[:, None] == np.unique(sample[sample >= 0])).astype(np.float64)
+    return np.asarray(member.T @ gram @ member)
 
 
 def clip_factor(norms: Column | float, max_norm: float, added: float = 0.0) -> Column:

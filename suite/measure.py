@@ -13,10 +13,13 @@ from torch import Tensor, nn
 from cases.case import Problem
 from suite import batch as batches
 from suite.conventions import Convention, conventions
-from suite.discrepancy import Discrepancy, Verdict, compare
-from suite.engines.compute import Checked, gradients
+from suite.discrepancy import ELSEWHERE, Discrepancy, Verdict, compare
+from suite.engines.compute import gradients
+from suite.engines.replay import Replay
+from suite.equivalence.noise import noise_scale
 from suite.errors import CaseError, one_line
-from suite.gram import Gram, unit_norms
+from suite.gram import Gram, cancellation, per_sample, unit_norms
+from suite.pairs import pairs
 from suite.plan import Cell
 from suite.precision import Precision, distance, literal
 from suite.protocols import Loop, run
@@ -57,7 +60,10 @@ class Setting:
 
 
 def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Iterator[dict[str, Any]]:
-    """Rows of kind `discrepancy`, one a convention, and of kind `omitted` for those that do not apply.
+    """What one batch tells: rows of kind `discrepancy`, `omitted`, `noise` and `pair`.
+
+    A discrepancy is that of a convention from the reference, and from the convention that it is taken
+    for; those that do not apply are omitted. Pairs of any two are rows on one batch a case.
 
     Raises:
         CaseError: The batch has no right gradients, or a convention disagrees with its own protocol.
@@ -70,7 +76,7 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
     found = gradients(model, batch, problem.losses, engine=how.engine, regulariser=problem.regulariser)
     _require_separate_samples(model, batch, problem)
     gram = found.gram()
-    loop = Loop(model, batch, problem.losses, units, problem.regulariser)
+    loop = Loop(model, batch, Replay(problem.losses), units, problem.regulariser)
 
     applying = []
     for convention in how.conventions:
@@ -79,13 +85,24 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
             applying.append(convention)
         else:
             yield {"kind": "omitted", "convention": convention.name, "reason": reason}
-    pairs = [(c, other) for c in applying for other in _compared_with(c, how.reference, units)]
-    involved = {c.name: c for pair in pairs for c in pair}
+    compared = [(c, other) for c in applying for other in _compared_with(c, how.reference, units)]
+    involved = {c.name: c for pair in compared for c in pair}
     columns = {name: c.coefficients(units, gram) for name, c in involved.items()}
+    differences = [columns[a.name] - columns[b.name] for a, b in compared]
+    weights, directions = found.directions(np.stack([*columns.values(), *differences]))
+    reduced = dict(zip(columns, weights[: len(columns)], strict=True))
     errors = {
-        name: _hold_against_protocol(c, loop, found, columns[name], gram) for name, c in involved.items()
+        name: _hold_against_protocol(c, loop, reduced[name] @ directions, columns[name], gram)
+        for name, c in involved.items()
     }
-    literals = {p.name: literal(loop, list(involved.values()), p) for p in how.precisions}
+    precision = float(torch.finfo(how.exact).eps)
+    results = {
+        (a.name, b.name): compare(gram, columns[a.name], columns[b.name], precision=precision)
+        for a, b in compared
+    }
+    # Rounding is measured of what exact arithmetic makes proportional; the loops of others are not run.
+    rounded = {c.name: c for pair in compared for c in pair if _rounds(results[pair[0].name, pair[1].name])}
+    literals = {p.name: literal(loop, list(rounded.values()), p) for p in how.precisions}
 
     common = {
         "samples": units.n,
@@ -95,10 +112,9 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
         "refused": dict(found.refused),
         "quantities": quantities(units),
     }
-    precision = float(torch.finfo(how.exact).eps)
-    for convention, reference in pairs:
+    for (convention, reference), apart in zip(compared, weights[len(columns) :], strict=True):
         a, b = columns[convention.name], columns[reference.name]
-        result = compare(gram, a, b, precision=precision)
+        result = results[convention.name, reference.name]
         yield {
             "kind": "discrepancy",
             **common,
@@ -108,12 +124,19 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
             "cosine": result.cosine,
             "relative_discrepancy": result.relative,
             "residual": result.residual,
-            "max_abs": float(found.reduce(a - b).abs().max()),
+            "max_abs": float((apart @ directions).abs().max()),
             **_rounding(result, convention, reference, literals),
             "verdict": result.verdict.value,
             "reason": _reason(result, gram, a, b, units),
             "protocol_error": errors[convention.name],
+            "magnification": max(cancellation(gram, a), cancellation(gram, b)),
         }
+    if units.n > 1:
+        noise = noise_scale(per_sample(gram, units.sample))
+        yield {"kind": "noise", "samples": units.n, "trace": noise.trace, "square": noise.square}
+    if cell.pairs:
+        names = [c.name for c in applying]
+        yield from pairs(names, columns, results, gram, how.reference.name, precision=precision)
 
 
 def _compared_with(convention: Convention, reference: Convention, units: Units) -> list[Convention]:
@@ -144,7 +167,7 @@ def _require_separate_samples(model: nn.Module, batch: Any, problem: Problem) ->
 
 
 def _hold_against_protocol(
-    convention: Convention, loop: Loop, found: Checked, column: Column, gram: Gram
+    convention: Convention, loop: Loop, reduced: Tensor, column: Column, gram: Gram
 ) -> float:
     """The distance of `cᵀG` from what the literal loop leaves, relative to `Σ|c_u|‖g_u‖`.
 
@@ -153,13 +176,18 @@ def _hold_against_protocol(
     """
     expected = run(convention.protocol, loop)
     whole = float(np.abs(column) @ unit_norms(gram))
-    error = float((found.reduce(column)[0] - expected).norm()) / whole if whole > 0 else 0.0
+    error = float((reduced - expected).norm()) / whole if whole > 0 else 0.0
     if not error <= float(torch.finfo(expected.dtype).eps) ** 0.5:
         raise CaseError(
             f"convention {convention.name!r} disagrees with its own loop by {error:.2g}: "
             "its coefficients, or the case's columns, are wrong"
         )
     return error
+
+
+def _rounds(result: Discrepancy) -> bool:
+    """Whether the two gradients are proportional in exact arithmetic."""
+    return result.verdict.proportional and result.scale is not None
 
 
 def _rounding(
@@ -172,7 +200,7 @@ def _rounding(
     columns = {}
     for precision, gradient in literals.items():
         apart = None
-        if result.verdict.proportional and result.scale is not None:
+        if _rounds(result) and result.scale is not None:
             apart = distance(gradient[convention.name], gradient[reference.name], result.scale)
         columns["rounding" + (f"_{precision}" if precision else "")] = apart
     return columns
@@ -194,4 +222,4 @@ def _reason(result: Discrepancy, gram: Gram, column: Column, reference: Column, 
                 if weight
                 else "the reference has no regulariser"
             )
-    return f"{result.residual:.2%} of the gradient lies in another direction"
+    return f"{result.residual:.2%} {ELSEWHERE}"

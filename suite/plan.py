@@ -12,6 +12,7 @@ from cases.case import Case, Problem
 from suite import batch as batches
 from suite.batch import Batch
 from suite.errors import CaseError, UsageError
+from suite.pairs import PAIRS_BATCH_SIZE
 from suite.units import Units
 
 FULL_BATCHES = 2
@@ -25,11 +26,13 @@ class Cell:
         batch_size: the size of a full batch.
         batch: the batch's name: its number in the epoch, or `last` for the ragged last one.
         rows: `[samples]` which samples of the data it holds.
+        pairs: whether every convention is held against every other on it, not the reference only.
     """
 
     batch_size: int
     batch: str
     rows: torch.Tensor
+    pairs: bool = False
 
     def take(self, problem: Problem, device: torch.device, dtype: torch.dtype) -> Batch:
         """The batch itself."""
@@ -80,11 +83,12 @@ def cells(problem: Problem, batch_sizes: tuple[int, ...], seed: int) -> list[Cel
     samples = batches.size(problem.data)
     order = torch.randperm(samples, generator=torch.Generator().manual_seed(seed))
     found: list[Cell] = []
+    with_pairs = min(batch_sizes, key=lambda size: abs(size - PAIRS_BATCH_SIZE), default=0)
     for size in batch_sizes:
         full = samples // size
         found += [
-            Cell(size, str(number), order[number * size : (number + 1) * size])
-            for number in range(min(FULL_BATCHES, full))
+            Cell(size, str(k), order[k * size : (k + 1) * size], pairs=(size, k) == (with_pairs, 0))
+            for k in range(min(FULL_BATCHES, full))
         ]
         if samples % size:
             found.append(Cell(size, "last", order[full * size :]))

@@ -77,6 +77,8 @@ def _same(
     return {
         "distance": proof.converted,
         "distance_unchanged": _finite(proof.unchanged),
+        "distance_by_step": proof.converted_by_step,
+        "distance_unchanged_by_step": proof.unchanged_by_step,
         "proof_reason": "" if math.isfinite(proof.unchanged) else "left unchanged, training diverges",
     }
 
@@ -88,7 +90,12 @@ def _each(model: nn.Module, loops: Sequence[Loop], pair: tuple[Convention, Conve
         return {"proof_reason": "a batch has no weight at all: it has no scale"}
     new, old = (_backward(convention, loops) for convention in pair)
     found = vary(model, old, new, "SGD", {"lr": HYPERPARAMETERS["SGD"]["lr"]}, [s for s in scales if s])
-    return {"distance_best_constant": _finite(found.constant), "distance_per_step": found.per_step}
+    return {
+        "distance_best_constant": _finite(found.constant),
+        "distance_per_step": found.per_step,
+        "distance_best_constant_by_step": found.constant_by_step,
+        "distance_per_step_by_step": found.per_step_by_step,
+    }
 
 
 def _ratio(loop: Loop, pair: tuple[Convention, Convention]) -> float | None:

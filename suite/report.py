@@ -14,7 +14,7 @@ from suite.learning_rates import PROOF_COLUMNS, Formulas, formulas, learning_rat
 if TYPE_CHECKING:
     import pandas as pd
 
-    from suite.tables import Table
+    from suite.table import Table
 
 Row = dict[str, Any]
 
@@ -46,7 +46,7 @@ class Report:
     optimizers: tuple[str, ...] = ("SGD",)
 
     def of(self, kind: str) -> list[Row]:
-        """The rows of one kind: `environment`, `discrepancy`, `omitted`, `proof`, `claim`, `failure`."""
+        """The rows of one kind: `discrepancy`, `pair`, `noise`, `proof`, `claim`, `failure`, …."""
         return [row for row in self.rows if row["kind"] == kind]
 
     @property

@@ -1,17 +1,14 @@
-"""The two summaries of a run, for the terminal, for Markdown and for LaTeX."""
+"""The summaries of a run."""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
-
-from tabulate import tabulate
 
 from suite.discrepancy import Verdict
 from suite.learning_rates import Formulas, pair_of
 from suite.symbols import LEGEND
+from suite.table import Table
 
 if TYPE_CHECKING:
     from suite.report import Report
@@ -19,64 +16,6 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 STATUSES = ("exact", "varies", "impossible")
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with what a paper needs around it.
-
-    Args:
-        name: the files' name, and the LaTeX label.
-        caption: what it shows, one sentence.
-        headers: of the columns.
-        rows: of text.
-        notes: lines under the table.
-        widths: of columns on the terminal, by header, where longer text is wrapped.
-        paragraphs: the columns that LaTeX wraps, by header.
-    """
-
-    name: str
-    caption: str
-    headers: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    notes: Sequence[str] = ()
-    widths: Mapping[str, int] = field(default_factory=dict)
-    paragraphs: Sequence[str] = ()
-
-    def text(self) -> str:
-        """For the terminal, with wide columns wrapped."""
-        widths = [self.widths.get(header) for header in self.headers]
-        body = tabulate(
-            self.rows, self.headers, tablefmt="simple", disable_numparse=True, maxcolwidths=widths
-        )
-        notes = [textwrap.fill(note, width=130) for note in self.notes]
-        return "\n".join([self.caption, "", body, *notes])
-
-    def markdown(self) -> str:
-        """GitHub's table, the caption above it and the notes below."""
-        rows = [[cell.replace("|", "\\|") for cell in row] for row in self.rows]
-        body = tabulate(rows, self.headers, tablefmt="github", disable_numparse=True)
-        return "\n\n".join([self.caption, body, *self.notes]) + "\n"
-
-    def latex(self) -> str:
-        """A `table` environment with booktabs rules; needs the packages booktabs and tabularx."""
-        columns = "".join("X" if header in self.paragraphs else "l" for header in self.headers)
-        lines = [
-            r"\begin{table}",
-            r"  \centering\small",
-            rf"  \caption{{{latex_escape(self.caption)}}}",
-            rf"  \label{{tab:{self.name.replace('_', '-')}}}",
-            rf"  \begin{{tabularx}}{{\linewidth}}{{{columns}}}",
-            r"    \toprule",
-            "    " + " & ".join(map(latex_escape, self.headers)) + r" \\",
-            r"    \midrule",
-            *("    " + " & ".join(map(latex_escape, row)) + r" \\" for row in self.rows),
-            r"    \bottomrule",
-            r"  \end{tabularx}",
-            *(rf"  \par\footnotesize {latex_escape(note)}" for note in self.notes),
-            r"\end{table}",
-        ]
-        return "\n".join(lines) + "\n"
 
 
 def discrepancy_table(report: Report, *, brief: bool = False) -> Table:
@@ -164,19 +103,6 @@ def claim_table(report: Report) -> Table:
         widths={"claimed": 34, "measured": 52, "verdict": 28},
         paragraphs=("claimed", "measured", "verdict"),
     )
-
-
-def latex_escape(text: str) -> str:
-    """`text` as LaTeX prints it, with the mathematical signs that the tables use."""
-    signs = {
-        "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-        "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-        "·": r"$\cdot$", "×": r"$\times$", "–": "--", "−": r"$-$", "<": r"$<$", ">": r"$>$",
-        "½": r"$\tfrac12$", "≠": r"$\neq$",
-        "‖": r"$\|$", "θ": r"$\theta$", "δ": r"$\delta$", "∞": r"$\infty$",
-        "∝": r"$\propto$", "“": "``", "”": "''", "λ": r"$\lambda$", "ε": r"$\varepsilon$",
-    }  # fmt: skip
-    return "".join(signs.get(sign, sign) for sign in text)
 
 
 def _by(rows: Iterable[Row], key: str) -> dict[str, list[Row]]:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from suite.strategies.profiles import load_profile
+from suite.strategies.profiles import VARIABLE, load_profile
 
 load_profile()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what Hypothesis drives, and skip what needs a GPU where there is none."""
+    """Mark what Hypothesis drives, and skip what needs a GPU where there is none, or takes long."""
     import torch
 
+    quick = os.environ.get(VARIABLE) != "nightly"
+    takes_long = pytest.mark.skip(reason="starts many processes: HYPOTHESIS_PROFILE=nightly runs it")
     no_gpu = pytest.mark.skip(reason="needs a CUDA device, and this machine or build of torch has none")
     for item in items:
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
             item.add_marker("property")
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(no_gpu)
+        if item.get_closest_marker("slow") and quick:
+            item.add_marker(takes_long)
 
 
 @pytest.fixture(autouse=True)

@@ -64,3 +64,13 @@ def test_steps_go_through_full_batches_epoch_after_epoch() -> None:
     assert torch.equal(found[0].rows, found[3].rows)
     assert not torch.equal(found[0].rows, found[1].rows)
     assert all(len(cell.rows) == 128 for cell in found)
+
+
+def test_every_step_of_a_proof_is_recorded(report: Report) -> None:
+    same, each = proof(report, "element-mean"), proof(report, "weighted-sum", reference="weighted-mean")
+    for row, names in ((same, ("distance", "distance_unchanged")),
+                       (each, ("distance_best_constant", "distance_per_step"))):  # fmt: skip
+        for name in names:
+            steps = row[f"{name}_by_step"]
+            assert len(steps) == row["steps"]
+            assert max(steps) == row[name]

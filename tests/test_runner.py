@@ -131,10 +131,10 @@ def test_the_folder_holds_records_and_both_tables_three_times(tmp_path: Path) ->
     report = suite.run(["mse"], ["sum", "half-*"], batch_sizes=[8], output=tmp_path)
     names = {path.name for path in tmp_path.iterdir()}
     tables = {f"{t}.{end}" for t in ("discrepancies", "learning_rates") for end in ("csv", "md", "tex")}
-    assert names == tables | {"records.jsonl"}
+    assert names == tables | {"records.jsonl", ".lock"}
     rows = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
-    assert {row["kind"] for row in rows} == {"environment", "discrepancy", "proof"}
-    assert all(row["schema"] == 1 for row in rows)
+    assert {row["kind"] for row in rows} == {"environment", "discrepancy", "noise", "proof", "done"}
+    assert all(row["schema"] == 2 for row in rows)
     assert rows[0]["torch"] == torch.__version__.split("+")[0] or rows[0]["torch"] == torch.__version__
     with (tmp_path / "discrepancies.csv").open() as file:
         saved = [float(row["scale"]) for row in csv.DictReader(file)]
@@ -162,7 +162,7 @@ def test_every_engine_runs_the_main_job(engine: str) -> None:
 
 def test_a_refused_engine_is_visible_in_every_row() -> None:
     report = suite.run(["channels-last-convolution"], ["sum"])
-    assert set(report.discrepancies.engine) == {"torch-func"}
+    assert set(report.discrepancies.engine) == {"streaming"}
     assert report.discrepancies.refused.str.contains("opacus is wrong for").all()
     assert any(line.startswith("Engine opacus was refused for channels-last") for line in report.remarks)
 
@@ -205,7 +205,8 @@ def test_wrong_input_is_refused_before_anything_is_written(tmp_path: Path, wrong
 def test_an_interrupted_run_keeps_the_tables_of_what_it_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from suite import measure, runner
+    from suite import runner
+    from suite.running import bench
 
     calls = []
 
@@ -215,8 +216,8 @@ def test_an_interrupted_run_keeps_the_tables_of_what_it_measured(
             raise KeyboardInterrupt
         return original(*arguments)
 
-    original = measure.measure
-    monkeypatch.setattr(measure, "measure", stop)
+    original = bench.measure
+    monkeypatch.setattr(bench, "measure", stop)
     with pytest.raises(KeyboardInterrupt):
         runner.run(["mse"], ["sum"], batch_sizes=[8], output=tmp_path)
     assert len(pd.read_csv(tmp_path / "discrepancies.csv")) == 1

@@ -8,7 +8,8 @@ import suite
 from cases.threads import threads
 from suite.conventions import conventions
 from suite.report import Report
-from suite.tables import Table, discrepancy_table, latex_escape, learning_rate_table
+from suite.table import Table, latex_escape
+from suite.tables import discrepancy_table, learning_rate_table
 
 TABLE = Table(
     "a_table", "Caption with 50 % & more", ("name", "value"), [["a_b", "x | y"]], ["A note."], {"value": 9}

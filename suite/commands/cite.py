@@ -1,28 +1,24 @@
-"""Print how to cite the suite, as BibTeX."""
+"""Print how to cite the suite, and what the conventions of a run rest on, as BibTeX."""
 
 from __future__ import annotations
 
 import argparse
 
-from suite.version import __version__
-
-YEAR = 2026
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """`gradsuite cite` has no options."""
+    """The options of `gradsuite cite`."""
+    what = "the folder of a run, whose papers and conventions are cited too"
+    parser.add_argument("run", nargs="?", metavar="RUN", help=what)
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Print one BibTeX entry."""
-    del arguments
-    print(
-        "@software{gradsuite,\n"
-        "  title   = {gradsuite: a reproducibility benchmark suite for gradient conventions},\n"
-        "  author  = {{The gradsuite authors}},\n"
-        f"  year    = {{{YEAR}}},\n"
-        f"  version = {{{__version__}}},\n"
-        "  license = {MIT}\n"
-        "}"
-    )
+    """Print BibTeX."""
+    from suite.reporting.citations import entries, suite
+
+    found = [suite()]
+    if arguments.run is not None:
+        from suite.reporting.load import load
+
+        found += entries(row["convention"] for row in load(arguments.run).of("discrepancy"))
+    print("\n\n".join(found))
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,6 +32,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="where records and tables go (default: results/TIME)",
     )
+    add(
+        "--resume",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="go on with what DIR holds (default), or measure all of it again",
+    )
+    add("-j", dest="processes", type=int, metavar="N", help="measure in N processes of one thread each")
+    add("--shard", default="1/1", metavar="I/N", help="only this part; `gradsuite merge` joins the parts")
+    add("--cluster", metavar="ADDRESS", help="measure on the workers of a Dask scheduler")
     add("--quick", action="store_true", help="no batch size above 32, nothing proven")
     add("--optimizer", action="append", default=[], metavar="GLOB", help="in learning_rates.csv; repeatable")
     add(
@@ -47,23 +57,32 @@ def execute(arguments: argparse.Namespace) -> int:
     from suite.runner import OPTIMIZERS, run
 
     folder = arguments.output or Path("results") / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}"
-    report = run(
-        arguments.case,
-        arguments.convention,
-        batch_sizes=arguments.batch_size,
-        reference=arguments.reference,
-        engine=arguments.engine,
-        device=arguments.device,
-        dtype=arguments.dtype,
-        seed=arguments.seed,
-        from_files=arguments.cases,
-        output=folder,
-        quick=arguments.quick,
-        optimizers=arguments.optimizer or OPTIMIZERS,
-        prove=arguments.prove,
-        deterministic=not arguments.no_deterministic,
-        progress=True,
-    )
+    try:
+        report = run(
+            arguments.case,
+            arguments.convention,
+            batch_sizes=arguments.batch_size,
+            reference=arguments.reference,
+            engine=arguments.engine,
+            device=arguments.device,
+            dtype=arguments.dtype,
+            seed=arguments.seed,
+            from_files=arguments.cases,
+            output=folder,
+            resume=arguments.resume,
+            quick=arguments.quick,
+            optimizers=arguments.optimizer or OPTIMIZERS,
+            prove=arguments.prove,
+            deterministic=not arguments.no_deterministic,
+            processes=arguments.processes,
+            shard=arguments.shard,
+            cluster=arguments.cluster,
+            progress=True,
+        )
+    except KeyboardInterrupt:
+        kept = f"What was measured is kept in {folder}; to go on" if folder.exists() else "To begin again"
+        print(f"Interrupted. {kept}:\n  {_again(arguments, folder)}")
+        return 130
     if report.measured:
         print(report)
         print()
@@ -73,3 +92,10 @@ def execute(arguments: argparse.Namespace) -> int:
     if not report.measured:
         return 2
     return 1 if report.failures else 0
+
+
+def _again(arguments: argparse.Namespace, folder: Path) -> str:
+    """The command that goes on with this run: as it was given, with its folder."""
+    given = [word for word in arguments.argv if word != "--no-resume"]
+    named = [] if arguments.output else ["--output", str(folder)]
+    return shlex.join(["gradsuite", *given, *named])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from numpy.typing import ArrayLike
@@ -15,7 +17,7 @@ from suite.autograd import grad
 from suite.batch import Batch
 from suite.engines.check import check
 from suite.engines.engine import Engine, Refused, engines
-from suite.engines.gradients import Materialised
+from suite.engines.gradients import UnitGradients
 from suite.errors import CaseError, UsageError
 from suite.gram import Gram
 from suite.protocols import Losses, Regulariser
@@ -31,7 +33,7 @@ class Checked:
         refused: the engines before it that were refused, with the reason.
     """
 
-    gradients: Materialised
+    gradients: UnitGradients
     engine: str
     refused: Mapping[str, str]
 
@@ -43,7 +45,7 @@ class Checked:
     @property
     def matrix(self) -> Tensor:
         """`[units, params]`, the parameters in the order of `model.named_parameters()`."""
-        return self.gradients.matrix
+        return torch.cat([block.flatten(1) for block in self.blocks.values()], dim=1)
 
     @property
     def blocks(self) -> Mapping[str, Tensor]:
@@ -58,6 +60,10 @@ class Checked:
         """`[conventions, params]` the reduced gradients `C G` of coefficients `[conventions, units]`."""
         return self.gradients.reduce(coefficients)
 
+    def directions(self, coefficients: ArrayLike) -> tuple[Tensor, Tensor]:
+        """`[conventions, rank]` and `[rank, params]`, whose product the reduced gradients are."""
+        return self.gradients.directions(coefficients)
+
 
 def gradients(
     model: nn.Module,
@@ -66,6 +72,7 @@ def gradients(
     *,
     engine: str = "opacus",
     regulariser: Regulariser | None = None,
+    memory: int | None = None,
 ) -> Checked:
     """The gradient of every unit of `batch`, checked against autograd.
 
@@ -76,6 +83,8 @@ def gradients(
         engine: the engine to try first. Where it cannot do the model, or fails the check, the
             engines after it take over; `.refused` says so.
         regulariser: `regulariser(model)` gives a scalar, whose gradient becomes the last unit.
+        memory: how many bytes the gradients may take; half of what is free if None. An engine that
+            would hold units × parameters beyond it is refused before it starts.
 
     Returns:
         The gradients, unit by unit (sample by sample, part by part within a sample).
@@ -86,9 +95,15 @@ def gradients(
     """
     order = _order(engine)
     with torch.random.fork_rng(devices=_cuda(model)), torch.enable_grad():
-        _require_losses(model, batch, losses)
+        needed = _require_losses(model, batch, losses) * _bytes(model)
+        allowed = _free(model) // 2 if memory is None else memory
         refused: dict[str, str] = {}
         for candidate in order:
+            if candidate.materialises and needed > allowed:
+                refused[candidate.name] = (
+                    f"would hold {needed / 1e9:.3g} GB of gradients, {allowed / 1e9:.3g} GB are allowed"
+                )
+                continue
             try:
                 with torch.random.fork_rng(devices=_cuda(model)):
                     found = candidate.compute(_copy(model), batch, losses)
@@ -118,8 +133,26 @@ def _cuda(model: nn.Module) -> list[torch.device]:
     return [p.device for p in model.parameters() if p.is_cuda][:1]
 
 
-def _require_losses(model: nn.Module, batch: Batch, losses: Losses) -> None:
-    """Refuse losses that no engine could differentiate, before any of them fails obscurely."""
+def _bytes(model: nn.Module) -> int:
+    """Of one gradient."""
+    return sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+
+
+def _free(model: nn.Module) -> int:
+    """How many bytes are free where the model is; without bound where nobody knows."""
+    cuda = _cuda(model)
+    if cuda:
+        return int(torch.cuda.mem_get_info(cuda[0])[0])
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        fields = dict(line.split(":", 1) for line in lines)
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        return sys.maxsize
+
+
+def _require_losses(model: nn.Module, batch: Batch, losses: Losses) -> int:
+    """The number of units; refuse losses that no engine could differentiate before any fails obscurely."""
     samples = batches.size(batch)
     model = _copy(model)
     if not any(p.requires_grad for p in model.parameters()):
@@ -136,6 +169,7 @@ def _require_losses(model: nn.Module, batch: Batch, losses: Losses) -> None:
         raise CaseError(f"{bad} of the {entries.numel()} losses are nan or infinite")
     if not entries.requires_grad:
         raise CaseError("the losses depend on no parameter that requires a gradient")
+    return entries.numel()
 
 
 def _penalty(model: nn.Module, regulariser: Regulariser) -> dict[str, Tensor]:

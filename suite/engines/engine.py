@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from suite.batch import Batch
-    from suite.engines.gradients import Materialised
+    from suite.engines.gradients import UnitGradients
     from suite.protocols import Losses
 
 
@@ -29,14 +29,16 @@ class Engine:
         summary: one line.
         note: what it cannot do.
         module: where its function `compute(model, batch, losses)` is; imported when it is first used.
+        materialises: whether it holds units × parameters in memory.
     """
 
     name: str
     summary: str
     note: str
     module: str
+    materialises: bool = True
 
-    def compute(self, model: nn.Module, batch: Batch, losses: Losses) -> Materialised:
+    def compute(self, model: nn.Module, batch: Batch, losses: Losses) -> UnitGradients:
         """The gradients of the units; `model` may be changed.
 
         Raises:
@@ -66,6 +68,16 @@ engines.add(
         note="Silently wrong for some models (permuted inputs of a convolution, weights used outside "
         "their module, padding_idx): the check that every engine has to pass finds them.",
         module="suite.engines.opacus_hooks",
+    )
+)
+engines.add(
+    Engine(
+        name="streaming",
+        summary="Layer inputs and output gradients of one pass; no weight's gradient is ever formed.",
+        note="Knows linear layers, convolutions, embeddings and normalisations; parameters that are used "
+        "otherwise go through torch.func.",
+        module="suite.engines.streaming",
+        materialises=False,
     )
 )
 engines.add(

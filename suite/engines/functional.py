@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
@@ -10,10 +12,23 @@ from suite.engines.gradients import Materialised
 from suite.protocols import Losses
 
 
-def compute(model: nn.Module, batch: Batch, losses: Losses) -> Materialised:
-    """The gradients of the units by `vmap(jacrev(losses of one sample))`."""
+def compute(
+    model: nn.Module, batch: Batch, losses: Losses, only: Collection[str] | None = None
+) -> Materialised:
+    """The gradients of the units by `vmap(jacrev(losses of one sample))`.
+
+    Args:
+        model: whose parameters are differentiated by.
+        batch: of samples along the first axis.
+        losses: the unreduced losses.
+        only: the names of the parameters; all that are trained if None.
+    """
     whole = _Unreduced(model, losses)
-    trained = {name: p.detach() for name, p in whole.named_parameters() if p.requires_grad}
+    trained = {
+        name: p.detach()
+        for name, p in whole.named_parameters()
+        if p.requires_grad and (only is None or name.removeprefix("model.") in only)
+    }
 
     def of_one(parameters: dict[str, Tensor], sample: Batch) -> Tensor:
         single = map_tensors(lambda tensor: tensor.unsqueeze(0), sample)
@@ -23,7 +38,7 @@ def compute(model: nn.Module, batch: Batch, losses: Losses) -> Materialised:
     jacobian = torch.func.vmap(torch.func.jacrev(of_one), in_dims=(None, 0), randomness="same")
     blocks = jacobian(trained, batch)  # by parameter, [samples, parts, *parameter.shape]
     return Materialised({
-        name.removeprefix("model."): block.flatten(0, 1) for name, block in blocks.items()
+        name.removeprefix("model."): block.detach().flatten(0, 1) for name, block in blocks.items()
     })  # fmt: skip
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from suite.engines.basis import basis
 from suite.gram import Gram
 
 
@@ -26,6 +27,19 @@ class UnitGradients(Protocol):
 
     def reduce(self, coefficients: ArrayLike) -> Tensor:
         """`[conventions, params]` the reduced gradients `C G` of coefficients `[conventions, units]`."""
+
+    def directions(self, coefficients: ArrayLike) -> tuple[Tensor, Tensor]:
+        """`[conventions, rank]` and `[rank, params]`, whose product the reduced gradients are.
+
+        A hundred conventions take no more memory than the few directions that they span.
+        """
+
+    def append(self, unit: Mapping[str, Tensor]) -> UnitGradients:
+        """The same with one more unit, its gradient given by parameter."""
+
+    @property
+    def blocks(self) -> Mapping[str, Tensor]:
+        """By parameter name, `[units, *parameter.shape]`: all gradients, formed."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +79,12 @@ class Materialised:
         weights = torch.as_tensor(np.atleast_2d(np.asarray(coefficients, dtype=np.float64)))
         weights = weights.to(device=first.device, dtype=first.dtype)
         return torch.cat([weights @ block.flatten(1) for block in self.blocks.values()], dim=1)
+
+    def directions(self, coefficients: ArrayLike) -> tuple[Tensor, Tensor]:
+        """`[conventions, rank]` and `[rank, params]`, whose product the reduced gradients are."""
+        spanned = basis(coefficients)
+        found = self.reduce(spanned.rows)
+        return torch.as_tensor(spanned.weights).to(found), found
 
     def append(self, unit: Mapping[str, Tensor]) -> Materialised:
         """The same with one more unit, its gradient given by parameter."""

@@ -33,6 +33,13 @@ def compute(model: nn.Module, batch: Batch, losses: Losses) -> Materialised:
 
 def _compute(model: nn.Module, batch: Batch, losses: Losses) -> Materialised:
     wrapped = _wrap(model)
+    try:
+        return _collected(wrapped, model, batch, losses)
+    finally:
+        wrapped.to_standard_module()  # its hooks and `grad_sample` go
+
+
+def _collected(wrapped: Any, model: nn.Module, batch: Batch, losses: Losses) -> Materialised:
     samples = batches.size(batch)
     entries = losses(wrapped, batch)
     parts = entries.numel() // samples
@@ -90,7 +97,7 @@ def _collect(model: nn.Module, units: int) -> dict[str, Tensor]:
                 raise Refused(
                     f"gave {len(block)} per-sample gradients of {name} where there are {units} units"
                 )
-            blocks[name] = block.clone()
+            blocks[name] = block
         elif parameter.grad is None:
             blocks[name] = parameter.new_zeros(units, *parameter.shape)
         else:

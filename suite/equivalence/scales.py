@@ -24,7 +24,7 @@ _OPTIONS = {
     "expected_batch_size": "--expected-batch-size",
 }
 
-_BEYOND_SIZES = {
+BEYOND_SIZES = {
     "max_norm": "clips, so its coefficients depend on the gradients; take the convention that it clips, "
     "and give the threshold by --max-norm",
     "weight": "has weights, so its coefficients depend on which samples are in the batch",
@@ -140,13 +140,16 @@ def scale_between(source: str, target: str, sizes: Sizes) -> Scaling:
 
 def _refuse_data(convention: Convention) -> None:
     for need in convention.needs:
-        if need in _BEYOND_SIZES:
-            raise UsageError(f"no constant scale: {convention.name} {_BEYOND_SIZES[need]}")
+        if need in BEYOND_SIZES:
+            raise UsageError(f"no constant scale: {convention.name} {BEYOND_SIZES[need]}")
 
 
 def _ratio(source: Convention, target: Convention, units: Units) -> Scale | None:
     """The one ratio of the coefficients of all units, or None where there are several."""
-    ratios: Column = target.column(units) / source.column(units)
+    old = source.column(units)
+    if not old.all():  # a unit that the source leaves out
+        return None
+    ratios: Column = target.column(units) / old
     if np.ptp(ratios) > _ROUNDING * ratios.max():
         return None
     return exact(float(ratios[0]))

@@ -32,12 +32,16 @@ class Proof:
         converted: the largest `‖w_b − w_a‖ / ‖w_a‖` with the equivalent hyperparameters.
         unchanged: the same with the hyperparameters left as they were.
         scheduled: the same with the schedule of the equivalence; None where there is none.
+        converted_by_step: `[steps]` what `converted` is the largest of.
+        unchanged_by_step: `[steps]` what `unchanged` is the largest of.
     """
 
     steps: int
     converted: float
     unchanged: float
     scheduled: float | None = None
+    converted_by_step: tuple[float, ...] = ()
+    unchanged_by_step: tuple[float, ...] = ()
 
 
 def prove(
@@ -105,11 +109,14 @@ def _compare(
     scheduled = None
     if equivalence.schedule:
         scheduled = distance(weights, side(other, new=True, schedule=equivalence.schedule))
+    converted, unchanged = (distances(weights, side(other, new=new)) for new in (True, False))
     return Proof(
         steps=steps,
-        converted=distance(weights, side(other, new=True)),
-        unchanged=distance(weights, side(other, new=False)),
+        converted=max(converted, default=0.0),
+        unchanged=max(unchanged, default=0.0),
         scheduled=scheduled,
+        converted_by_step=converted,
+        unchanged_by_step=unchanged,
     )
 
 
@@ -143,11 +150,16 @@ def following(convention: Convention, loop: Callable[[nn.Module, int], Loop]) ->
 
 def distance(reference: Sequence[Tensor], other: Iterator[Tensor] | Sequence[Tensor]) -> float:
     """The largest `‖w_b − w_a‖ / ‖w_a‖` over the steps; infinite once a side is no longer finite."""
-    worst = 0.0
+    return max(distances(reference, other), default=0.0)
+
+
+def distances(reference: Sequence[Tensor], other: Iterator[Tensor] | Sequence[Tensor]) -> tuple[float, ...]:
+    """`[steps]` the same step by step."""
+    found = []
     for a, b in zip(reference, other, strict=True):
         relative = float((b - a).norm() / a.norm().clamp(min=torch.finfo(a.dtype).tiny))
-        worst = max(worst, relative if relative == relative else float("inf"))
-    return worst
+        found.append(relative if relative == relative else float("inf"))
+    return tuple(found)
 
 
 def trajectory(

@@ -17,7 +17,7 @@ from torch import nn
 from suite.equivalence.equivalent import equivalent
 from suite.equivalence.law import Scale
 from suite.equivalence.state import rescale_buffers
-from suite.equivalence.trajectory import Backward, Training, default_dtype_of, distance, trajectory
+from suite.equivalence.trajectory import Backward, Training, default_dtype_of, distances, trajectory
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,16 @@ class Variation:
         constant: how near these come.
         per_step: the hyperparameters set anew before each step, for its own scale.
         rescaled: the same, and the state buffers rescaled whenever the scale changes.
+        constant_by_step: `[steps]` what `constant` is the largest of.
+        per_step_by_step: `[steps]` what `per_step` is the largest of.
     """
 
     constant_scale: float
     constant: float
     per_step: float
     rescaled: float
+    constant_by_step: tuple[float, ...] = ()
+    per_step_by_step: tuple[float, ...] = ()
 
 
 def vary(
@@ -73,11 +77,11 @@ def _vary(
     steps = len(scales)
     weights = list(trajectory(model, reference, optimizer, given, steps=steps))
 
-    def with_constant(scale: float) -> float:
+    def constantly(scale: float) -> tuple[float, ...]:
         new = equivalent(optimizer, given, scale=scale).hyperparameters
-        return distance(weights, trajectory(model, other, optimizer, new, steps=steps))
+        return distances(weights, trajectory(model, other, optimizer, new, steps=steps))
 
-    def step_by_step(*, buffers: bool) -> float:
+    def step_by_step(*, buffers: bool) -> tuple[float, ...]:
         training = Training(model, other, optimizer, given)
         path = []
         for step, scale in enumerate(scales):
@@ -87,14 +91,17 @@ def _vary(
             now = new.schedule[0].hyperparameters if new.schedule else new.hyperparameters
             training.set({**given, **now})
             path.append(training.step(step))
-        return distance(weights, path)
+        return distances(weights, path)
 
-    best = _lowest(with_constant, float(min(scales)), float(max(scales)))
+    best = _lowest(lambda scale: max(constantly(scale)), float(min(scales)), float(max(scales)))
+    constant, per_step = constantly(best), step_by_step(buffers=False)
     return Variation(
         constant_scale=best,
-        constant=with_constant(best),
-        per_step=step_by_step(buffers=False),
-        rescaled=step_by_step(buffers=True),
+        constant=max(constant),
+        per_step=max(per_step),
+        rescaled=max(step_by_step(buffers=True)),
+        constant_by_step=constant,
+        per_step_by_step=per_step,
     )
 
 

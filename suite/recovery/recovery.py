@@ -8,6 +8,7 @@ no weighting explains is the residual, and where its cause can be told it is nam
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -86,6 +87,7 @@ class Recovery:
     def card(self) -> dict[str, Any]:
         """All of it, for machines."""
         return {
+            "samples": self.units.n,
             "weights": self.weights.tolist(),
             "error": self.error.tolist(),
             "identifiable": self.identifiable.tolist(),
@@ -106,6 +108,21 @@ class Recovery:
             "cause": self.cause and {"name": self.cause.name, "says": self.cause.says},
             "engine": self.engine,
         }
+
+    def plot(self, path: str | Path, *, width: str = "two") -> None:
+        """Draw the weights, a bar a unit, into a file that ends in .pdf, .svg or .png.
+
+        Args:
+            path: of the file.
+            width: of one or of `two` columns of a page.
+
+        Raises:
+            UsageError: Another ending or width, matplotlib is missing, or the file cannot be written.
+        """
+        from suite.plotting import style, weights
+
+        shown = weights.of_card(self.card())
+        style.save(Path(path), width, lambda figure: weights.draw(figure, shown))
 
     def __str__(self) -> str:
         from suite.recovery.text import text

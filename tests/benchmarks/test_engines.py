@@ -1,47 +1,173 @@
-"""What the gradients of the units cost, as a multiple of one forward and backward pass of the batch.
+"""What every engine and its peers cost, as a multiple of one forward and backward pass of the batch.
 
-Both are timed in the same process, in turn, so that the ratio holds on a noisy machine; it is in
-`extra_info` of the JSON that pytest-benchmark writes.
+Both are timed in the same process, in turn, so that the ratio holds on a noisy machine; the ratios
+are in `extra_info` of the JSON that pytest-benchmark writes. The allocator decides much of what a
+materialising engine costs: run once as it is, and once with `THP_MEM_ALLOC_ENABLE=1` and large
+`MALLOC_MMAP_THRESHOLD_` and `MALLOC_TRIM_THRESHOLD_`.
 """
 
 from __future__ import annotations
 
+import os
 import statistics
-import time
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
-from cases import cases
-from suite.engines.compute import gradients
-from suite.plan import Cell
+from suite.engines import engines
+from suite.engines.cost import peak, seconds
+from suite.engines.engine import Refused
+from tests.benchmarks.families import FAMILIES, Family
 
-ROUNDS = 7
+CPU = torch.device("cpu")
+ROUNDS = int(os.environ.get("GRADSUITE_BENCH_ROUNDS", "7"))
+SIZES = [32, 128, 512, 1024]
+TUNED = os.environ.get("THP_MEM_ALLOC_ENABLE") == "1"
+
+pytestmark = pytest.mark.filterwarnings("default")  # a warning of a peer is no failure of ours
 
 
-def seconds(action) -> float:
-    begin = time.perf_counter()
-    action()
-    return time.perf_counter() - begin
+def columns(gram: np.ndarray, count: int) -> np.ndarray:
+    """`[count, units]` of rank 3: multiples of a mean, of a weighted mean, and a quarter of them clip."""
+    n = len(gram)
+    norms = np.sqrt(np.diagonal(gram))
+    weight = np.random.default_rng(0).choice([1.0, 2.0, 5.0], n)
+    mean, weighted = np.full(n, 1 / n), weight / weight.sum()
+    threshold = np.median(norms)
+    clipped = np.minimum(1, threshold / norms) / n
+    norm = np.sqrt(mean @ gram @ mean)
+    few = [clipped, mean * min(1, threshold / norm), mean * min(1, threshold / norm / n)]
+    return np.stack([(few if k % 4 == 0 else [mean, weighted])[k // 4 % 2] * (k + 1) for k in range(count)])
 
 
-@pytest.mark.parametrize("engine", ["opacus", "torch-func"])
-@pytest.mark.parametrize("name", ["cross-entropy-mlp", "cross-entropy-convolution", "next-token"])
-def test_gram_matrix_against_one_backward_pass(benchmark, name: str, engine: str) -> None:
-    problem = cases[name].build()
-    model = problem.model()
-    batch = Cell(32, "0", torch.arange(32)).take(problem, torch.device("cpu"), torch.float32)
+def compare(benchmark, family: Family, units: int, action: Callable) -> float:
+    torch.manual_seed(0)
+    model, batch = family.model(), family.batch(units)
 
     def ordinary() -> None:
         model.zero_grad()
-        problem.losses(model, batch).mean().backward()
+        family.losses(model, batch).mean().backward()
 
-    def gram() -> None:
-        gradients(model, batch, problem.losses, engine=engine).gram()
+    def act() -> object:
+        return action(model, batch)
 
     ordinary()
-    benchmark.pedantic(gram, rounds=ROUNDS, warmup_rounds=1)
-    pairs = [(seconds(gram), seconds(ordinary)) for _ in range(ROUNDS)]
-    benchmark.extra_info["times one forward and backward pass, with the check"] = statistics.median(
-        a / b for a, b in pairs
-    )
+    benchmark.pedantic(act, rounds=1, warmup_rounds=1)
+    ratios = []
+    for _ in range(ROUNDS):
+        before, between, after = (seconds(a, CPU) for a in (ordinary, act, ordinary))
+        ratios.append(2 * between / (before + after))
+    ratio = statistics.median(ratios)
+    benchmark.extra_info |= {
+        "times one forward and backward pass": ratio,
+        "peak bytes": peak(act, CPU),
+        "peak bytes of that pass": peak(ordinary, CPU),
+        "tuned allocator": TUNED,
+        "threads": torch.get_num_threads(),
+    }
+    return ratio
+
+
+def whole_job(name: str, family: Family, conventions: int) -> Callable:
+    """Gram matrix, coefficients and, for any conventions, reduced gradients."""
+
+    def act(model, batch) -> object:
+        found = engines[name].compute(model, batch, family.losses)
+        gram = found.gram()
+        if not conventions:
+            return gram
+        return (found.directions if name == "streaming" else found.reduce)(columns(gram, conventions))
+
+    return act
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+@pytest.mark.parametrize("conventions", [0, 12, 100], ids=["tables", "12 conventions", "100 conventions"])
+@pytest.mark.parametrize("engine", ["streaming", "opacus", "torch-func"])
+def test_engines_at_the_reference_size(benchmark, engine: str, conventions: int, family: Family) -> None:
+    if engine != "streaming" and conventions == 100 and family.name == "mlp-10m":
+        pytest.skip("100 dense gradients of 10 million parameters, and 64 more of the units, take 7 GB")
+    compare(benchmark, family, family.units, whole_job(engine, family, conventions))
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+@pytest.mark.parametrize("units", SIZES)
+def test_the_streaming_engine_at_other_sizes(benchmark, units: int, family: Family) -> None:
+    if units * (3 << 20) > 1 << 30 and family.name == "resnet-groupnorm":
+        pytest.skip("the ordinary pass alone takes more than 1 GB")
+    compare(benchmark, family, units, whole_job("streaming", family, 12))
+
+
+@pytest.mark.parametrize("family", FAMILIES[:4], ids=lambda f: f.name)
+def test_separate_backward_passes(benchmark, family: Family) -> None:
+    """What people do: one backward pass a convention, clipping left out because it needs the norms."""
+
+    def act(model, batch) -> None:
+        entries = family.losses(model, batch)
+        weights = torch.from_numpy(columns(np.eye(len(entries)), 12)).float()
+        for row in weights:
+            torch.autograd.grad((row * entries).sum(), list(model.parameters()), retain_graph=True)
+
+    compare(benchmark, family, family.units, act)
+
+
+@pytest.mark.parametrize("family", FAMILIES[:4], ids=lambda f: f.name)
+def test_one_by_one(benchmark, family: Family) -> None:
+    def act(model, batch) -> None:
+        for row in range(len(batch[0])):
+            one = (batch[0][row : row + 1], batch[1][row : row + 1])
+            torch.autograd.grad(family.losses(model, one).sum(), list(model.parameters()))
+
+    compare(benchmark, family, family.units, act)
+
+
+@pytest.mark.parametrize("mode", ["functorch", "ew"])
+@pytest.mark.parametrize("family", FAMILIES[:4], ids=lambda f: f.name)
+def test_other_modes_of_opacus(benchmark, family: Family, mode: str) -> None:
+    grad_sample = pytest.importorskip("opacus.grad_sample")
+
+    def act(model, batch) -> None:
+        wrapped = grad_sample.wrap_model(model, grad_sample_mode=mode, loss_reduction="sum", strict=False)
+        try:
+            family.losses(wrapped, batch).sum().backward()
+            rows = [p.grad_sample.flatten(1) for p in model.parameters()]
+            sum(block @ block.T for block in rows)
+        finally:
+            wrapped.to_standard_module()
+
+    try:
+        compare(benchmark, family, family.units, act)
+    except (RuntimeError, NotImplementedError, ValueError, AttributeError, TypeError) as error:
+        pytest.skip(f"this mode cannot do this model: {error}")
+
+
+@pytest.mark.parametrize("family", [FAMILIES[0], FAMILIES[4]], ids=lambda f: f.name)
+def test_backpack(benchmark, family: Family) -> None:
+    backpack = pytest.importorskip("backpack")
+    from backpack.extensions import BatchGrad
+
+    loss = backpack.extend(torch.nn.CrossEntropyLoss(reduction="sum"))
+
+    def act(model, batch) -> None:
+        with backpack.backpack(BatchGrad()):
+            loss(backpack.extend(model)(batch[0]), batch[1]).backward()
+        rows = [p.grad_batch.flatten(1) for p in model.parameters()]
+        sum(block @ block.T for block in rows)
+
+    compare(benchmark, family, family.units, act)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_no_engine_is_refused_on_a_family(benchmark, family: Family) -> None:
+    model, batch = family.model(), family.batch(2)
+
+    def act() -> None:
+        for name in ("streaming", "opacus"):
+            try:
+                engines[name].compute(model, batch, family.losses).gram()
+            except Refused as reason:
+                pytest.fail(f"{name} {reason}")
+
+    benchmark.pedantic(act, rounds=1)

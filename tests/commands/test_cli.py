@@ -67,7 +67,7 @@ def test_a_run_prints_both_tables_and_where_the_rest_is(tmp_path: Path) -> None:
     assert "Discrepancy of conventions from 'mean'" in done.stdout
     assert "× 1/n" in done.stdout
     assert done.stdout.rstrip().endswith(f"Records and tables: {tmp_path / 'run'}")
-    assert done.stderr == "[0/4] mse\n[3/4] proof\n"  # no terminal: one plain line a case
+    assert done.stderr == "[0 done, 4 left] mse\n"  # no terminal: one plain line a case
 
 
 def test_a_failing_case_ends_in_1_and_the_others_are_measured(tmp_path: Path) -> None:

@@ -111,3 +111,8 @@ def test_a_ratio_of_counts_is_found_again(p, q):
 
 def test_a_ratio_that_is_none_of_counts_stays_a_float():
     assert exact(2**0.5) == 2**0.5
+
+
+def test_a_convention_that_leaves_a_sample_out_has_no_scale() -> None:
+    with pytest.raises(UsageError, match="weigh the samples of this batch differently"):
+        scale_between("fault:kept-as-views", "mean", Sizes(8))

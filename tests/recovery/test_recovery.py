@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -310,3 +311,12 @@ def test_the_frame_and_the_card_hold_the_weights() -> None:
     card = found.card()
     assert card["convention"] == "mean"
     assert card["weights"] == found.weights.tolist()
+
+
+def test_the_weights_are_drawn_into_a_file(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs pip install 'gradsuite[plot]'")
+    tried = setting(4)
+    found = recover(mean, tried.model, tried.batch, losses)
+    found.plot(tmp_path / "weights.svg", width="one")
+    assert (tmp_path / "weights.svg").read_text().startswith("<?xml")
+    assert found.card()["samples"] == 4

@@ -1,0 +1,127 @@
+"""What an engine costs, as a multiple of one ordinary forward and backward pass of the same batch."""
+
+from __future__ import annotations
+
+import ctypes
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from suite.batch import Batch
+from suite.engines.engine import Engine
+from suite.gram import Gram
+from suite.protocols import Losses
+from suite.units import Column
+
+Columns = Callable[[Gram], list[Column]]
+Action = Callable[[], object]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an engine costs for one batch.
+
+    Args:
+        ordinary: seconds of one forward and backward pass of the mean loss.
+        tables: the Gram matrix and the conventions' coefficients, as a multiple of that.
+        reduced: the same and every convention's reduced gradient, as a multiple of that.
+        peak: bytes in use at most above what was in use before; None where that cannot be measured.
+        ordinary_peak: the same of the ordinary pass.
+    """
+
+    ordinary: float
+    tables: float
+    reduced: float
+    peak: int | None
+    ordinary_peak: int | None
+
+
+def cost(
+    engine: Engine, model: nn.Module, batch: Batch, losses: Losses, columns: Columns, *, rounds: int = 7
+) -> Cost:
+    """Measure `engine`, in turn with the ordinary pass so that the ratios hold on a noisy machine.
+
+    Args:
+        engine: is not checked here.
+        model: parameters keep their values; an engine may leave hooks in it.
+        batch: of samples along the first axis.
+        losses: the unreduced losses.
+        columns: the coefficients of the conventions, given the Gram matrix.
+        rounds: the medians are over so many.
+
+    Raises:
+        Refused: The engine cannot do this model.
+    """
+    device = next(model.parameters()).device
+
+    def ordinary() -> None:
+        model.zero_grad()
+        losses(model, batch).mean().backward()
+
+    def tables() -> object:
+        return columns(engine.compute(model, batch, losses).gram())
+
+    def reduced() -> object:
+        found = engine.compute(model, batch, losses)
+        return found.directions(np.stack(columns(found.gram())))
+
+    multiples: dict[Action, list[float]] = {tables: [], reduced: []}
+    spent = []
+    for action, ratios in multiples.items():
+        action()
+        ordinary()
+        for _ in range(rounds):
+            before, between, after = (seconds(a, device) for a in (ordinary, action, ordinary))
+            spent += [before, after]
+            ratios.append(2 * between / (before + after))
+    return Cost(
+        ordinary=statistics.median(spent),
+        tables=statistics.median(multiples[tables]),
+        reduced=statistics.median(multiples[reduced]),
+        peak=peak(reduced, device),
+        ordinary_peak=peak(ordinary, device),
+    )
+
+
+def seconds(action: Action, device: torch.device) -> float:
+    """How long `action` takes: by the device's own events on CUDA, by the clock elsewhere."""
+    if device.type == "cuda":
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin.record()
+        action()
+        end.record()
+        torch.cuda.synchronize(device)
+        return float(begin.elapsed_time(end)) / 1e3
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def peak(action: Action, device: torch.device) -> int | None:
+    """Bytes in use at most during `action`, above those in use before it; None where nobody counts them."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        action()
+        return int(torch.cuda.max_memory_allocated(device)) - before
+    try:
+        # Freed memory that the allocator holds back would hide what the action takes.
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+        resident = _status("VmRSS")
+        action()
+        return max(0, _status("VmHWM") - resident)
+    except (OSError, AttributeError, KeyError):
+        return None
+
+
+def _status(field: str) -> int:
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(lines[field].split()[0]) * 1024

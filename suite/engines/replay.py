@@ -1,0 +1,102 @@
+"""Losses that are computed once for each batch, and differentiated once for each weighting of them.
+
+Thirty literal loops over one batch run the same forward passes over the same micro-batches, ranks and
+samples, and many the same backward passes. What comes out is the same to the last bit; it is only not
+computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from suite.batch import Batch, map_tensors
+from suite.protocols import Losses
+
+REMEMBERED = 1 << 24
+"""How many numbers of gradients are kept, at most."""
+
+
+class Replay:
+    """`losses` with a memory, for a model whose forward pass is a function of the batch alone.
+
+    Args:
+        losses: `losses(model, batch)` gives the unreduced losses.
+    """
+
+    def __init__(self, losses: Losses) -> None:
+        self._losses = losses
+        self._tapes: dict[Hashable, _Tape] = {}
+        self._models: dict[int, tuple[nn.Module, list[nn.Parameter]]] = {}
+        self._room = REMEMBERED
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The losses, from the forward pass that this batch has had already or has now."""
+        if not torch.is_grad_enabled():
+            return self._losses(model, batch)
+        # The model is kept alive with its parameters: its identity is part of the key.
+        if id(model) not in self._models:
+            self._models[id(model)] = model, [p for p in model.parameters() if p.requires_grad]
+        _, parameters = self._models[id(model)]
+        key = (id(model), tuple(p._version for p in parameters), _contents(batch))  # noqa: SLF001
+        if key not in self._tapes:
+            self._tapes[key] = _Tape(self, self._losses(model, batch), parameters)
+        replayed: Tensor = _Replayed.apply(self._tapes[key], *parameters)
+        return replayed
+
+    def admits(self, numbers: int) -> bool:
+        """Whether so many more may be kept; if so they are counted."""
+        if numbers > self._room:
+            return False
+        self._room -= numbers
+        return True
+
+
+class _Tape:
+    """The graph of one forward pass, and the gradients that were pulled back through it."""
+
+    def __init__(self, owner: Replay, entries: Tensor, parameters: list[nn.Parameter]) -> None:
+        self.owner, self.entries, self.parameters = owner, entries, parameters
+        self.pulled: dict[Hashable, tuple[Tensor, ...]] = {}
+
+    def pull(self, weights: Tensor) -> tuple[Tensor, ...]:
+        """The gradients of the losses so weighted."""
+        key = _contents(weights)
+        found = self.pulled.get(key)
+        if found is None:
+            found = torch.autograd.grad(
+                self.entries, self.parameters, weights, retain_graph=True, materialize_grads=True
+            )
+            if not self.owner.admits(sum(part.numel() for part in found)):
+                return found
+            self.pulled[key] = found
+        return tuple(part.clone() for part in found)  # a loop may overwrite what it gets
+
+
+class _Replayed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tape: _Tape, *_: Tensor) -> Tensor:
+        ctx.tape = tape
+        return tape.entries.detach().clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        return None, *ctx.tape.pull(gradients[0])
+
+
+def _contents(batch: Batch) -> Hashable:
+    """What tells batches apart: every shape, dtype and byte."""
+    found: list[Hashable] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        given = tensor.detach().cpu()
+        if given.dtype == torch.bfloat16:  # numpy has none
+            given = given.view(torch.int16)
+        found.append((tensor.shape, tensor.dtype, given.numpy().tobytes()))
+        return tensor
+
+    map_tensors(note, batch)
+    return tuple(found)

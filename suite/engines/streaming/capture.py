@@ -1,0 +1,80 @@
+"""What passes through each layer: its input, and the gradient of the losses by its output."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from suite.engines.engine import Refused
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a layer during the forward pass.
+
+    Args:
+        module: the layer.
+        input: `[rows, …]` what it was called with.
+        version: of the input, to notice when it is overwritten later.
+        shape: of the output.
+        edge: where the gradient of the output arrives, whatever overwrites the output later.
+    """
+
+    module: nn.Module
+    input: Tensor
+    version: int
+    shape: torch.Size
+    edge: GradientEdge
+
+    def require_untouched(self) -> None:
+        """Refuse an input that was overwritten after the layer had read it."""
+        if self.input._version != self.version:  # noqa: SLF001  as autograd itself notices it
+            raise Refused(f"cannot use the input of a {type(self.module).__name__}: it was overwritten")
+
+
+@contextmanager
+def captured(layers: Sequence[nn.Module]) -> Iterator[list[Call]]:
+    """The calls of these `layers` while the context is open, in order."""
+    calls: list[Call] = []
+
+    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        if isinstance(output, Tensor) and output.requires_grad:
+            given = args[0] if args else next(iter(kwargs.values()))
+            # The output itself is let go; gradients reach its edge even if it is overwritten.
+            version = given._version  # noqa: SLF001  as autograd itself notices what is overwritten
+            calls.append(Call(module, given.detach(), version, output.shape, get_gradient_edge(output)))
+
+    # Before hooks of others, which may change the output.
+    handles = [
+        layer.register_forward_hook(note, prepend=True, with_kwargs=True) for layer in layers
+    ]  # fmt: skip
+    try:
+        yield calls
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def uses(root: Tensor) -> Counter[int]:
+    """How often each leaf, by `id`, is read in the graph that `root` was computed by."""
+    found: Counter[int] = Counter()
+    seen, waiting = set(), [root.grad_fn]
+    while waiting:
+        node = waiting.pop()
+        for following, _ in node.next_functions:  # type: ignore[union-attr]
+            if following is None:
+                continue
+            leaf = getattr(following, "variable", None)
+            if leaf is not None:
+                found[id(leaf)] += 1
+            elif following not in seen:
+                seen.add(following)
+                waiting.append(following)
+    return found

@@ -1,0 +1,133 @@
+"""One forward pass that notes what each layer reads, and one backward pass to the layers' outputs."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from suite import batch as batches
+from suite.batch import Batch
+from suite.engines import functional
+from suite.engines.streaming.capture import Call, captured, uses
+from suite.engines.streaming.layers import LAYERS, Use, rows, supported
+from suite.engines.streaming.pieces import Formed, Piece
+from suite.engines.streaming.streamed import Streamed
+from suite.protocols import Losses
+
+BUFFER = 1 << 24
+"""How many numbers a layer may form at a time."""
+
+
+def compute(model: nn.Module, batch: Batch, losses: Losses) -> Streamed:
+    """The gradients of the units, held as layer inputs and output gradients.
+
+    Parts whose rows are their own in every layer (stacked augmented copies) take one backward pass;
+    others (several terms of one output) take one a part. Parameters that are used otherwise than by
+    calls of layers that this engine knows go through `torch.func`, they alone.
+
+    Raises:
+        Refused: A layer mixes samples, or its input was overwritten.
+    """
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    layers = [
+        module
+        for module in model.modules()
+        if supported(module) and any(p is not None and p.requires_grad for p in _own(module).values())
+    ]
+    with captured(layers) as calls:
+        entries = losses(model, batch)
+    samples = batches.size(batch)
+    units = entries.numel()
+    read = uses(entries)
+    own_rows = bool(calls) and all(rows(c.module, c.input) == units for c in calls)
+    if own_rows:
+        samples = units
+    gradients = _backward(entries.reshape(samples, -1), calls)
+    known = {id(p): name for name, p in trained.items()}
+    stray = _stray(trained, read, calls, gradients, samples)
+    with torch.no_grad():
+        found = _pieces(calls, gradients, samples, {i: n for i, n in known.items() if n not in stray})
+    if stray:
+        found.append(Formed(functional.compute(model, batch, losses, only=stray).blocks))
+    shapes = {name: p.shape for name, p in trained.items()}
+    first = next(iter(trained.values()))
+    return Streamed(found, shapes, units, first.new_empty(0))
+
+
+def _own(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The module's own weight and bias, where these are parameters."""
+    return {kind: p for kind, p in module.named_parameters(recurse=False) if kind in ("weight", "bias")}
+
+
+def _backward(entries: Tensor, calls: Sequence[Call]) -> list[list[Tensor | None]]:
+    """By call, by part: the gradient of the part's losses by the call's output."""
+    edges = [call.edge for call in calls]
+    if not edges:
+        return []
+    parts = entries.shape[1]
+    by_part = [
+        torch.autograd.grad(entries[:, part].sum(), edges, retain_graph=part + 1 < parts, allow_unused=True)
+        for part in range(parts)
+    ]
+    return [list(of_call) for of_call in zip(*by_part, strict=True)]
+
+
+def _stray(
+    trained: Mapping[str, Tensor],
+    read: Counter[int],
+    calls: Sequence[Call],
+    gradients: Sequence[Sequence[Tensor | None]],
+    samples: int,
+) -> set[str]:
+    """The parameters that are read elsewhere than in calls that keep samples in rows."""
+    explained: Counter[int] = Counter()
+    for call, of_call in zip(calls, gradients, strict=True):
+        given = rows(call.module, call.input)
+        if all(g is None for g in of_call) or not given or given % samples:
+            continue
+        for parameter in _own(call.module).values():
+            explained[id(parameter)] += 1
+    return {name for name, p in trained.items() if read[id(p)] != explained[id(p)]}
+
+
+def _pieces(
+    calls: Sequence[Call],
+    gradients: Sequence[Sequence[Tensor | None]],
+    samples: int,
+    known: Mapping[int, str],
+) -> list[Piece]:
+    """The pieces of all calls; a parameter that several of them share is formed and added up."""
+    by_module: dict[nn.Module, list[Use]] = defaultdict(list)
+    for call, of_call in zip(calls, gradients, strict=True):
+        present = next((g for g in of_call if g is not None), None)
+        if present is None or not any(id(p) in known for p in _own(call.module).values()):
+            continue
+        call.require_untouched()
+        filled = [torch.zeros_like(present) if g is None else g for g in of_call]
+        b = filled[0].unsqueeze(1) if len(filled) == 1 else torch.stack(filled, dim=1)
+        by_module[call.module].append(Use(call.input, b, samples, BUFFER))
+    found: list[Piece] = []
+    owners: Counter[str] = Counter()
+    for module, of_module in by_module.items():
+        names = {kind: known[id(p)] for kind, p in _own(module).items() if id(p) in known}
+        pieces = LAYERS[type(module)](module, of_module, names)
+        found += pieces
+    for piece in found:
+        owners.update(piece.names)
+    shared = {name for name, count in owners.items() if count > 1}
+    return _added_up(found, shared) if shared else found
+
+
+def _added_up(pieces: Sequence[Piece], shared: set[str]) -> list[Piece]:
+    kept: list[Piece] = []
+    total: dict[str, Tensor] = {}
+    for piece in pieces:
+        if not shared.intersection(piece.names):
+            kept.append(piece)
+            continue
+        for name, block in piece.formed().items():
+            total[name] = total[name] + block if name in total else block
+    return [*kept, Formed(total)]

@@ -1,0 +1,128 @@
+"""The gradients of the units as the pieces that layers left, behind the two verbs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from suite.engines.basis import basis
+from suite.engines.streaming.memory import empty, mirror
+from suite.engines.streaming.pieces import Blocks, Formed, Piece, Positions
+from suite.gram import Gram
+
+
+class Streamed:
+    """Unit gradients that are formed layer by layer, when they are asked for, and let go.
+
+    Args:
+        pieces: what the layers left.
+        shapes: of the parameters, in the order of `model.named_parameters()`.
+        units: how many units the pieces are of.
+        like: a tensor of the dtype and on the device of the gradients.
+        last: the gradient of one more unit by parameter, or None.
+    """
+
+    def __init__(
+        self,
+        pieces: Iterable[Piece],
+        shapes: Mapping[str, torch.Size],
+        units: int,
+        like: Tensor,
+        last: Blocks | None = None,
+    ) -> None:
+        self._pieces = list(pieces)
+        self._shapes = dict(shapes)
+        self._units = units
+        self._like = like
+        self._last = last
+        self._gram: Gram | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(units, params)`."""
+        return self._units + (self._last is not None), sum(s.numel() for s in self._shapes.values())
+
+    def gram(self) -> Gram:
+        """`[units, units]` in float64: `G Gᵀ`, added up layer by layer."""
+        if self._gram is None:
+            self._gram = self._added_up()
+            self._gram.flags.writeable = False
+        return self._gram
+
+    def _added_up(self) -> Gram:
+        total = self._like.new_zeros(self._units, self._units)
+        border = self._like.new_zeros(self._units)
+        room = KEPT
+        for index, piece in enumerate(self._pieces):
+            if isinstance(piece, Positions) and not piece.inner and piece.size <= room:
+                # Formed once for both verbs, and its patches and output gradients are let go.
+                piece = self._pieces[index] = Formed(piece.formed())
+                room -= piece.size
+            piece.gram(total)
+            if self._last is not None:
+                border += piece.project(self._last)
+        mirror(total)
+        found = total.cpu().double().numpy()
+        if self._last is None:
+            return found
+        square = sum(float(part.double().square().sum()) for part in self._last.values())
+        side = border.cpu().double().numpy()
+        return np.block([[found, side[:, None]], [side[None, :], np.array([[square]])]])
+
+    def reduce(self, coefficients: ArrayLike) -> Tensor:
+        """`[conventions, params]` the reduced gradients `C G` of coefficients `[conventions, units]`."""
+        weights, directions = self.directions(coefficients)
+        return weights @ directions
+
+    def directions(self, coefficients: ArrayLike) -> tuple[Tensor, Tensor]:
+        """`[conventions, rank]` and `[rank, params]`, whose product the reduced gradients are.
+
+        A hundred conventions take no more memory than the few directions that they span.
+        """
+        spanned = basis(coefficients)
+        rows = self._tensor(spanned.rows)
+        found = empty(self._like, len(rows), self.shape[1])
+        written = {name for piece in self._pieces for name in piece.names}
+        blocks: dict[str, Tensor] = {}
+        start = 0
+        for name, shape in self._shapes.items():
+            stop = start + shape.numel()
+            blocks[name] = found[:, start:stop].view(len(rows), *shape)
+            if name not in written:
+                blocks[name].zero_()
+            start = stop
+        data = rows[:, : self._units].contiguous()
+        for piece in self._pieces:
+            piece.reduce(data, blocks)
+        if self._last is not None:
+            for name, part in self._last.items():
+                blocks[name] += rows[:, -1].view(-1, *([1] * part.ndim)) * part
+        return self._tensor(spanned.weights), found
+
+    def _tensor(self, values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._like)
+
+    @property
+    def blocks(self) -> Blocks:
+        """By parameter name, `[units, *parameter.shape]`: all gradients, formed."""
+        formed: dict[str, Tensor] = {}
+        for piece in self._pieces:
+            formed |= piece.formed()
+        return {name: self._complete(name, formed.get(name), shape) for name, shape in self._shapes.items()}
+
+    def _complete(self, name: str, block: Tensor | None, shape: Sequence[int]) -> Tensor:
+        if block is None:
+            block = self._like.new_zeros(self._units, *shape)
+        return block if self._last is None else torch.cat([block, self._last[name].unsqueeze(0)])
+
+    def append(self, unit: Blocks) -> Streamed:
+        """The same with one more unit, its gradient given by parameter."""
+        return Streamed(self._pieces, self._shapes, self._units, self._like, unit)
+
+
+KEPT = 1 << 26
+"""How many numbers of formed gradients are kept for the reductions, at most."""

@@ -1,0 +1,125 @@
+"""What the calculator of a report needs: conventions as powers of sizes, and the laws as exponents.
+
+Nothing is written down a second time: the powers are found by evaluating each convention's own column on
+batches of different sizes, and the exponents are those of `suite.equivalence.laws`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from suite.equivalence.law import Law
+from suite.equivalence.scales import BEYOND_SIZES, Sizes
+from suite.errors import UsageError
+
+if TYPE_CHECKING:
+    from suite.conventions import Convention
+
+# Sizes that share no factors beyond those that they must, so that no power hides behind another.
+_SIZES = ("samples", "elements", "microbatches", "ranks", "expected_batch_size", "max_elements")
+_BASE = dict(zip(_SIZES, (60, 7, 2, 3, 11, 13), strict=True))
+_CHECKS = [
+    dict(zip(_SIZES, sizes, strict=True)) for sizes in ((120, 17, 5, 4, 19, 23), (210, 4, 7, 2, 210, 9))
+]
+SYMBOLS = dict(zip(_SIZES, ("n", "m", "K", "R", "L", "Lmax"), strict=True))
+
+
+def calculator() -> dict[str, Any]:
+    """All that the page's script multiplies with."""
+    from suite.conventions import conventions
+    from suite.equivalence.laws import LAWS
+
+    known = {c.name: found for c in conventions if (found := _convention(c)) is not None}
+    return {"conventions": known, "laws": [_law(law) for law in LAWS]}
+
+
+def _convention(convention: Convention) -> dict[str, Any] | None:
+    """The powers in the coefficient of a unit and of a regulariser; None where more than sizes matter."""
+    if convention.uses_gram or set(convention.needs) & set(BEYOND_SIZES) or ":" in convention.name:
+        return None
+    unit = _powers(convention, 0)
+    if unit is None:
+        return None
+    return {
+        "unit": unit,
+        "regulariser": _powers(convention, -1) or {"constant": [1, 1], "powers": {}},
+        "needs": [need for need in convention.needs if need != "positions"],
+        "tokens": "positions" in convention.needs,
+        "uneven": {symbol: _uneven(convention, symbol) for symbol in ("K", "R")},
+        "summary": convention.summary,
+    }
+
+
+def _powers(convention: Convention, which: int) -> dict[str, Any] | None:
+    """`constant · Π size**power` of one coefficient, if that is what it is."""
+    base = _coefficient(convention, _BASE, which)
+    powers: dict[str, int] = {}
+    for size, value in _BASE.items():
+        power = math.log(_coefficient(convention, _BASE | {size: 2 * value}, which) / base) / math.log(2)
+        powers[size] = round(power)
+    constant = Fraction(base / _monomial(powers, _BASE)).limit_denominator(1000)
+    for sizes in _CHECKS:
+        expected = float(constant) * _monomial(powers, sizes)
+        if not math.isclose(_coefficient(convention, sizes, which), expected, rel_tol=1e-12):
+            return None
+    named = {SYMBOLS[size]: power for size, power in powers.items() if power}
+    return {"constant": [constant.numerator, constant.denominator], "powers": named}
+
+
+def _monomial(powers: Mapping[str, int], sizes: Mapping[str, int]) -> float:
+    return math.prod(float(sizes[size]) ** power for size, power in powers.items())
+
+
+def _coefficient(convention: Convention, sizes: Mapping[str, Any], which: int) -> float:
+    return float(convention.column(Sizes(**sizes).units(regulariser=True))[which])
+
+
+def _uneven(convention: Convention, symbol: str) -> str:
+    """How samples are weighed where they do not divide evenly; the same text for the same weighing."""
+    sizes = Sizes(
+        7,
+        2,
+        expected_batch_size=5,
+        max_elements=3,
+        **({"microbatches": 3} if symbol == "K" else {"ranks": 3}),
+    )
+    try:
+        column = convention.column(sizes.units())
+    except UsageError:
+        return ""
+    return "" if np.ptp(column) < 1e-12 else " ".join(f"{c:.6g}" for c in column / column.max())
+
+
+def _law(law: Law) -> dict[str, Any]:
+    early = None
+    if law.warm_up is not None:
+        first = law.warm_up(law.settings({}))[1]
+        early = {name: entry.exponent for name, entry in first.hyperparameters.items()}
+    return {
+        "name": law.name,
+        "hyperparameters": list(_entries(law)),
+        "limits": law.limits,
+        "early": early,
+    }
+
+
+def _entries(law: Law) -> Iterable[dict[str, Any]]:
+    """The hyperparameters that are numbers, and the options under which an exponent is another."""
+    flags = {entry.flag for entry in law.hyperparameters.values() if entry.flag}
+    for name, entry in law.hyperparameters.items():
+        values = entry.default if isinstance(entry.default, tuple) else (entry.default,)
+        number = any(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+        if number or name in flags:
+            yield {
+                "name": name,
+                "default": entry.default,
+                "exponent": entry.exponent,
+                "flag": entry.flag,
+                "implied": entry.implied,
+                "why": entry.why,
+            }

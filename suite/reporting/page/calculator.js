@@ -1,0 +1,197 @@
+(() => {
+  const { conventions, laws } = DATA.calculator;
+  const at = (id) => document.getElementById(id);
+  const body = document.querySelector("#hyperparameters tbody");
+  class Wrong extends Error {}
+  const NUMBER = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+
+  const count = (id, label) => {
+    const text = at(id).value.trim();
+    if (text === "") return null;
+    if (!/^\d+$/.test(text) || BigInt(text) < 1n) throw new Wrong(`${label} is ${text}: a whole number of at least 1 is needed`);
+    return Exact.make(BigInt(text), 1n);
+  };
+  const positive = (id, label) => {
+    const text = at(id).value.trim();
+    if (text === "") return null;
+    if (!NUMBER.test(text) || !(Number(text) > 0) || !Number.isFinite(Number(text))) throw new Wrong(`${label} is ${text}: a number above 0 is needed`);
+    return text;
+  };
+  const sizes = () => {
+    const found = {
+      n: count("n", "n"), m: count("m", "m"), K: count("K", "K") ?? Exact.make(1n, 1n),
+      R: count("R", "R") ?? Exact.make(1n, 1n), Lmax: count("Lmax", "Lmax"),
+    };
+    const L = positive("L", "L");
+    found.L = L === null ? null : Exact.ofDecimal(L);
+    if (found.n === null) throw new Wrong("give n, the samples of a batch");
+    for (const [id, what] of [["K", "micro-batches"], ["R", "ranks"]])
+      if (found[id].top > found.n.top) throw new Wrong(`${id} is ${found[id].top} ${what}, more than the ${found.n.top} samples of a batch`);
+    return found;
+  };
+  const lacks = (name, known) => {
+    const convention = conventions[name];
+    const need = { microbatches: ["K", "K above 1"], ranks: ["R", "R above 1"], expected_batch_size: ["L", "L"], max_elements: ["Lmax", "Lmax"] };
+    if (convention.tokens && known.m === null) return `${name} counts tokens: give m`;
+    for (const what of convention.needs) {
+      const [id, said] = need[what];
+      if (known[id] === null || ((id === "K" || id === "R") && known[id].top < 2n)) return `${name} does not apply: give ${said}`;
+    }
+    return "";
+  };
+  const monomial = ({ constant, powers }, known) => {
+    let value = Exact.make(BigInt(constant[0]), BigInt(constant[1]));
+    for (const [symbol, power] of Object.entries(powers))
+      value = Exact.times(value, Exact.power(known[symbol] ?? Exact.make(1n, 1n), power));
+    return value;
+  };
+  const over = (a, b) => Exact.times(a, Exact.power(b, -1));
+  const between = (from, to, known) => {
+    for (const name of [from, to]) {
+      const lack = lacks(name, known);
+      if (lack) throw new Wrong(lack);
+    }
+    for (const id of ["K", "R"]) {
+      const even = known.n.top % known[id].top === 0n;
+      if (!even && conventions[from].uneven[id] !== conventions[to].uneven[id])
+        throw new Wrong(`no scale takes ${from} to ${to}: ${id} does not divide n, so they weigh the samples differently`);
+    }
+    const [old, now] = [conventions[from], conventions[to]];
+    const scale = over(monomial(now.unit, known), monomial(old.unit, known));
+    return { scale, penalty: over(Exact.times(scale, monomial(old.regulariser, known)), monomial(now.regulariser, known)),
+      sized: (now.unit.powers.n ?? 0) !== (old.unit.powers.n ?? 0),
+      grouped: ["K", "R"].some((id) => now.uneven[id] !== old.uneven[id]) };
+  };
+
+  const parse = (text, entry) => {
+    text = text.trim();
+    if (Array.isArray(entry.default)) {
+      const parts = text.replace(/^[([]|[)\]]$/g, "").split(",").map((part) => part.trim()).filter((part) => part !== "");
+      if (parts.length !== entry.default.length) throw new Wrong(`${entry.name} needs ${entry.default.length} numbers`);
+      return parts.map((part, k) => /^none$/i.test(part) && entry.default[k] === null ? null : number(part, entry.name));
+    }
+    return number(text, entry.name);
+  };
+  const number = (text, name) => {
+    if (!NUMBER.test(text) || !Number.isFinite(Number(text))) throw new Wrong(`${name} is ${text || "empty"}: a number is needed`);
+    if (name === "lr" && Number(text) < 0) throw new Wrong(`${name} is ${text}: it must not be negative`);
+    return Number(text);
+  };
+  const rescale = (name, value, scale, exponent) => {
+    if (Array.isArray(value)) return value.map((one, k) => rescale(name, one, scale, Array.isArray(exponent) ? exponent[k] : exponent));
+    if (!exponent || value === null || typeof value === "boolean") return value;
+    const found = Exact.toDouble(Exact.times(Exact.ofDouble(value), Exact.power(scale, exponent)));
+    if (found === null) throw new Wrong(`${name} = ${value} times s^${exponent} does not fit a float: take a scale nearer to 1`);
+    return found;
+  };
+  const unrectified = (beta) => {
+    if (!(beta >= 0 && beta < 1)) throw new Wrong("RAdam: the second of betas must be at least 0 and less than 1");
+    const longest = 2 / (1 - beta) - 1;
+    if (longest <= 5) return Infinity;
+    let step = 1;
+    while (longest - 2 * step * beta ** step / (1 - beta ** step) <= 5) step += 1;
+    return step - 1;
+  };
+
+  const law = () => laws.find((one) => one.name === at("optimizer").value);
+  const layOut = () => {
+    body.replaceChildren(...law().hyperparameters.map((entry) => {
+      const row = element("tr");
+      row.append(element("th", entry.name, { scope: "row" }));
+      const input = element("input", null, { "aria-label": `old ${entry.name}`, "data-name": entry.name });
+      if (typeof entry.default === "boolean") {
+        input.type = "checkbox";
+        input.checked = entry.default;
+      } else {
+        const shown = Array.isArray(entry.default) ? entry.default.map((one) => one ?? "None").join(", ") : entry.default;
+        input.setAttribute("value", shown);
+      }
+      const cell = element("td");
+      cell.append(input);
+      row.append(cell, element("td", "", { class: "new" }), element("td"), element("td", entry.why, { class: "why" }));
+      return row;
+    }));
+    update();
+  };
+  const literal = (value) => value === null ? "None" : value === true ? "True" : value === false ? "False"
+    : Array.isArray(value) ? `(${value.map(literal).join(", ")})` : String(value);
+  const factor = (exponent) => Array.isArray(exponent) ? `(${exponent.map(factor).join(", ")})`
+    : ({ 0: "1", 1: "s", 2: "s²", "-1": "1/s" })[exponent] ?? `s^${exponent}`;
+  const fraction = ({ top, bottom }) => bottom === 1n ? String(top) : `${top}/${bottom} = ${Number((Number(top) / Number(bottom)).toPrecision(6))}`;
+
+  const answer = () => {
+    const known = sizes();
+    const { scale, penalty, sized, grouped } = between(at("from").value, at("to").value, known);
+    const rule = law(), same = scale.top === scale.bottom;
+    const old = {};
+    for (const entry of rule.hyperparameters) {
+      const input = body.querySelector(`[data-name="${entry.name}"]`);
+      input.removeAttribute("aria-invalid");
+      try {
+        old[entry.name] = input.type === "checkbox" ? input.checked : parse(input.value, entry);
+      } catch (error) {
+        input.setAttribute("aria-invalid", "true");
+        throw error;
+      }
+    }
+    const early = rule.early && !same ? unrectified(old.betas[1]) : 0;
+    const exponents = Object.fromEntries(rule.hyperparameters.map((entry) => [entry.name,
+      early === Infinity ? rule.early[entry.name] : entry.flag && old[entry.flag] ? 0 : entry.exponent]));
+    const now = {};
+    for (const { name, implied } of rule.hyperparameters) {
+      const value = Array.isArray(implied) && !same ? old[name].map((one, k) => one ?? implied[k]) : old[name];
+      now[name] = same ? value : rescale(name, value, scale, exponents[name]);
+    }
+    const text = positive("max_norm", "max_norm");
+    const threshold = text === null ? null : same ? Number(text) : rescale("max_norm", Number(text), scale, 1);
+    return { scale, penalty, sized, grouped, rule, same, early, exponents, old, now, threshold };
+  };
+  const tell = (found) => {
+    const { scale, rule, same, early } = found;
+    const notes = [];
+    if (same) notes.push("Exact: the gradients are the same.");
+    else if (early === Infinity) notes.push(Exact.powerOfTwo(scale) ? "Exact, bit for bit: the scale is a power of two." : "Exact up to rounding.");
+    else if (rule.limits) notes.push(`Not exact: ${rule.limits}.`);
+    else notes.push(Exact.powerOfTwo(scale) ? "Exact, bit for bit: the scale is a power of two." : "Exact up to rounding.");
+    if (early && early !== Infinity) notes.push(`In the first ${early} steps lr is ${literal(rescale("lr", found.old.lr, scale, -1))}.`);
+    if (found.threshold !== null && !same) notes.push("clip_grad_norm_ adds 1e-6 to ‖g‖, which no threshold can follow exactly.");
+    if (found.penalty.top !== found.penalty.bottom) notes.push(`A penalty that is a term of the loss: multiply its coefficient by ${fraction(found.penalty)}.`);
+    if (found.sized) notes.push("The scale goes with n: a smaller last batch of an epoch has one of its own.");
+    if (found.grouped) notes.push("This holds for groups and samples of equal sizes; for others the direction differs.");
+    return notes.join(" ");
+  };
+  const update = () => {
+    const rows = [...body.rows];
+    for (const row of rows) row.cells[2].textContent = row.cells[3].textContent = "";
+    at("python").textContent = at("holds").textContent = "";
+    let found;
+    try {
+      found = answer();
+    } catch (error) {
+      if (!(error instanceof Wrong)) throw error;
+      at("scale").textContent = error.message + ".";
+      return;
+    }
+    found.rule.hyperparameters.forEach(({ name }, k) => {
+      rows[k].cells[2].textContent = literal(found.now[name]);
+      rows[k].cells[3].textContent = factor(found.exponents[name]);
+    });
+    at("scale").textContent = `The gradient becomes s = ${fraction(found.scale)} times what it was.`;
+    const shown = found.rule.hyperparameters.filter(({ name, default: usual }) => name === "lr" || literal(found.now[name]) !== literal(usual));
+    const lines = [`torch.optim.${found.rule.name}(model.parameters(), ${shown.map(({ name }) => `${name}=${literal(found.now[name])}`).join(", ")})`];
+    if (found.threshold !== null) lines.push(`torch.nn.utils.clip_grad_norm_(model.parameters(), ${literal(found.threshold)})`);
+    at("python").textContent = lines.join("\n");
+    at("holds").textContent = tell(found);
+  };
+
+  for (const [name, { summary }] of Object.entries(conventions))
+    for (const id of ["from", "to"]) at(id).append(element("option", name, { value: name, title: summary }));
+  for (const { name } of laws) at("optimizer").append(option(name));
+  at("from").value = "sum";
+  at("to").value = "mean";
+  at("optimizer").value = "Adam";
+  at("optimizer").addEventListener("change", layOut);
+  at("calculator").addEventListener("input", (event) => { if (event.target !== at("optimizer")) update(); });
+  at("calculator").addEventListener("submit", (event) => event.preventDefault());
+  layOut();
+})();

@@ -1,0 +1,190 @@
+"""The items of work of a run: what is measured at a time, how, and what comes of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a whole run measures, in plain values that travel to other processes and machines.
+
+    Args:
+        device: that computes, as torch names it.
+        dtype: the name of the format whose rounding is measured.
+        engine: the engine to try first.
+        conventions: the names of what is measured.
+        asked: the patterns that chose them; the identity of a selection, whatever it matches today.
+        reference: what they are compared with.
+        seed: of the models' parameters and the order of the data.
+        deterministic: whether torch must use deterministic algorithms.
+        batch_sizes: those asked for; each case's own where there is none.
+        quick: whether the largest are left out.
+        steps: of a proof; 0 for none.
+        files: Python files or modules that register further cases.
+    """
+
+    device: str
+    dtype: str
+    engine: str
+    conventions: tuple[str, ...]
+    asked: tuple[str, ...]
+    reference: str
+    seed: int
+    deterministic: bool = True
+    batch_sizes: tuple[int, ...] = ()
+    quick: bool = False
+    steps: int = 0
+    files: tuple[str, ...] = ()
+
+    @property
+    def device_type(self) -> str:
+        """`cpu`, `cuda` or `mps`: the same on every device of several."""
+        return self.device.partition(":")[0]
+
+    def on(self, device: str) -> Settings:
+        """The same on another device."""
+        return dataclasses.replace(self, device=device)
+
+
+@dataclass(frozen=True)
+class Item:
+    """What is measured at a time: the cells of a case are planned, one is measured, and so on.
+
+    Args:
+        kind: `plan` builds a case and finds its batches, `cell` measures one, `proof` trains what its
+            rates promise, `claim` puts one claim of a thread to the test.
+        case: the name of the case or thread.
+        batch_size: of the cell or the proof.
+        batch: the name of the cell's batch.
+        claim: the name of the claim.
+        pair: the convention and the reference that a proof trains.
+        marks: what else the plan says of a cell.
+        rates: their rows of kind `learning_rate`.
+    """
+
+    kind: Literal["plan", "cell", "proof", "claim"]
+    case: str
+    batch_size: int = 0
+    batch: str = ""
+    claim: str = ""
+    pair: tuple[str, ...] = ()
+    marks: tuple[tuple[str, Any], ...] = ()
+    rates: tuple[Row, ...] = field(default=(), repr=False)
+
+    @property
+    def label(self) -> str:
+        """What of the case it is, for people."""
+        return {
+            "plan": "its batches",
+            "cell": f"batch size {self.batch_size}, batch {self.batch}",
+            "proof": f"proof of {' ≠ '.join(self.pair)} at batch size {self.batch_size}",
+            "claim": self.claim,
+        }[self.kind]
+
+    @property
+    def name(self) -> str:
+        """Its name in the record, unique among the items of one run."""
+        return f"{self.case}, {self.label}"
+
+    @property
+    def identity(self) -> Row:
+        """What its rows say of it, and a failure of it too."""
+        if self.kind == "claim":
+            return {"case": self.case, "claim": self.claim}
+        known = {"batch_size": self.batch_size, "batch": self.batch}
+        known |= dict(zip(("convention", "reference"), self.pair, strict=False))
+        return {"case": self.case} | {key: value for key, value in known.items() if value}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of an item.
+
+    Args:
+        rows: what was measured; one of kind `failure` where it could not be.
+        environment: what it was measured with; empty where no worker lived to tell.
+        fingerprint: of everything that the rows depend on.
+        cells: of a plan, the batches that it found.
+        bases: of a plan, what the fingerprints of its items start from, by their kind.
+        refused: of a plan, the message where what was asked for cannot be.
+    """
+
+    rows: list[Row]
+    environment: Row = field(default_factory=dict)
+    fingerprint: str = ""
+    cells: tuple[Item, ...] = ()
+    bases: Mapping[str, str] = field(default_factory=dict)
+    refused: str = ""
+
+    @property
+    def failure(self) -> str | None:
+        """Why it could not be measured."""
+        return next((row["reason"] for row in self.rows if row["kind"] == "failure"), None)
+
+
+class Executor(Protocol):
+    """Who carries out items. Entered and left as a context manager."""
+
+    def __enter__(self) -> Executor:
+        """Get ready."""
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of everything, finished or not."""
+
+    def device(self, name: str) -> str:
+        """The device that this asks for, where the work is done."""
+
+    def open(self, settings: Settings) -> None:
+        """Measure with these from now on."""
+
+    def map(self, items: Sequence[Item], began: Callable[[Item], None]) -> Iterator[tuple[Item, Outcome]]:
+        """Carry out `items`; each with its outcome, in the order in which they are done.
+
+        Args:
+            items: what to do.
+            began: called with each as it is taken up.
+        """
+
+
+def identity(settings: Settings) -> Row:
+    """What every row says of how it was measured."""
+    return {"device": settings.device, "dtype": settings.dtype, "seed": settings.seed}
+
+
+def lost(item: Item, settings: Settings, reason: str) -> Outcome:
+    """The outcome of an item whose worker did not live to tell."""
+    return Outcome([{"kind": "failure", **item.identity, **identity(settings), "reason": reason}])
+
+
+def fingerprint(item: Item, base: str, settings: Settings) -> str:
+    """The digest of all that the rows of an item depend on.
+
+    Args:
+        item: the item.
+        base: the digest of the code, the data, the versions and the settings.
+        settings: of the run.
+    """
+    steps = settings.steps if item.kind == "proof" else 0
+    return short([base, item.kind, item.name, item.marks, item.rates, steps])
+
+
+def work(item: Item, settings: Settings) -> str:
+    """The name of what was asked for: the same after a change of the code, unlike the fingerprint."""
+    s = settings
+    if item.kind == "claim":
+        return short(item.name)
+    asked = [s.asked, s.reference, s.engine, s.dtype, s.seed, s.deterministic, s.device_type]
+    return short([item.kind, item.name, asked, s.steps if item.kind == "proof" else 0])
+
+
+def short(value: Any) -> str:
+    """A digest of plain values, short enough to stand in a row."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]

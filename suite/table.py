@@ -1,0 +1,145 @@
+"""A table with its caption and notes, for the terminal, Markdown, LaTeX, CSV and HTML."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+from tabulate import tabulate
+
+_POWER = re.compile(r"(\d(?:\.\d+)?)e([+-]\d+)")
+
+
+@dataclass(frozen=True)
+class Table:
+    r"""A table with what a paper needs around it.
+
+    Args:
+        name: the files' name, and the LaTeX label unless `label` is given.
+        caption: what it shows, one sentence.
+        headers: of the columns.
+        rows: of text.
+        notes: lines under the table.
+        widths: of columns on the terminal, by header, where longer text is wrapped.
+        paragraphs: the columns that LaTeX wraps, by header.
+        numbers: the columns that are flush right, by header.
+        label: for LaTeX's \ref.
+    """
+
+    name: str
+    caption: str
+    headers: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+    widths: Mapping[str, int] = field(default_factory=dict)
+    paragraphs: Sequence[str] = ()
+    numbers: Sequence[str] = ()
+    label: str = ""
+
+    def text(self) -> str:
+        """For the terminal, with wide columns wrapped."""
+        widths = [self.widths.get(header) for header in self.headers]
+        body = tabulate(
+            self.rows,
+            self.headers,
+            tablefmt="simple",
+            disable_numparse=True,
+            maxcolwidths=widths if self.rows else None,
+            colalign=self._sides,
+        )
+        notes = [textwrap.fill(note, width=130) for note in self.notes]
+        return "\n".join([self.caption, "", body, *notes])
+
+    def markdown(self) -> str:
+        """GitHub's table, the caption above it and the notes below."""
+        rows = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in self.rows]
+        kind = "pipe" if self.numbers else "github"  # the one that says which columns are flush right
+        body = tabulate(rows, self.headers, tablefmt=kind, disable_numparse=True, colalign=self._sides)
+        return "\n\n".join([self.caption, body, *self.notes]) + "\n"
+
+    def latex(self) -> str:
+        """A `table` environment with booktabs rules; needs booktabs, and tabularx where a column wraps."""
+        wide, width = ("tabularx", r"{\linewidth}") if self.paragraphs else ("tabular", "")
+        columns = "".join("X" if h in self.paragraphs else self._side(h)[0] for h in self.headers)
+        lines = [
+            r"\begin{table}",
+            r"  \centering\small",
+            rf"  \caption{{{latex_escape(self.caption)}}}",
+            rf"  \label{{{self.label or 'tab:' + self.name.replace('_', '-')}}}",
+            rf"  \begin{{{wide}}}{width}{{{columns}}}",
+            r"    \toprule",
+            "    " + " & ".join(map(latex_escape, self.headers)) + r" \\",
+            r"    \midrule",
+            *("    " + " & ".join(map(_latex_cell, row)) + r" \\" for row in self.rows),
+            r"    \bottomrule",
+            rf"  \end{{{wide}}}",
+            *(rf"  \par\footnotesize {latex_escape(note)}" for note in self.notes),
+            r"\end{table}",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def csv(self) -> str:
+        """Headers and rows alone, for machines."""
+        file = io.StringIO()
+        csv.writer(file, lineterminator="\n").writerows([self.headers, *self.rows])
+        return file.getvalue()
+
+    def html(self) -> str:
+        """A `<table>` whose cells are escaped, notes in its foot."""
+        head = "".join(f'<th scope="col">{escape(text)}</th>' for text in self.headers)
+        foot = "<br>".join(map(escape, self.notes))
+        lines = [
+            "<table>",
+            f"<caption>{escape(self.caption)}</caption>",
+            f"<thead><tr>{head}</tr></thead>",
+            "<tbody>",
+            *(f"<tr>{self._html_cells(row)}</tr>" for row in self.rows),
+            "</tbody>",
+            *([f'<tfoot><tr><td colspan="{len(self.headers)}">{foot}</td></tr></tfoot>'] if foot else []),
+            "</table>",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _side(self, header: str) -> str:
+        return "right" if header in self.numbers else "left"
+
+    @property
+    def _sides(self) -> Sequence[str] | None:
+        return [self._side(header) for header in self.headers] if self.numbers and self.rows else None
+
+    def _html_cells(self, row: Sequence[str]) -> str:
+        first, *rest = row
+        styles = {"left": "", "right": ' style="text-align:right"'}
+        cells = [
+            f"<td{styles[self._side(header)]}>{escape(text)}</td>"
+            for header, text in zip(self.headers[1:], rest, strict=True)
+        ]
+        return f'<th scope="row">{escape(first)}</th>' + "".join(cells)
+
+
+def latex_escape(text: str) -> str:
+    """`text` as LaTeX prints it, with the mathematical signs that the tables use."""
+    signs = {
+        "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+        "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+        "·": r"$\cdot$", "×": r"$\times$", "–": "--", "−": r"$-$", "<": r"$<$", ">": r"$>$",
+        "½": r"$\tfrac12$", "≠": r"$\neq$", "Σ": r"$\sum$", "∈": r"$\in$", "√": r"$\surd$",
+        "²": r"$^2$", "≤": r"$\leq$", "≥": r"$\geq$", "→": r"$\rightarrow$", "∝": r"$\propto$",
+        "‖": r"$\|$", "θ": r"$\theta$", "δ": r"$\delta$", "λ": r"$\lambda$", "∞": r"$\infty$",
+        "“": "``", "”": "''", "ε": r"$\varepsilon$",
+    }  # fmt: skip
+    return "".join(signs.get(sign, sign) for sign in text)
+
+
+def _latex_cell(text: str) -> str:
+    """`text`, powers of ten as such."""
+    pieces = _POWER.split(text)  # text, mantissa, exponent, text, mantissa, …
+    return "".join(
+        latex_escape(piece) if kind == 0 else rf"${piece}" if kind == 1 else rf"\times10^{{{int(piece)}}}$"
+        for kind, piece in zip((0, 1, 2) * len(pieces), pieces, strict=False)
+    )

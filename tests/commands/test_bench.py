@@ -1,0 +1,33 @@
+"""`gradsuite bench` on one small case."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from suite.cli import main
+
+
+def test_every_engine_is_a_row_and_the_wrong_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--case", "channels-last-convolution", "--units", "4", "--rounds", "1", "--conventions", "30"]
+    assert main(["bench", *options, "--json"]) == 0
+    rows = {row["engine"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert "is wrong for model.0.weight" in rows["opacus"]["refused"]
+    for name in ("streaming", "torch-func", "loop"):
+        assert rows[name]["tables"] > 0
+        assert rows[name]["reduced"] > 0
+        assert (rows[name]["units"], rows[name]["conventions"]) == (4, 30)
+
+
+def test_the_table_says_what_one_is(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--case", "mse", "--engine", "streaming", "--units", "4", "--rounds", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "1 × of mse: one forward and backward pass" in shown
+    assert "streaming" in shown
+
+
+@pytest.mark.parametrize("option", ["--units", "--conventions", "--rounds"])
+def test_numbers_that_are_not_positive_are_bad_input(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", option, "0"]) == 2
+    assert f"{option} must be 1 or more" in capsys.readouterr().err

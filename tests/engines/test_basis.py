@@ -1,0 +1,43 @@
+"""The row space of coefficients."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from suite.engines.basis import basis
+
+
+@given(st.integers(1, 8), st.integers(1, 9), st.integers(0, 4), st.integers(0, 1000))
+def test_rows_are_orthonormal_and_give_the_coefficients_back(count, units, groups, seed) -> None:
+    draw = np.random.default_rng(seed)
+    given_rows = draw.normal(size=(count, units)) * draw.choice([0.0, 1e-6, 1.0, 1e3], (count, 1))
+    if groups:
+        given_rows = given_rows[:, draw.integers(0, groups, units) % units]
+    found = basis(given_rows)
+    assert len(found.rows) <= min(count, units)
+    np.testing.assert_allclose(found.rows @ found.rows.T, np.eye(len(found.rows)), atol=1e-12)
+    sizes = np.linalg.norm(given_rows, axis=1, keepdims=True)
+    assert (np.abs(found.weights @ found.rows - given_rows) <= 1e-13 * sizes).all()
+
+
+def test_multiples_take_one_reduction_and_zeros_take_none() -> None:
+    one = np.ones(6)
+    assert len(basis([one, one / 6, one / 7, 0 * one]).rows) == 1
+    assert len(basis([0 * one]).rows) == 0
+
+
+def test_what_is_constant_on_groups_is_reduced_group_by_group() -> None:
+    rows = np.array([[1, 1, 2, 2, 3, 3], [1, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0], [5, 4, 3, 2, 1, 0.5]])
+    found = basis(rows)
+    assert len(found.rows) == 4
+    assert sorted(np.count_nonzero(found.rows[:3], axis=1)) == [2, 2, 2]
+
+
+def test_the_difference_of_nearly_equal_conventions_keeps_its_digits() -> None:
+    a = np.ones(4)
+    b = a + np.array([1e-7, 0, 0, 0])
+    found = basis([a, b])
+    difference = (found.weights[1] - found.weights[0]) @ found.rows
+    np.testing.assert_allclose(difference, b - a, atol=1e-15)

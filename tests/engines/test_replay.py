@@ -1,0 +1,62 @@
+"""Losses that are computed once a batch give what they give when they are computed again."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from suite.engines.replay import Replay
+
+BATCH = (torch.randn(5, 6), torch.tensor([0, 2, 1, 1, 0]))
+
+
+class Counted:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, model, batch):
+        self.calls += 1
+        return F.cross_entropy(model(batch[0]), batch[1], reduction="none")
+
+
+def gradients(losses, model, batch, weights):
+    model.zero_grad()
+    (losses(model, batch) * weights).sum().backward()
+    return [p.grad.clone() for p in model.parameters()]
+
+
+def test_gradients_are_the_same_to_the_last_bit_and_computed_once() -> None:
+    model, plain = nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 3)), Counted()
+    replay = Replay(plain)
+    for weights in (torch.ones(5), torch.rand(5), torch.ones(5)):
+        expected = gradients(Counted(), model, BATCH, weights)
+        for got, want in zip(gradients(replay, model, BATCH, weights), expected, strict=True):
+            assert torch.equal(got, want)
+    assert plain.calls == 1
+
+
+def test_what_a_loop_does_to_its_gradients_is_not_remembered() -> None:
+    model, replay = nn.Linear(6, 3), Replay(Counted())
+    first = torch.autograd.grad(replay(model, BATCH).sum(), list(model.parameters()))
+    kept = [g.clone() for g in first]
+    for g in first:
+        g.zero_()
+    again = torch.autograd.grad(replay(model, BATCH).sum(), list(model.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(again, kept, strict=True))
+
+
+def test_other_batches_models_and_parameters_are_computed_anew() -> None:
+    model, plain = nn.Linear(6, 3), Counted()
+    replay = Replay(plain)
+    replay(model, BATCH)
+    replay(model, (BATCH[0].clone(), BATCH[1].clone()))
+    assert plain.calls == 1
+    replay(model, (BATCH[0] + 1, BATCH[1]))
+    replay(model, (BATCH[0][:2], BATCH[1][:2]))
+    replay(nn.Linear(6, 3), BATCH)
+    replay(model.bfloat16(), (BATCH[0].bfloat16(), BATCH[1]))
+    with torch.no_grad():
+        model.weight.add_(1)
+    replay(model, (BATCH[0].bfloat16(), BATCH[1]))
+    assert plain.calls == 6
