@@ -94,6 +94,7 @@ def steady(device: torch.device, *, deterministic: bool = True) -> Iterator[None
         torch.backends.cudnn.allow_tf32,
         torch.backends.cudnn.benchmark,
         torch.get_default_dtype(),
+        torch.get_num_threads(),
     )
     if deterministic and device.type == "cuda":
         # cuBLAS is deterministic only with a fixed workspace, and reads this when it starts.
@@ -112,6 +113,7 @@ def steady(device: torch.device, *, deterministic: bool = True) -> Iterator[None
         torch.backends.cudnn.allow_tf32 = before[3]
         torch.backends.cudnn.benchmark = before[4]
         torch.set_default_dtype(before[5])
+        torch.set_num_threads(before[6])
 
 
 def set_tf32(allowed: bool) -> None:  # noqa: FBT001  a switch

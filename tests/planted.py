@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("suite", "cases", "tests", "examples", "results/reference", "pyproject.toml", "README.md")
+COPIED = ("suite", "cases", "tests", "examples", "results", "pyproject.toml", "README.md")
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,13 @@ PLANTED = (
         "else rows.double()",
         "else rows.float()",
         ("tests/test_laws_held.py",),
+    ),
+    Planted(
+        "a resume key",
+        "suite/running/bench.py",
+        "known.append([s.device_type, s.dtype, s.engine, s.conventions, s.reference, s.seed])",
+        "known.append([s.device_type, s.dtype, s.engine, s.conventions, s.reference])",
+        ("tests/running/test_driver.py",),
     ),
     Planted(
         "a verdict threshold",

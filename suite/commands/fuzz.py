@@ -54,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Search, and print what was found: 1 where something was, 0 where nothing was.
+    """Search, and print what was found: 1 where it contradicts a claim, 0 where nothing does.
 
     Raises:
         UsageError: The options do not go together, or name what there is not.
@@ -132,7 +132,7 @@ def _worst(arguments: argparse.Namespace, budget: Budget) -> int:
         f"parameter{'s' if params > 1 else ''}:\n{_numbers(first)} against {_numbers(second)}.\n"
     )
     print(found.python)
-    return 1
+    return 0
 
 
 def _numbers(values: list[float]) -> str:

@@ -13,8 +13,8 @@ from suite.fuzz.search import Budget, worst
 from suite.gram import inner, norm, unit_norms
 from suite.strategies import Example, examples
 
-SMALL = ((1, 1, True), (2, 1, False), (2, 2, False), (2, 2, True), (3, 2, False))
-"""The sizes that are looked at first: samples, parameters, and whether samples may have parts."""
+SMALL = ((2, 1, False), (2, 2, False), (1, 1, True), (2, 1, True), (2, 2, True), (3, 2, True))
+"""The sizes that are looked at first: samples, parameters, and whether a table may hold extras."""
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ def worst_direction(
         lambda example: beyond(a, b, example)[1],
         examples(needs, empty=False),
         [
-            examples(needs, min_samples=n, max_samples=n, max_params=params, empty=False, parts=parts)
-            for n, params, parts in SMALL
+            examples(needs, min_samples=n, max_samples=n, max_params=params, empty=False, extras=extras)
+            for n, params, extras in SMALL
         ],
         budget,
         seed=seed,

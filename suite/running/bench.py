@@ -118,7 +118,7 @@ class Bench:
                     return self._plan(item.case)
                 known_by = fingerprint(item, self.base(item.kind, item.case), self.settings)
                 rows = [{**item.identity, **known, **row} for row in self._measure(item)]
-        except Exception as error:  # noqa: BLE001  a case is anybody's code
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a case is anybody's code
             rows = [{"kind": "failure", **item.identity, **known, "reason": one_line(error)}]
         return Outcome(rows, fingerprint=known_by)
 
@@ -128,7 +128,9 @@ class Bench:
         batches.size(self._problem(case).data)
         try:
             cells = self._cells(case)
-        except UsageError as error:  # a batch size that was asked for does not fit
+        except UsageError as error:
+            if not self.settings.batch_sizes:  # the case's own do not fit its data
+                raise
             return Outcome([], refused=one_line(error))
         found = []
         for cell in cells:

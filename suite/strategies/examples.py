@@ -87,10 +87,10 @@ def examples(
     max_samples: int = 6,
     max_params: int = 3,
     empty: bool = True,
-    parts: bool = True,
+    extras: bool = True,
 ) -> Example:
     """A units table as `units` draws it, with gradients of a few parameters; see there for the arguments."""
     size = (min_samples, max_samples)
-    table, rows = draw(tables(needs, size, max_params=max_params, empty=empty, parts=parts))
+    table, rows = draw(tables(needs, size, max_params=max_params, empty=empty, extras=extras))
     silent = table.data & (table.elements == 0)  # a sum over no elements is zero
     return Example(table, np.where(silent[:, None], 0.0, rows))

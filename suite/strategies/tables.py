@@ -50,7 +50,7 @@ def units(
     min_samples: int = 1,
     max_samples: int = 6,
     empty: bool = True,
-    parts: bool = True,
+    extras: bool = True,
 ) -> st.SearchStrategy[Units]:
     """A units table that has all that `needs` asks for, and at times what else a table may hold.
 
@@ -62,13 +62,13 @@ def units(
         min_samples: the smallest batch.
         max_samples: the largest batch.
         empty: whether units without elements, and weights of zero, may be drawn.
-        parts: whether samples may have several parts where `needs` does not ask for them.
+        extras: whether a table may hold what `needs` does not ask for: parts, a regulariser, …
 
     Raises:
         UsageError: There is no such need, or two of them exclude each other.
     """
     kind_of(needs)  # at once, not when the first is drawn
-    drawn = tables(needs, (min_samples, max_samples), max_params=0, empty=empty, parts=parts)
+    drawn = tables(needs, (min_samples, max_samples), max_params=0, empty=empty, extras=extras)
     return drawn.map(lambda pair: pair[0])
 
 
@@ -80,7 +80,7 @@ def tables(
     *,
     max_params: int,
     empty: bool,
-    parts: bool,
+    extras: bool,
 ) -> tuple[Units, Gradients]:
     """A units table, and `[units, params]` numbers.
 
@@ -107,9 +107,13 @@ def tables(
             ((False, True), KINDS, WIDTHS, range(1, max(max_params, 1) + 1), *[(False, True)] * len(OPTIONAL))
         )
     )
-    several, kind = (several and parts) or kind is not None, kind or kind_drawn
+    several, kind = (several and extras) or kind is not None, kind or kind_drawn
     width, params = (width if several else 1), min(params, max_params)
-    names = {name for name, there in zip(OPTIONAL, present, strict=True) if there or name in needs}
+    names = {
+        name
+        for name, there in zip(OPTIONAL, present, strict=True)
+        if name in needs or (there and (extras or name == "elements"))
+    }
 
     columns["elements"] = columns["elements"][:, :width]
     columns["positions"] = columns["elements"] + columns.pop("padding")

@@ -57,12 +57,13 @@ def test_an_example_shrinks_to_two_samples_and_one_parameter() -> None:
     assert sorted(least.rows.flatten()) == [0, 1]
 
 
-@given(table=units(empty=False, parts=False, min_samples=2, max_samples=3))
+@given(table=units(empty=False, extras=False, min_samples=2, max_samples=3))
 def test_the_arguments_are_heard(table: Units) -> None:
     assert 2 <= table.n <= 3
     assert not table.parts
+    assert not table.regulariser
+    assert table.weight is None
     assert (table.elements[table.data] > 0).all()
-    assert table.weight is None or (table.weight[table.data] > 0).all()
 
 
 @given(example=examples())
