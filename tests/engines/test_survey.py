@@ -11,7 +11,7 @@ import pytest
 
 from suite.engines.engine import engines
 from suite.errors import CaseError
-from tests.engines.survey import FILE, LAYERS, judged, losses
+from tests.engines.survey import FILE, JUDGED, LAYERS, judged, losses
 
 TEXT = FILE.read_text(encoding="utf-8")
 same = pytest.mark.skipif(
@@ -36,7 +36,7 @@ def test_every_layer_that_opacus_lists_is_surveyed() -> None:
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
 def test_the_document_says_what_is_measured(layer) -> None:
     row = next(line for line in TEXT.splitlines() if line.startswith(f"| {layer.name} |"))
-    for engine in ("opacus", "torch-func"):
+    for engine in JUDGED:
         assert f"| {judged(layer, engine)} |" in row
 
 
