@@ -174,7 +174,8 @@ def test_a_right_reduction_passes_and_a_wrong_one_is_shown(
 def test_what_is_wrong_with_a_reduction_is_said(
     mine: str, capsys: pytest.CaptureFixture[str], name: str, expected: str, says: str
 ) -> None:
-    assert fuzz("--target", f"{mine}:{name}", "--expect", expected) == 1
+    # What Hypothesis draws depends on where the suite is installed: 250 examples may not be enough.
+    assert fuzz("--target", f"{mine}:{name}", "--expect", expected, "--examples", "2000") == 1
     assert says in capsys.readouterr().out
 
 
