@@ -16,7 +16,7 @@ from suite.units import NEEDS, Units
 Kind = Literal["terms", "copies"]
 KINDS: tuple[Kind, ...] = ("terms", "copies")
 OPTIONAL = (
-    "elements", "positions", "weight", "term_weight", "microbatches", "ranks", "regulariser", "max_elements",
+    "positions", "weight", "term_weight", "microbatches", "ranks", "regulariser", "max_elements",
     "expected_batch_size", "max_norm",
 )  # fmt: skip
 
@@ -33,7 +33,7 @@ SETTINGS = (
 )  # fmt: skip
 
 # What is plain comes first: that is what an example shrinks to.
-COUNTS = (1, 2, 3, 4, 0)
+COUNTS = (1, 2, 3, 0)
 WEIGHTS = (1.0, 3.0, 0.25, 0.0)
 TERM_WEIGHTS = (1.0, 10.0, 0.5, 0.0)
 GROUPS = EXTRA = (0, 1, 2, 3)
@@ -110,9 +110,7 @@ def tables(
     several, kind = (several and extras) or kind is not None, kind or kind_drawn
     width, params = (width if several else 1), min(params, max_params)
     names = {
-        name
-        for name, there in zip(OPTIONAL, present, strict=True)
-        if name in needs or (there and (extras or name == "elements"))
+        name for name, there in zip(OPTIONAL, present, strict=True) if name in needs or (there and extras)
     }
 
     columns["elements"] = columns["elements"][:, :width]
@@ -123,7 +121,7 @@ def tables(
         columns["term_weight"] = np.array(term_weight[:width])
     table = Units.of(
         len(samples),
-        {name: column for name, column in columns.items() if NEED.get(name, name) in names},
+        {k: v for k, v in columns.items() if k == "elements" or NEED.get(k, k) in names},
         parts=tuple(f"part{p}" for p in range(width)) if several else (),
         part_kind=kind if several else "terms",
         regulariser="regulariser" in names,
