@@ -10,7 +10,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from suite.errors import unknown
 
 VARIABLE = "HYPOTHESIS_PROFILE"
-EXAMPLES = {"dev": 10, "ci": 50, "nightly": 1000}
+EXAMPLES = {"dev": 10, "ci": 50, "nightly": 2500}
 """How many examples each property gets."""
 
 
