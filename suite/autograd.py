@@ -8,10 +8,14 @@ import torch
 from torch import Tensor
 
 
-def grad(loss: Tensor, parameters: Sequence[Tensor], *, keep_graph: bool = False) -> list[Tensor]:
-    """The gradient of `loss` for each parameter; zeros for one that it does not depend on.
+def grad(
+    loss: Tensor, parameters: Sequence[Tensor], weights: Tensor | None = None, *, keep_graph: bool = False
+) -> list[Tensor]:
+    """The gradient of `loss`, or of losses so weighted, for each parameter; zeros where it depends on none.
 
     Those zeros require a gradient in torch 2.6, which is why all are detached.
     """
-    found = torch.autograd.grad(loss, list(parameters), retain_graph=keep_graph, materialize_grads=True)
+    found = torch.autograd.grad(
+        loss, list(parameters), weights, retain_graph=keep_graph, materialize_grads=True
+    )
     return [part.detach() for part in found]

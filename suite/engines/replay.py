@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from suite.autograd import grad
 from suite.batch import Batch, map_tensors
 from suite.protocols import Losses
 
@@ -67,9 +68,7 @@ class _Tape:
         key = _contents(weights)
         found = self.pulled.get(key)
         if found is None:
-            found = torch.autograd.grad(
-                self.entries, self.parameters, weights, retain_graph=True, materialize_grads=True
-            )
+            found = tuple(grad(self.entries, self.parameters, weights, keep_graph=True))
             if not self.owner.admits(sum(part.numel() for part in found)):
                 return found
             self.pulled[key] = found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import statistics
-import time
 
 import pytest
 import torch
@@ -12,14 +11,9 @@ from torch import nn
 
 import cases
 import suite
+from suite.engines.cost import seconds
 
 ROUNDS = 5
-
-
-def seconds(action) -> float:
-    begin = time.perf_counter()
-    action()
-    return time.perf_counter() - begin
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -40,8 +34,10 @@ def test_recovery_of_128_units_against_their_gradients(benchmark, dtype: torch.d
         assert suite.recover(step, model, batch, losses).convention.name == "mean"
 
     benchmark.pedantic(recovery, rounds=1, warmup_rounds=1)
+    cpu = torch.device("cpu")
     pairs = [
-        (seconds(recovery), seconds(lambda: suite.gradients(model, batch, losses))) for _ in range(ROUNDS)
+        (seconds(recovery, cpu), seconds(lambda: suite.gradients(model, batch, losses), cpu))
+        for _ in range(ROUNDS)
     ]
     benchmark.extra_info["parameters"] = sum(p.numel() for p in model.parameters())
     benchmark.extra_info["times the units' gradients"] = statistics.median(a / b for a, b in pairs)
