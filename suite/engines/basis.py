@@ -11,7 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+Rows = NDArray[np.float64]
+
 EPS = float(np.finfo(np.float64).eps)
+APART = 0.5
+"""How much of a row has to be left: nearly dependent rows would magnify rounding."""
+
+FACTORS = np.random.default_rng(0).uniform(1, 2, 64)
 
 
 @dataclass(frozen=True)
@@ -19,73 +25,117 @@ class Basis:
     """Directions that span the rows of coefficients.
 
     Args:
-        rows: `[rank, units]` orthonormal.
+        rows: `[rank, units]` of norm 1; many entries are 0 where many units are treated alike.
         weights: `[conventions, rank]`; the coefficients are `weights @ rows`.
     """
 
-    rows: NDArray[np.float64]
-    weights: NDArray[np.float64]
+    rows: Rows
+    weights: Rows
 
 
 def basis(coefficients: ArrayLike) -> Basis:
     """A basis of the row space of `coefficients` `[conventions, units]`.
 
-    Orthonormal, so that nothing is magnified: conventions that differ by 1e-7 keep all digits of
-    their difference. Conventions that are constant on the same groups of units are spanned by the
-    sums over groups where these are no more: as their supports are disjoint, all of them together cost
-    what one reduction over all units costs.
+    Orthonormal first, so that conventions that differ by 1e-7 keep all digits of their difference. Then
+    turned so that few units take part in each row: units that some conventions treat alike are a group,
+    and whatever is one more direction than these conventions span can leave a group out. A clipped mean
+    beside the mean becomes a sum over the units that are clipped; a mean and a mean weighted by class
+    become sums over the classes.
     """
     given = np.atleast_2d(np.asarray(coefficients, dtype=np.float64))
-    sizes = np.linalg.norm(given, axis=1, keepdims=True)
-    rest = np.divide(given, sizes, out=np.zeros_like(given), where=sizes > 0)
-    rows, picked = _orthonormal(rest, np.zeros((0, given.shape[1])))
-    if len(picked) > 1:
-        rows, _ = _orthonormal(rest[picked], _groups(rest[picked]))
-    return Basis(rows, given @ rows.T)
+    sizes = _norms(given)[:, None]
+    normal = np.divide(given, sizes, out=np.zeros_like(given), where=sizes > 0)
+    rows, picked = _orthonormal(normal)
+    if len(rows) < 2:
+        return Basis(rows, given @ rows.T)
+    few = normal[picked]
+    few = few[np.argsort(np.count_nonzero(np.diff(np.sort(few, axis=1)), axis=1), kind="stable")]
+    rows = np.linalg.qr(few.T)[0].T
+    turn, turned = _turned(rows, few)
+    return Basis(turned, given @ rows.T @ np.linalg.inv(turn))
 
 
-def _orthonormal(
-    rest: NDArray[np.float64], rows: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], list[int]]:
-    """`rows` and as many more as span what they leave of `rest`, which of it was picked for these."""
-    rest, picked = _without(rest, rows), []
-    while len(rows) < rest.shape[1]:
-        norms = np.linalg.norm(rest, axis=1)
-        pick = int(np.argmax(norms))
+def _orthonormal(rest: Rows) -> tuple[Rows, list[int]]:
+    """Rows that span `rest`, and which of it were picked for them: the one of which most is left is next."""
+    rest, picked = rest.copy(), []
+    rows = np.empty((min(rest.shape), rest.shape[1]))
+    for count in range(len(rows)):
+        norms = _norms(rest)
+        pick = int(norms.argmax())
         if norms[pick] <= 32 * EPS:
-            break
+            return rows[:count], picked
         picked.append(pick)
-        found = _without(rest[pick] / norms[pick], rows)  # again: the first pass rounds
-        rows = np.vstack([rows, found / np.linalg.norm(found)])
-        rest = _without(rest, rows[-1:])
+        found = rest[pick] / norms[pick]
+        found -= (rows[:count] @ found) @ rows[:count]  # again: the first time rounded
+        rows[count] = found / np.sqrt(found @ found)
+        rest -= np.outer(rest @ rows[count], rows[count])
         rest[pick] = 0.0
     return rows, picked
 
 
-def _without(rest: NDArray[np.float64], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    return rest - (rest @ rows.T) @ rows
+def _norms(rows: Rows) -> Rows:
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", rows, rows)))
 
 
-def _groups(rest: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`[groups, units]` normalised indicators that span as many of the rows as possible, or none.
+def _groups(rows: Rows, most: int) -> list[NDArray[np.intp]]:
+    """The units in which all `rows` agree, for each group of two or more; at most `most`, largest first."""
+    # One number a unit, alike where all rows are: entry by entry, so that it rounds alike.
+    key = rows[0] * FACTORS[0]
+    for row, factor in zip(rows[1:], FACTORS[1:], strict=False):
+        key += row * factor
+    order = key.argsort(kind="stable")
+    key = key[order]
+    starts = np.concatenate([[0], np.flatnonzero(key[1:] != key[:-1]) + 1, [len(key)]])
+    counts = starts[1:] - starts[:-1]
+    found = []
+    for index in np.argsort(-counts, kind="stable")[:most]:
+        group = order[starts[index] : starts[index + 1]]
+        values = rows[:, group]
+        if len(group) > 1 and values[:, 0].any() and (values == values[:, :1]).all():
+            found.append(group)
+    return found
 
-    Rows with the fewest distinct values come first; what counts is the last prefix whose rank is the
-    number of groups on which it is constant.
+
+def _turned(rows: Rows, few: Rows) -> tuple[Rows, Rows]:
+    """`[rank, rank]` a turn of the orthonormal `rows` of `few`, and the turned rows.
+
+    Row `k` is what is nearest to `rows[k]` among the combinations of the first `k + 1` that vanish on
+    groups of units that are alike in `few[: k + 1]`, at most `k` groups. The first row, alone, has none
+    to leave out; it is turned with the second, to leave out another group than that.
     """
-    none = np.zeros((0, rest.shape[1]))
-    if len(rest) < 2:
-        return none
-    labels = np.array([np.unique(row, return_inverse=True)[1] for row in rest])
-    best, joint = none, np.zeros(rest.shape[1], dtype=np.int64)
-    order = np.argsort(labels.max(axis=1), kind="stable")
-    for count, row in enumerate(order, start=1):
-        pairs = joint * (labels[row].max() + 1) + labels[row]
-        _, first, joint = np.unique(pairs, return_index=True, return_inverse=True)
-        if len(first) > min(len(rest), rest.shape[1] - 1):
-            break
-        values = rest[order[:count]][:, first]
-        sizes = np.bincount(joint) ** 0.5
-        if len(first) > 1 and np.linalg.matrix_rank(values * sizes, tol=32 * EPS) == len(first):
-            best = (joint == np.arange(len(first))[:, None]) / sizes[:, None]
-    # A group on which everything vanishes needs no sum.
-    return np.asarray(best[[bool((rest @ row).any()) for row in best]]) if len(best) else none
+    turn = np.eye(len(rows))
+    left_out: list[list[NDArray[np.intp]]] = [[]]
+    for k in range(1, len(rows)):
+        groups = _groups(few[: k + 1], 4 * k)
+        columns = [rows[: k + 1, group[0]] for group in groups]
+        columns = [column / np.sqrt(column @ column) for column in columns]
+        turn[k, : k + 1], chosen = _leave_out(columns, k)
+        left_out.append([groups[index] for index in chosen])
+        if k == 1:
+            for group, (one, other) in zip(groups, columns, strict=True):
+                if abs(one * turn[1, 0] + other * turn[1, 1]) >= APART:
+                    turn[0, :2], left_out[0] = (other, -one), [group]
+                    break
+    turned = turn @ rows
+    for row, groups in zip(turned, left_out, strict=True):
+        for group in groups:
+            row[group] = 0.0
+    return turn, turned
+
+
+def _leave_out(columns: list[Rows], k: int) -> tuple[Rows, list[int]]:
+    """`[k + 1]` what is left of the last axis without `k` of these directions, and without which."""
+    span, rest, chosen = np.zeros((k, k + 1)), np.eye(k + 1)[k], []
+    count = 0
+    for index, column in enumerate(columns):
+        found = column - (span @ column) @ span
+        size = np.sqrt(found @ found)
+        if size < 32 * EPS:
+            chosen.append(index)
+        elif size >= APART and count < k:
+            found /= size
+            less = rest - (rest @ found) * found
+            if less @ less >= APART**2:
+                span[count], rest, count = found, less, count + 1
+                chosen.append(index)
+    return rest / np.sqrt(rest @ rest), chosen

@@ -47,6 +47,9 @@ class Use:
 
 def linear(module: nn.Linear, uses: Sequence[Use], names: Names) -> list[Piece]:
     """Outer products; calls, and rows of one sample, are so many positions."""
+    first = uses[0]
+    if len(uses) == 1 and first.input.ndim == 2 and first.folded == 1:
+        return [Outer(names.get("weight"), names.get("bias"), first.input, first.b.flatten(0, 1))]
     inputs, outputs = module.in_features, module.out_features
     a = _joined([u.input.reshape(u.samples, -1, inputs) for u in uses], dim=1)
     parts = uses[0].b.shape[1]

@@ -12,12 +12,42 @@ from dataclasses import dataclass
 from math import prod
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from suite.engines.streaming.memory import add_square, blocks, empty
 
 Blocks = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What units are summed with.
+
+    Args:
+        tensor: `[rank, units]`.
+        support: by row, the units that take part; None where nearly all do.
+    """
+
+    tensor: Tensor
+    support: tuple[Tensor | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.tensor)
+
+    @classmethod
+    def of(cls, values: NDArray[np.float64], like: Tensor) -> Rows:
+        """The rows of `values` `[rank, units]`, of the dtype and on the device of `like`."""
+        some = [row.nonzero()[0] for row in values]
+        few = [index if len(index) <= FEW * values.shape[1] else None for index in some]
+        support = tuple(None if index is None else torch.from_numpy(index).to(like.device) for index in few)
+        return cls(torch.from_numpy(np.ascontiguousarray(values)).to(like), support)
+
+
+FEW = 0.75
+"""Up to this share of the units, picking them out costs less than summing over the others as well."""
 
 
 class Piece(Protocol):
@@ -34,8 +64,8 @@ class Piece(Protocol):
     def gram(self, total: Tensor) -> None:
         """Add the lower triangle of the parameters' part of the Gram matrix to `total` `[units, units]`."""
 
-    def reduce(self, rows: Tensor, into: Mapping[str, Tensor]) -> None:
-        """Write `rows @ G` of `rows` `[rank, units]` `into` `[rank, *parameter.shape]` by parameter."""
+    def reduce(self, rows: Rows, into: Mapping[str, Tensor]) -> None:
+        """Write `rows @ G` `into` `[rank, *parameter.shape]` by parameter."""
 
     def project(self, vector: Blocks) -> Tensor:
         """`[units]` the inner products `G v` with one more gradient."""
@@ -73,10 +103,10 @@ class Formed:
         for block in flat:
             add_square(total, block)
 
-    def reduce(self, rows: Tensor, into: Mapping[str, Tensor]) -> None:
+    def reduce(self, rows: Rows, into: Mapping[str, Tensor]) -> None:
         """`rows @ G`."""
         for name, block in self.blocks.items():
-            into[name].flatten(1).copy_(rows @ block.flatten(1))
+            into[name].flatten(1).copy_(rows.tensor @ block.flatten(1))
 
     def project(self, vector: Blocks) -> Tensor:
         """`G v`."""
@@ -128,26 +158,27 @@ class Outer:
         """`(A Aᵀ + 1) ∘ (B Bᵀ)`."""
         a = self._inputs()
         for some, before in blocks(len(self.b), self.b.device):
-            products = self.b[some] @ self.b[before].T
-            if self.weight is not None:
-                inputs = a[some] @ a[before].T
-                products.mul_(inputs.add_(1) if self.bias is not None else inputs)
-            total[some, before] += products
+            into = total[some, before]
+            if self.weight is None:
+                into.addmm_(self.b[some], self.b[before].T)
+                continue
+            products, inputs = self.b[some] @ self.b[before].T, a[some] @ a[before].T
+            into.addcmul_(products, inputs.add_(1) if self.bias is not None else inputs)
 
     def _inputs(self) -> Tensor:
         """`[units, inputs]`."""
         return self.a if self._parts == 1 else self.a.repeat_interleave(self._parts, 0)
 
-    def reduce(self, rows: Tensor, into: Mapping[str, Tensor]) -> None:
+    def reduce(self, rows: Rows, into: Mapping[str, Tensor]) -> None:
         """`Σ_u c_u b_u a_uᵀ`, one product a row, over the units that it does not leave out."""
         a = self._inputs()
         if self.bias is not None:
-            into[self.bias].copy_(rows @ self.b)
+            into[self.bias].copy_(rows.tensor @ self.b)
         if self.weight is None:
             return
-        for row, target in zip(rows, into[self.weight], strict=True):
-            some = row.nonzero()[:, 0]
-            if 2 * len(some) < len(row):
+        large = self.b.shape[1] * a.shape[1] >= SMALL
+        for row, some, target in zip(rows.tensor, rows.support, into[self.weight], strict=True):
+            if some is not None and large:
                 torch.mm((self.b[some] * row[some, None]).T, a[some], out=target)
             else:
                 torch.mm((self.b * row[:, None]).T, a, out=target)
@@ -313,12 +344,12 @@ class Positions:
             else:
                 into[some] = self.b[some] @ a[:, None].mT
 
-    def reduce(self, rows: Tensor, into: Mapping[str, Tensor]) -> None:
+    def reduce(self, rows: Rows, into: Mapping[str, Tensor]) -> None:
         """`rows @ G`, some inputs at a time."""
         _, _, groups, outputs, _ = self.b.shape
         target = into[self.weight].view(len(rows), groups, outputs, self.a.shape[2])
         for some, formed in self._columns():
-            part = rows @ formed.view(self.units, -1)
+            part = rows.tensor @ formed.view(self.units, -1)
             target[..., some] = part.view(len(rows), groups, outputs, -1)
 
     def project(self, vector: Blocks) -> Tensor:
@@ -390,13 +421,13 @@ class Lookup:
                 formed = formed[:, 1:]
             add_square(total, formed.flatten(1))
 
-    def reduce(self, rows: Tensor, into: Mapping[str, Tensor]) -> None:
+    def reduce(self, rows: Rows, into: Mapping[str, Tensor]) -> None:
         """`Σ_ut c_u b_ut`, added to the row that position `t` reads."""
         samples, parts, positions, width = self.b.shape
         learnt = (self.tokens >= 0)[:, None].expand(samples, parts, positions).reshape(-1)
         tokens = self.tokens[:, None].expand(samples, parts, positions).reshape(-1)[learnt]
         b = self.b.flatten(0, 1)
-        for row, target in zip(rows, into[self.weight], strict=True):
+        for row, target in zip(rows.tensor, into[self.weight], strict=True):
             weighted = (b * row[:, None, None]).reshape(-1, width)[learnt]
             target.zero_().index_add_(0, tokens, weighted)
 

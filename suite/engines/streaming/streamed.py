@@ -11,7 +11,7 @@ from torch import Tensor
 
 from suite.engines.basis import basis
 from suite.engines.streaming.memory import empty, mirror
-from suite.engines.streaming.pieces import Blocks, Formed, Piece, Positions
+from suite.engines.streaming.pieces import Blocks, Formed, Piece, Positions, Rows
 from suite.gram import Gram
 
 
@@ -84,27 +84,24 @@ class Streamed:
         A hundred conventions take no more memory than the few directions that they span.
         """
         spanned = basis(coefficients)
-        rows = self._tensor(spanned.rows)
-        found = empty(self._like, len(rows), self.shape[1])
+        found = empty(self._like, len(spanned.rows), self.shape[1])
         written = {name for piece in self._pieces for name in piece.names}
         blocks: dict[str, Tensor] = {}
         start = 0
         for name, shape in self._shapes.items():
             stop = start + shape.numel()
-            blocks[name] = found[:, start:stop].view(len(rows), *shape)
+            blocks[name] = found[:, start:stop].view(len(spanned.rows), *shape)
             if name not in written:
                 blocks[name].zero_()
             start = stop
-        data = rows[:, : self._units].contiguous()
+        rows = Rows.of(spanned.rows[:, : self._units], self._like)
         for piece in self._pieces:
-            piece.reduce(data, blocks)
+            piece.reduce(rows, blocks)
         if self._last is not None:
+            last = torch.from_numpy(spanned.rows[:, -1].copy()).to(self._like)
             for name, part in self._last.items():
-                blocks[name] += rows[:, -1].view(-1, *([1] * part.ndim)) * part
-        return self._tensor(spanned.weights), found
-
-    def _tensor(self, values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self._like)
+                blocks[name] += last.view(-1, *([1] * part.ndim)) * part
+        return torch.from_numpy(spanned.weights).to(self._like), found
 
     @property
     def blocks(self) -> Blocks:
