@@ -33,31 +33,35 @@ class Basis:
     weights: Rows
 
 
-def basis(coefficients: ArrayLike) -> Basis:
+def basis(coefficients: ArrayLike, *, turned: bool = False) -> Basis:
     """A basis of the row space of `coefficients` `[conventions, units]`.
 
-    Orthonormal first, so that conventions that differ by 1e-7 keep all digits of their difference. Then
-    turned so that few units take part in each row: units that some conventions treat alike are a group,
-    and whatever is one more direction than these conventions span can leave a group out. A clipped mean
-    beside the mean becomes a sum over the units that are clipped; a mean and a mean weighted by class
-    become sums over the classes.
+    Orthonormal, so that conventions that differ by 1e-7 keep all digits of their difference.
+
+    Args:
+        coefficients: by convention.
+        turned: make it one in which few units take part in each row, though it is no longer orthogonal.
+            Units that some conventions treat alike are a group, which every further row can leave out:
+            a clipped mean beside the mean becomes a sum over the units that are clipped, a mean and a
+            mean weighted by class become sums over the classes.
     """
     given = np.atleast_2d(np.asarray(coefficients, dtype=np.float64))
     sizes = _norms(given)[:, None]
     normal = np.divide(given, sizes, out=np.zeros_like(given), where=sizes > 0)
     rows, picked = _orthonormal(normal)
-    if len(rows) < 2:
+    if len(rows) < 2 or not turned:
         return Basis(rows, given @ rows.T)
     few = normal[picked]
     few = few[np.argsort(np.count_nonzero(np.diff(np.sort(few, axis=1)), axis=1), kind="stable")]
     rows = np.linalg.qr(few.T)[0].T
-    turn, turned = _turned(rows, few)
-    return Basis(turned, given @ rows.T @ np.linalg.inv(turn))
+    turn, sparse = _turned(rows, few)
+    return Basis(sparse, given @ rows.T @ np.linalg.inv(turn))
 
 
 def _orthonormal(rest: Rows) -> tuple[Rows, list[int]]:
     """Rows that span `rest`, and which of it were picked for them: the one of which most is left is next."""
-    rest, picked = rest.copy(), []
+    rest = rest.copy()
+    picked: list[int] = []
     rows = np.empty((min(rest.shape), rest.shape[1]))
     for count in range(len(rows)):
         norms = _norms(rest)

@@ -29,11 +29,15 @@ TUNED = os.environ.get("THP_MEM_ALLOC_ENABLE") == "1"
 pytestmark = pytest.mark.filterwarnings("default")  # a warning of a peer is no failure of ours
 
 
+WEIGHTS = np.random.default_rng(0).choice([1.0, 2.0, 5.0], max(SIZES))
+"""Of the units' classes, say: known before anything is measured."""
+
+
 def columns(gram: np.ndarray, count: int) -> np.ndarray:
     """`[count, units]` of rank 3: multiples of a mean, of a weighted mean, and a quarter of them clip."""
     n = len(gram)
     norms = np.sqrt(np.diagonal(gram))
-    weight = np.random.default_rng(0).choice([1.0, 2.0, 5.0], n)
+    weight = WEIGHTS[:n]
     mean, weighted = np.full(n, 1 / n), weight / weight.sum()
     threshold = np.median(norms)
     clipped = np.minimum(1, threshold / norms) / n

@@ -15,6 +15,7 @@ from suite.engines.streaming.capture import Call, captured, uses
 from suite.engines.streaming.layers import LAYERS, Use, rows, supported
 from suite.engines.streaming.pieces import Formed, Piece
 from suite.engines.streaming.streamed import Streamed
+from suite.engines.streaming.tokens import unmixed
 from suite.protocols import Losses
 
 BUFFER = 1 << 24
@@ -24,7 +25,8 @@ BUFFER = 1 << 24
 def compute(model: nn.Module, batch: Batch, losses: Losses) -> Streamed:
     """The gradients of the units, held as layer inputs and output gradients.
 
-    Parts whose rows are their own in every layer (stacked augmented copies) take one backward pass;
+    Parts whose rows are their own in every layer (stacked augmented copies) take one backward pass, and
+    so few that they are not counted where no layer mixes their positions (tokens without attention);
     others (several terms of one output) take one a part. Parameters that are used otherwise than by
     calls of layers that this engine knows go through `torch.func`, they alone.
 
@@ -42,24 +44,29 @@ def compute(model: nn.Module, batch: Batch, losses: Losses) -> Streamed:
     samples = batches.size(batch)
     units = entries.numel()
     read = uses(entries)
-    own_rows = bool(calls) and all(rows(c.module, c.input) == units for c in calls)
-    if own_rows:
+    if calls and all(rows(c.module, c.input) == units for c in calls):
         samples = units
-    gradients = _backward(entries.reshape(samples, -1), calls)
+    entries = entries.reshape(samples, -1)
+    if found := unmixed(entries, calls):
+        calls, gradients = found
+        samples = units
+    else:
+        gradients = _backward(entries, calls)
     known = {id(p): name for name, p in trained.items()}
     stray = _stray(trained, read, calls, gradients, samples)
     with torch.no_grad():
-        found = _pieces(calls, gradients, samples, {i: n for i, n in known.items() if n not in stray})
+        pieces = _pieces(calls, gradients, samples, {i: n for i, n in known.items() if n not in stray})
     if stray:
-        found.append(Formed(functional.compute(model, batch, losses, only=stray).blocks))
+        pieces.append(Formed(functional.compute(model, batch, losses, only=stray).blocks))
     shapes = {name: p.shape for name, p in trained.items()}
     first = next(iter(trained.values()))
-    return Streamed(found, shapes, units, first.new_empty(0))
+    return Streamed(pieces, shapes, units, first.new_empty(0))
 
 
 def _own(module: nn.Module) -> dict[str, nn.Parameter]:
     """The module's own weight and bias, where these are parameters."""
-    return {kind: p for kind, p in module.named_parameters(recurse=False) if kind in ("weight", "bias")}
+    found = ((kind, getattr(module, kind, None)) for kind in ("weight", "bias"))
+    return {kind: p for kind, p in found if isinstance(p, nn.Parameter)}
 
 
 def _backward(entries: Tensor, calls: Sequence[Call]) -> list[list[Tensor | None]]:
@@ -68,10 +75,12 @@ def _backward(entries: Tensor, calls: Sequence[Call]) -> list[list[Tensor | None
     if not edges:
         return []
     parts = entries.shape[1]
-    by_part = [
-        torch.autograd.grad(entries[:, part].sum(), edges, retain_graph=part + 1 < parts, allow_unused=True)
-        for part in range(parts)
-    ]
+    by_part = []
+    for part in range(parts):
+        chosen = torch.zeros_like(entries)
+        chosen[:, part] = 1
+        more = part + 1 < parts
+        by_part.append(torch.autograd.grad(entries, edges, chosen, retain_graph=more, allow_unused=True))
     return [list(of_call) for of_call in zip(*by_part, strict=True)]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from suite.engines.basis import basis
 from suite.engines.streaming.memory import empty, mirror
-from suite.engines.streaming.pieces import Blocks, Formed, Piece, Positions, Rows
+from suite.engines.streaming.pieces import Blocks, Formed, Outer, Piece, Positions, Rows
 from suite.gram import Gram
 
 
@@ -83,7 +83,8 @@ class Streamed:
 
         A hundred conventions take no more memory than the few directions that they span.
         """
-        spanned = basis(coefficients)
+        saved = sum(piece.size for piece in self._pieces if isinstance(piece, Outer))
+        spanned = basis(coefficients, turned=saved > WORTH)
         found = empty(self._like, len(spanned.rows), self.shape[1])
         written = {name for piece in self._pieces for name in piece.names}
         blocks: dict[str, Tensor] = {}
@@ -123,3 +124,6 @@ class Streamed:
 
 KEPT = 1 << 26
 """How many numbers of formed gradients are kept for the reductions, at most."""
+
+WORTH = 1 << 27
+"""From so many units × parameters on, reductions over fewer units save more than finding them costs."""
