@@ -110,7 +110,8 @@ def _loop(problem: Problem, model: nn.Module, cell: Cell, setting: Setting) -> L
 
 
 def _backward(convention: Convention, loops: Sequence[Loop]) -> Backward:
-    return following(convention, lambda model, step: replace(loops[step], model=model))
+    # SGD and Adam look at gradients only.
+    return following(convention, lambda model, step: replace(loops[step], model=model), loss=False)
 
 
 def _exact(scale: float) -> Fraction:
