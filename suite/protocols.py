@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -48,7 +49,7 @@ class Loop:
 
     # What a script has in hand.
 
-    @property
+    @cached_property
     def parameters(self) -> list[nn.Parameter]:
         """The trained parameters."""
         return [p for p in self.model.parameters() if p.requires_grad]

@@ -49,7 +49,7 @@ class Proof:
 
 def prove(
     model: nn.Module,
-    reference: Backward,
+    reference: Backward | Sequence[Tensor],
     other: Backward,
     equivalence: Equivalence,
     *,
@@ -60,7 +60,8 @@ def prove(
     Args:
         model: where both sides start; copied, not changed. Take it (and the data) in float64: there, an
             exact law and a scale that is a power of two give 0.0.
-        reference: leaves the gradient of the old convention.
+        reference: leaves the gradient of the old convention; or `[steps]` the weights that its training
+            with `equivalence.given` came to.
         other: leaves the gradient of the new one, `equivalence.scale` times as large.
         equivalence: the hyperparameters (and clip thresholds) of both sides.
         steps: how many steps to train.
@@ -98,12 +99,12 @@ def default_dtype_of(model: nn.Module) -> Iterator[None]:
 
 def _compare(
     side: Callable[..., Iterator[Tensor]],
-    reference: Backward,
+    reference: Backward | Sequence[Tensor],
     other: Backward,
     equivalence: Equivalence,
     steps: int,
 ) -> Proof:
-    weights = list(side(reference, new=False))
+    weights = list(side(reference, new=False)) if callable(reference) else reference
     if not all(bool(w.isfinite().all()) for w in weights):
         raise UsageError(
             f"training diverges within {steps} steps with the hyperparameters given, so that nothing "

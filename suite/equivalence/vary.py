@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from suite.equivalence.equivalent import equivalent
 from suite.equivalence.law import Scale
@@ -43,7 +43,7 @@ class Variation:
 
 def vary(
     model: nn.Module,
-    reference: Backward,
+    reference: Backward | Sequence[Tensor],
     other: Backward,
     optimizer: str | type,
     hyperparameters: Mapping[str, Any],
@@ -53,7 +53,8 @@ def vary(
 
     Args:
         model: where all sides start; in float64.
-        reference: leaves the gradient of the old convention.
+        reference: leaves the gradient of the old convention; or `[steps]` the weights that its training
+            came to.
         other: leaves that of the new one, `scales[step]` times as large.
         optimizer: a name or a class whose law is known.
         hyperparameters: of the old convention.
@@ -68,14 +69,16 @@ def vary(
 
 def _vary(
     model: nn.Module,
-    reference: Backward,
+    reference: Backward | Sequence[Tensor],
     other: Backward,
     optimizer: str | type,
     given: dict[str, Any],
     scales: Sequence[Scale],
 ) -> Variation:
     steps = len(scales)
-    weights = list(trajectory(model, reference, optimizer, given, steps=steps))
+    weights = reference
+    if callable(weights):
+        weights = list(trajectory(model, weights, optimizer, given, steps=steps))
 
     def constantly(scale: float) -> tuple[float, ...]:
         new = equivalent(optimizer, given, scale=scale).hyperparameters
