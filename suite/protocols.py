@@ -101,7 +101,9 @@ class Loop:
     def _cut(self, rows: Tensor) -> Loop:
         whole = rows if self.rows is None else self.rows[rows]
         device = self.parameters[0].device
-        return replace(self, batch=batches.select(self.batch, rows.to(device)), rows=whole)
+        cut = replace(self, batch=batches.select(self.batch, rows.to(device)), rows=whole)
+        vars(cut)["parameters"] = self.parameters  # the model is the same: not looked for again
+        return cut
 
     # What a script does with gradients.
 
