@@ -74,9 +74,9 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
     if missing is not None:
         raise CaseError(f"the reference {how.reference.name!r} does not apply: {missing}")
     found = gradients(model, batch, problem.losses, engine=how.engine, regulariser=problem.regulariser)
-    _require_separate_samples(model, batch, problem)
-    gram = found.gram()
     loop = Loop(model, batch, Replay(problem.losses), units, problem.regulariser)
+    _require_separate_samples(loop, problem)
+    gram = found.gram()
 
     applying = []
     for convention in how.conventions:
@@ -147,17 +147,17 @@ def _compared_with(convention: Convention, reference: Convention, units: Units) 
     return [reference, other]
 
 
-def _require_separate_samples(model: nn.Module, batch: Any, problem: Problem) -> None:
+def _require_separate_samples(loop: Loop, problem: Problem) -> None:
     """Refuse losses that depend on the other samples: no weighting of units describes their loops."""
-    with torch.no_grad():
-        together = problem.losses(model, batch)
-        row = len(together) - 1
-        try:
-            alone = problem.losses(model, batches.select(batch, slice(row, row + 1)))
-        except Exception as error:
-            raise CaseError(
-                f"a sample alone in its batch fails (BatchNorm in train mode?): {one_line(error)}"
-            ) from error
+    together = loop.unreduced(loop.model, loop.batch).detach()
+    row = len(together) - 1
+    try:
+        with torch.no_grad():
+            alone = problem.losses(loop.model, batches.select(loop.batch, slice(row, row + 1)))
+    except Exception as error:
+        raise CaseError(
+            f"a sample alone in its batch fails (BatchNorm in train mode?): {one_line(error)}"
+        ) from error
     tolerance = float(torch.finfo(together.dtype).eps) ** 0.5
     if not torch.allclose(together[row:], alone, rtol=tolerance, atol=tolerance):
         raise CaseError(

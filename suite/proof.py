@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from cases.case import Problem
 from suite.conventions import Convention, conventions
-from suite.equivalence.equivalent import equivalent
-from suite.equivalence.trajectory import Backward, following, prove
+from suite.equivalence.equivalent import Equivalence, equivalent
+from suite.equivalence.trajectory import Backward, default_dtype_of, following, prove, trajectory
 from suite.equivalence.vary import vary
 from suite.errors import UsageError, one_line
 from suite.learning_rates import KEYS
@@ -37,7 +37,49 @@ HYPERPARAMETERS: Mapping[str, Mapping[str, float]] = {
 """What the reference is trained with: momentum and coupled decay, so that more than `lr` must change."""
 
 
-def proofs(problem: Problem, cells: Sequence[Cell], rates: Sequence[Row], setting: Setting) -> Iterator[Row]:
+REMEMBERED = 1 << 24
+"""How many numbers of trained weights are kept, at most."""
+
+
+class Trained:
+    """The weights that references were trained to: the next convention may be compared with the same one."""
+
+    def __init__(self) -> None:
+        self._of: tuple[Any, ...] = ()
+        self._known: dict[tuple[Any, ...], list[Tensor]] = {}
+
+    def start(self, of: tuple[Any, ...]) -> None:
+        """From here on trainings are `of` this; those of anything else are forgotten."""
+        if of != self._of:
+            self._of, self._known = of, {}
+
+    def weights(
+        self,
+        model: nn.Module,
+        loops: Sequence[Loop],
+        convention: Convention,
+        optimizer: str,
+        hyperparameters: Mapping[str, Any],
+    ) -> list[Tensor]:
+        """`[steps]` the weights after each step under `convention`."""
+        key = convention.name, optimizer, repr(sorted(hyperparameters.items()))
+        if key in self._known:
+            return self._known[key]
+        with default_dtype_of(model):
+            backward = _backward(convention, loops)
+            weights = list(trajectory(model, backward, optimizer, hyperparameters, steps=len(loops)))
+        if sum(w.numel() for some in (weights, *self._known.values()) for w in some) <= REMEMBERED:
+            self._known[key] = weights
+        return weights
+
+
+def proofs(
+    problem: Problem,
+    cells: Sequence[Cell],
+    rates: Sequence[Row],
+    setting: Setting,
+    trained: Trained | None = None,
+) -> Iterator[Row]:
     """Rows of kind `proof` for those of SGD's `rates` that a training can prove.
 
     Args:
@@ -45,33 +87,35 @@ def proofs(problem: Problem, cells: Sequence[Cell], rates: Sequence[Row], settin
         cells: its full batches of one size, one a step.
         rates: rows of kind `learning_rate` of the case at that size.
         setting: the device, the seed and the exact dtype.
+        trained: what was trained under the same setting before.
     """
+    trained = trained or Trained()
     torch.manual_seed(setting.seed)
     model = problem.model().to(device=setting.device, dtype=setting.exact)
     loops = [_loop(problem, model, cell, setting) for cell in cells]
     for rate in rates:
         pair = conventions[rate["convention"]], conventions[rate["reference"]]
+        trained.start((rate["case"], rate["batch_size"], len(loops)))
         identity = {"kind": "proof", **{key: rate[key] for key in KEYS}, "steps": len(loops)}
         if rate["status"] == "exact" and rate["factor"] != 1:
             for optimizer, given in HYPERPARAMETERS.items():
-                scale = _exact(rate["scale_min"])
-                yield identity | {"optimizer": optimizer} | _same(model, loops, pair, optimizer, given, scale)
+                found = equivalent(optimizer, given, scale=_exact(rate["scale_min"]))
+                yield identity | {"optimizer": optimizer} | _same(model, loops, pair, found, trained)
         elif rate["status"] == "varies" and not any(c.uses_gram for c in pair):
-            yield identity | {"optimizer": "SGD"} | _each(model, loops, pair)
+            yield identity | {"optimizer": "SGD"} | _each(model, loops, pair, trained)
 
 
 def _same(
     model: nn.Module,
     loops: Sequence[Loop],
     pair: tuple[Convention, Convention],
-    optimizer: str,
-    given: Mapping[str, float],
-    scale: Fraction,
+    found: Equivalence,
+    trained: Trained,
 ) -> Row:
-    found = equivalent(optimizer, given, scale=scale)
-    new, old = (_backward(convention, loops) for convention in pair)
+    new, reference = pair
     try:
-        proof = prove(model, old, new, found, steps=len(loops))
+        weights = trained.weights(model, loops, reference, found.optimizer, found.given)
+        proof = prove(model, weights, _backward(new, loops), found, steps=len(loops))
     except UsageError as error:
         return {"proof_reason": one_line(error)}
     return {
@@ -83,13 +127,17 @@ def _same(
     }
 
 
-def _each(model: nn.Module, loops: Sequence[Loop], pair: tuple[Convention, Convention]) -> Row:
+def _each(
+    model: nn.Module, loops: Sequence[Loop], pair: tuple[Convention, Convention], trained: Trained
+) -> Row:
     """Plain SGD, which has no memory: setting its rate at each step is exact."""
     scales = [_ratio(loop, pair) for loop in loops]
     if None in scales:
         return {"proof_reason": "a batch has no weight at all: it has no scale"}
-    new, old = (_backward(convention, loops) for convention in pair)
-    found = vary(model, old, new, "SGD", {"lr": HYPERPARAMETERS["SGD"]["lr"]}, [s for s in scales if s])
+    new, reference = pair
+    given = {"lr": HYPERPARAMETERS["SGD"]["lr"]}
+    weights = trained.weights(model, loops, reference, "SGD", given)
+    found = vary(model, weights, _backward(new, loops), "SGD", given, [s for s in scales if s])
     return {
         "distance_best_constant": _finite(found.constant),
         "distance_per_step": found.per_step,
@@ -110,7 +158,8 @@ def _loop(problem: Problem, model: nn.Module, cell: Cell, setting: Setting) -> L
 
 
 def _backward(convention: Convention, loops: Sequence[Loop]) -> Backward:
-    return following(convention, lambda model, step: replace(loops[step], model=model))
+    # SGD and Adam look at gradients only.
+    return following(convention, lambda model, step: replace(loops[step], model=model), loss=False)
 
 
 def _exact(scale: float) -> Fraction:

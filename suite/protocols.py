@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -48,7 +49,7 @@ class Loop:
 
     # What a script has in hand.
 
-    @property
+    @cached_property
     def parameters(self) -> list[nn.Parameter]:
         """The trained parameters."""
         return [p for p in self.model.parameters() if p.requires_grad]
@@ -100,7 +101,9 @@ class Loop:
     def _cut(self, rows: Tensor) -> Loop:
         whole = rows if self.rows is None else self.rows[rows]
         device = self.parameters[0].device
-        return replace(self, batch=batches.select(self.batch, rows.to(device)), rows=whole)
+        cut = replace(self, batch=batches.select(self.batch, rows.to(device)), rows=whole)
+        vars(cut)["parameters"] = self.parameters  # the model is the same: not looked for again
+        return cut
 
     # What a script does with gradients.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -54,6 +57,34 @@ def test_torch_is_afterwards_what_it_was_before() -> None:
     finally:
         torch.set_default_dtype(torch.float32)
         torch.backends.cuda.matmul.allow_tf32 = False
+
+
+COMPILER = """
+import os, sys, torch
+from suite.environment import steady
+with steady(torch.device("cpu")):
+    assert torch.are_deterministic_algorithms_enabled()
+    assert "torch._dynamo" not in sys.modules and "torch._inductor" not in sys.modules
+assert not torch.are_deterministic_algorithms_enabled()
+assert "TORCHINDUCTOR_DETERMINISTIC" not in os.environ
+with steady(torch.device("cpu")):
+    from torch._inductor import config
+    now = getattr(config, "deterministic", True)  # torch 2.6 has no such setting
+assert now
+for wanted in (False, True):
+    torch.use_deterministic_algorithms(wanted, warn_only=wanted)
+    with steady(torch.device("cpu")):
+        assert getattr(config, "deterministic", True)
+        assert not torch.is_deterministic_algorithms_warn_only_enabled()
+    assert torch.are_deterministic_algorithms_enabled() == wanted
+    assert torch.is_deterministic_algorithms_warn_only_enabled() == wanted
+    assert getattr(config, "deterministic", wanted) == wanted
+"""
+
+
+def test_the_compiler_is_told_to_be_deterministic_and_not_imported_for_it() -> None:
+    done = subprocess.run([sys.executable, "-c", COMPILER], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_reproducing_needs_is_described() -> None:

@@ -1,12 +1,15 @@
 """Losses that are computed once for each batch, and differentiated once for each weighting of them.
 
 Thirty literal loops over one batch run the same forward passes over the same micro-batches, ranks and
-samples, and many the same backward passes. What comes out is the same to the last bit; it is only not
-computed again.
+samples, and many the same backward passes: those of a sum, a mean over 32 samples and half of it differ
+by powers of two, which floating-point numbers carry through a backward pass without rounding. What comes
+out is the same to the last bit, unless it is smaller than the smallest normal number; it is only not
+computed again. A format of few exponents, such as float16, has every weighting computed.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from typing import Any
 
@@ -19,6 +22,10 @@ from suite.protocols import Losses
 
 REMEMBERED = 1 << 24
 """How many numbers of gradients are kept, at most."""
+SMALLEST = 2.0**-126
+"""A format whose smallest normal number is not above this one has exponents to spare."""
+FARTHEST = 60
+"""Weights of larger or smaller exponents are not shifted: 2¹²⁰ between two of them fits every format."""
 
 
 class Replay:
@@ -61,18 +68,21 @@ class _Tape:
 
     def __init__(self, owner: Replay, entries: Tensor, parameters: list[nn.Parameter]) -> None:
         self.owner, self.entries, self.parameters = owner, entries, parameters
-        self.pulled: dict[Hashable, tuple[Tensor, ...]] = {}
+        self.pulled: dict[Hashable, tuple[int, tuple[Tensor, ...]]] = {}
+        self.shifts = all(torch.finfo(t.dtype).tiny <= SMALLEST for t in (entries, *parameters))
 
     def pull(self, weights: Tensor) -> tuple[Tensor, ...]:
         """The gradients of the losses so weighted."""
-        key = _contents(weights)
-        found = self.pulled.get(key)
-        if found is None:
+        exponent = _exponent(weights) if self.shifts else 0
+        key = _contents(_shifted(weights, -exponent))
+        if key not in self.pulled:
             found = tuple(grad(self.entries, self.parameters, weights, keep_graph=True))
             if not self.owner.admits(sum(part.numel() for part in found)):
                 return found
-            self.pulled[key] = found
-        return tuple(part.clone() for part in found)  # a loop may overwrite what it gets
+            self.pulled[key] = exponent, found
+        before, found = self.pulled[key]
+        # A loop may overwrite what it gets, so it gets copies.
+        return tuple(_shifted(part, exponent - before) for part in found)
 
 
 class _Replayed(torch.autograd.Function):
@@ -84,6 +94,18 @@ class _Replayed(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         return None, *ctx.tape.pull(gradients[0])
+
+
+def _exponent(weights: Tensor) -> int:
+    """That of the largest weight; 0 where there is none, or it is too far from 1 to be shifted safely."""
+    largest = float(weights.detach().abs().max()) if weights.numel() else 0.0
+    exponent = math.frexp(largest)[1] if math.isfinite(largest) else 0
+    return exponent if abs(exponent) <= FARTHEST else 0
+
+
+def _shifted(tensor: Tensor, exponent: int) -> Tensor:
+    """A copy, times a power of two."""
+    return tensor * 2.0**exponent if exponent else tensor.clone()
 
 
 def _contents(batch: Batch) -> Hashable:

@@ -95,6 +95,22 @@ def rescale_buffers(optimizer: torch.optim.Optimizer, scale: Scale) -> None:
                 state[name] = _times(value, float(scale) ** exponent)
 
 
+def scaled_buffers(optimizer: torch.optim.Optimizer) -> set[str]:
+    """The names of the state buffers that go with the gradient.
+
+    Raises:
+        UsageError: The optimizer has no law, or a buffer that the law does not name.
+    """
+    found = law(type(optimizer))
+    _check_state(found, optimizer)
+    return {
+        name
+        for state in optimizer.state.values()
+        for name, value in state.items()
+        if found.state[name] and value is not None
+    }
+
+
 def _times(value: Any, factor: float) -> Any:
     if isinstance(value, Tensor):
         return value.mul_(factor)

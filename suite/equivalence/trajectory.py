@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from suite.conventions import Convention
     from suite.protocols import Loop
 
-Backward = Callable[[nn.Module, int], Tensor]
-"""`backward(model, step)` adds the gradient of step 0, 1, … to `.grad`, and returns the loss, a scalar."""
+Backward = Callable[[nn.Module, int], Tensor | None]
+"""`backward(model, step)` adds the gradient of step 0, 1, … to `.grad`, and returns the loss, a scalar.
+
+It may return None for an optimizer that looks at gradients only; LBFGS alone compares losses.
+"""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ class Proof:
 
 def prove(
     model: nn.Module,
-    reference: Backward,
+    reference: Backward | Sequence[Tensor],
     other: Backward,
     equivalence: Equivalence,
     *,
@@ -57,7 +60,8 @@ def prove(
     Args:
         model: where both sides start; copied, not changed. Take it (and the data) in float64: there, an
             exact law and a scale that is a power of two give 0.0.
-        reference: leaves the gradient of the old convention.
+        reference: leaves the gradient of the old convention; or `[steps]` the weights that its training
+            with `equivalence.given` came to.
         other: leaves the gradient of the new one, `equivalence.scale` times as large.
         equivalence: the hyperparameters (and clip thresholds) of both sides.
         steps: how many steps to train.
@@ -95,12 +99,12 @@ def default_dtype_of(model: nn.Module) -> Iterator[None]:
 
 def _compare(
     side: Callable[..., Iterator[Tensor]],
-    reference: Backward,
+    reference: Backward | Sequence[Tensor],
     other: Backward,
     equivalence: Equivalence,
     steps: int,
 ) -> Proof:
-    weights = list(side(reference, new=False))
+    weights = list(side(reference, new=False)) if callable(reference) else reference
     if not all(bool(w.isfinite().all()) for w in weights):
         raise UsageError(
             f"training diverges within {steps} steps with the hyperparameters given, so that nothing "
@@ -120,7 +124,9 @@ def _compare(
     )
 
 
-def following(convention: Convention, loop: Callable[[nn.Module, int], Loop]) -> Backward:
+def following(
+    convention: Convention, loop: Callable[[nn.Module, int], Loop], *, loss: bool = True
+) -> Backward:
     """The literal loop of a convention, step by step.
 
     The loss that is returned is the one whose gradient the loop leaves, which LBFGS compares; where the
@@ -129,21 +135,25 @@ def following(convention: Convention, loop: Callable[[nn.Module, int], Loop]) ->
     Args:
         convention: whose protocol is run.
         loop: gives the model's `Loop` over the batch of a step.
+        loss: whether the loss is returned, which takes one more forward pass.
     """
 
-    def backward(model: nn.Module, step: int) -> Tensor:
+    def backward(model: nn.Module, step: int) -> Tensor | None:
         current = loop(model, step)
         convention.protocol(current)
+        return computed(current) if loss else None
+
+    def computed(current: Loop) -> Tensor:
         with torch.no_grad():
             losses = current.losses().flatten()
             if convention.uses_gram:
                 return losses.sum()
             units = current.units
             column = torch.as_tensor(convention.column(units)).to(losses)
-            loss: Tensor = column[torch.as_tensor(units.data)] @ losses
+            total: Tensor = column[torch.as_tensor(units.data)] @ losses
             if units.regulariser:
-                loss = loss + column[-1] * current.regulariser()
-            return loss
+                total = total + column[-1] * current.regulariser()
+            return total
 
     return backward
 

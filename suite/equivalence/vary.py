@@ -7,16 +7,16 @@ without memory of gradients; one that has such memory must have its state rescal
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from suite.equivalence.equivalent import equivalent
 from suite.equivalence.law import Scale
-from suite.equivalence.state import rescale_buffers
+from suite.equivalence.lowest import lowest
+from suite.equivalence.state import rescale_buffers, scaled_buffers
 from suite.equivalence.trajectory import Backward, Training, default_dtype_of, distances, trajectory
 
 
@@ -43,7 +43,7 @@ class Variation:
 
 def vary(
     model: nn.Module,
-    reference: Backward,
+    reference: Backward | Sequence[Tensor],
     other: Backward,
     optimizer: str | type,
     hyperparameters: Mapping[str, Any],
@@ -53,7 +53,8 @@ def vary(
 
     Args:
         model: where all sides start; in float64.
-        reference: leaves the gradient of the old convention.
+        reference: leaves the gradient of the old convention; or `[steps]` the weights that its training
+            came to.
         other: leaves that of the new one, `scales[step]` times as large.
         optimizer: a name or a class whose law is known.
         hyperparameters: of the old convention.
@@ -68,20 +69,22 @@ def vary(
 
 def _vary(
     model: nn.Module,
-    reference: Backward,
+    reference: Backward | Sequence[Tensor],
     other: Backward,
     optimizer: str | type,
     given: dict[str, Any],
     scales: Sequence[Scale],
 ) -> Variation:
     steps = len(scales)
-    weights = list(trajectory(model, reference, optimizer, given, steps=steps))
+    weights = reference
+    if callable(weights):
+        weights = list(trajectory(model, weights, optimizer, given, steps=steps))
 
     def constantly(scale: float) -> tuple[float, ...]:
         new = equivalent(optimizer, given, scale=scale).hyperparameters
         return distances(weights, trajectory(model, other, optimizer, new, steps=steps))
 
-    def step_by_step(*, buffers: bool) -> tuple[float, ...]:
+    def step_by_step(*, buffers: bool) -> tuple[tuple[float, ...], Training]:
         training = Training(model, other, optimizer, given)
         path = []
         for step, scale in enumerate(scales):
@@ -91,31 +94,17 @@ def _vary(
             now = new.schedule[0].hyperparameters if new.schedule else new.hyperparameters
             training.set({**given, **now})
             path.append(training.step(step))
-        return distances(weights, path)
+        return distances(weights, path), training
 
-    best = _lowest(lambda scale: max(constantly(scale)), float(min(scales)), float(max(scales)))
-    constant, per_step = constantly(best), step_by_step(buffers=False)
+    best, constant = lowest(constantly, float(min(scales)), float(max(scales)))
+    per_step, trained = step_by_step(buffers=False)
+    # The same to the bit where no buffer has to be rescaled.
+    rescaled = step_by_step(buffers=True)[0] if scaled_buffers(trained.optimizer) else per_step
     return Variation(
         constant_scale=best,
         constant=max(constant),
         per_step=max(per_step),
-        rescaled=max(step_by_step(buffers=True)),
+        rescaled=max(rescaled),
         constant_by_step=constant,
         per_step_by_step=per_step,
     )
-
-
-def _lowest(function: Any, low: float, high: float, *, points: int = 9, rounds: int = 4) -> float:
-    """Where `function` is lowest between `low` and `high`: a grid of ratios, refined about its best."""
-    grid = [low]
-    for _ in range(rounds):
-        grid = [low * (high / low) ** (k / (points - 1)) for k in range(points)]
-        at = min(range(points), key=lambda k: (_finite(function(grid[k])), k))
-        low, high, best = grid[max(at - 1, 0)], grid[min(at + 1, points - 1)], grid[at]
-        if low == high:
-            break
-    return best
-
-
-def _finite(value: float) -> float:
-    return value if math.isfinite(value) else math.inf

@@ -20,7 +20,7 @@ from suite.engines import engines
 from suite.errors import UsageError, one_line
 from suite.measure import Setting, measure
 from suite.precision import precisions
-from suite.proof import proofs
+from suite.proof import Trained, proofs
 from suite.running import code
 from suite.running.items import Item, Outcome, Row, Settings, fingerprint, identity, short
 from suite.running.meter import metered
@@ -46,6 +46,7 @@ class Bench:
         self._plans: dict[str, list[plan.Cell]] = {}
         self._bases: dict[tuple[str, str], str] = {}
         self._conventions: dict[str, str] = {}
+        self._trained = Trained()
         sources.load(settings.files)
 
     def perform(self, item: Item) -> Outcome:
@@ -149,7 +150,7 @@ class Bench:
         problem = self._problem(item.case)
         if item.kind == "proof":
             batches = plan.training(problem, item.batch_size, how.seed, self.settings.steps)
-            yield from proofs(problem, batches, item.rates, how)
+            yield from proofs(problem, batches, item.rates, how, self._trained)
             return
         torch.manual_seed(how.seed)
         model = problem.model().to(device=how.device, dtype=how.exact)

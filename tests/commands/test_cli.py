@@ -36,6 +36,26 @@ def test_light_commands_import_neither_torch_nor_pandas(arguments: list[str]) ->
     assert done.returncode == 0, done.stderr
 
 
+def test_a_run_imports_opacus_only_if_that_engine_runs_and_the_compiler_for_none_but_torch_func() -> None:
+    code = (
+        "import sys\n"
+        "import suite\n"
+        "assert not {'torch', 'pandas', 'opacus', 'sklearn'} & set(sys.modules)\n"
+        "def run(engine):\n"
+        "    report = suite.run(['mse', 'next-token'], ['sum'], batch_sizes=[2], engine=engine, prove=0)\n"
+        "    assert {row['engine'] for row in report.of('discrepancy')} == {engine}\n"
+        "for engine in ('streaming', 'loop'):\n"
+        "    run(engine)\n"
+        "    assert not {'opacus', 'torch._dynamo', 'torch._inductor'} & set(sys.modules), engine\n"
+        "run('torch-func')\n"
+        "assert 'opacus' not in sys.modules\n"
+        "run('opacus')\n"
+        "assert 'opacus' in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_list_names_everything_with_a_summary(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list"]) == 0
     shown = capsys.readouterr().out

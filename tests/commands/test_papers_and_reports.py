@@ -110,7 +110,7 @@ def test_wrong_input_gets_one_line_and_2(
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", [["table"], ["report"], ["cite"]])
+@pytest.mark.parametrize("command", [["table"], ["report"], ["cite"], ["diff", "RUN"]])
 def test_neither_torch_nor_pandas_is_needed(run: str, command: list[str]) -> None:
     code = (
         "import sys\nfrom suite.cli import main\nmain(sys.argv[1:])\n"
@@ -118,7 +118,10 @@ def test_neither_torch_nor_pandas_is_needed(run: str, command: list[str]) -> Non
         "assert not heavy, heavy"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, *command, run], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, *(run if word == "RUN" else word for word in command), run],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 

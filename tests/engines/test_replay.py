@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -60,3 +61,41 @@ def test_other_batches_models_and_parameters_are_computed_anew() -> None:
         model.weight.add_(1)
     replay(model, (BATCH[0].bfloat16(), BATCH[1]))
     assert plain.calls == 6
+
+
+def transformer() -> nn.Module:
+    layer = nn.TransformerEncoderLayer(6, 2, 12, dropout=0.0, activation="gelu", batch_first=True)
+    return nn.Sequential(nn.Unflatten(1, (1, 6)), layer, nn.Flatten(), nn.Linear(6, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_weights_that_differ_by_a_power_of_two_are_one_backward_pass_and_the_same_bits(dtype) -> None:
+    model, batch = transformer().to(dtype), (BATCH[0].to(dtype), BATCH[1])
+    replay, weights = Replay(Counted()), torch.rand(5, dtype=dtype)
+    for exponent in (0, -7, 3, -1):
+        expected = gradients(Counted(), model, batch, weights * 2.0**exponent)
+        for got, want in zip(gradients(replay, model, batch, weights * 2.0**exponent), expected, strict=True):
+            assert torch.equal(got, want)
+    (tape,) = replay._tapes.values()
+    assert len(tape.pulled) == 1
+
+
+def test_a_format_of_few_exponents_has_every_weighting_computed() -> None:
+    model, batch = nn.Linear(6, 3).half(), (BATCH[0].half(), BATCH[1])
+    replay = Replay(Counted())
+    for scale in (1.0, 2.0**-12):  # of which products underflow
+        weights = torch.full((5,), scale, dtype=torch.half)
+        expected = gradients(Counted(), model, batch, weights)
+        for got, want in zip(gradients(replay, model, batch, weights), expected, strict=True):
+            assert torch.equal(got, want)
+    (tape,) = replay._tapes.values()
+    assert len(tape.pulled) == 2
+
+
+@pytest.mark.parametrize("weight", [0.0, 2.0**-70, 2.0**80, float("inf"), float("nan")])
+def test_weights_of_any_size_give_what_they_give(weight: float) -> None:
+    model, replay = nn.Linear(6, 3), Replay(Counted())
+    for weights in (torch.ones(5), torch.full((5,), weight), torch.full((5,), weight * 2)):
+        expected = gradients(Counted(), model, BATCH, weights)
+        for got, want in zip(gradients(replay, model, BATCH, weights), expected, strict=True):
+            assert torch.equal(got.nan_to_num(7), want.nan_to_num(7))
