@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -47,6 +48,12 @@ class Bench:
         self._bases: dict[tuple[str, str], str] = {}
         self._conventions: dict[str, str] = {}
         sources.load(settings.files)
+
+    def prepare(self) -> None:
+        """Import what the first item would, and look at the machine: so no item's time is spent on it."""
+        for module in ("opacus", *(engine.module for engine in engines)):
+            import_module(module)
+        _ = self.environment
 
     def perform(self, item: Item) -> Outcome:
         """Measure one item. What fails ends in a row of kind `failure`: a case is anybody's code."""
