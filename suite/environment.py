@@ -1,12 +1,9 @@
-"""The device that a run uses, the state of torch during the run, and what to record of both."""
+"""The device that a run uses, and what to record of it and of torch."""
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,40 +77,6 @@ def _processor() -> str | None:
         return None
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else None
-
-
-@contextmanager
-def steady(device: torch.device, *, deterministic: bool = True) -> Iterator[None]:
-    """Torch in a known state: deterministic algorithms, no TF32, gradients on; put back afterwards."""
-    import torch
-
-    before = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-        torch.backends.cuda.matmul.allow_tf32,
-        torch.backends.cudnn.allow_tf32,
-        torch.backends.cudnn.benchmark,
-        torch.get_default_dtype(),
-        torch.get_num_threads(),
-    )
-    if deterministic and device.type == "cuda":
-        # cuBLAS is deterministic only with a fixed workspace, and reads this when it starts.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    cuda = [device] if device.type == "cuda" else []
-    try:
-        with torch.random.fork_rng(devices=cuda), torch.enable_grad():
-            torch.use_deterministic_algorithms(deterministic)
-            torch.backends.cudnn.benchmark = False
-            set_tf32(False)
-            torch.set_default_dtype(torch.float32)
-            yield
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        torch.backends.cuda.matmul.allow_tf32 = before[2]
-        torch.backends.cudnn.allow_tf32 = before[3]
-        torch.backends.cudnn.benchmark = before[4]
-        torch.set_default_dtype(before[5])
-        torch.set_num_threads(before[6])
 
 
 def set_tf32(allowed: bool) -> None:  # noqa: FBT001  a switch

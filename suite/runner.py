@@ -86,8 +86,10 @@ def run(
     from suite.environment import choose_dtype
     from suite.report import Report
     from suite.sources import choose
+    from suite.steady import loading
 
-    chosen, threads = choose(cases, from_files)
+    with loading():
+        chosen, threads = choose(cases, from_files)
     choose_dtype(dtype)
     laws = tuple(law.name for law in LAWS.match(optimizers))
     steps = (0 if quick else PROOF_STEPS) if prove is None else prove

@@ -1,11 +1,11 @@
-"""Devices, dtypes, and the state of torch around a run."""
+"""Devices, dtypes, and what is recorded of them."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from suite.environment import choose_device, choose_dtype, describe, steady
+from suite.environment import choose_device, choose_dtype, describe
 from suite.errors import UsageError
 
 CPU = torch.device("cpu")
@@ -27,33 +27,6 @@ def test_a_device_that_is_not_here_is_refused() -> None:
 def test_an_unknown_dtype_is_refused() -> None:
     with pytest.raises(UsageError, match="no dtype is named 'float8'; there are float32"):
         choose_dtype("float8")
-
-
-def fail_in_a_changed_state() -> None:
-    with torch.no_grad(), steady(CPU):
-        assert torch.are_deterministic_algorithms_enabled()
-        assert torch.is_grad_enabled()
-        assert torch.get_default_dtype() == torch.float32
-        assert not torch.backends.cuda.matmul.allow_tf32
-        torch.rand(3)
-        torch.set_default_dtype(torch.float16)
-        raise KeyError
-
-
-def test_torch_is_afterwards_what_it_was_before() -> None:
-    torch.set_default_dtype(torch.float64)
-    torch.backends.cuda.matmul.allow_tf32 = True
-    state = torch.get_rng_state()
-    try:
-        with pytest.raises(KeyError):
-            fail_in_a_changed_state()
-        assert not torch.are_deterministic_algorithms_enabled()
-        assert torch.get_default_dtype() == torch.float64
-        assert torch.backends.cuda.matmul.allow_tf32
-        assert torch.equal(torch.get_rng_state(), state)
-    finally:
-        torch.set_default_dtype(torch.float32)
-        torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def test_what_reproducing_needs_is_described() -> None:
