@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -95,7 +95,7 @@ def _set_environment(before: dict[str, str]) -> None:
 def _set_filters(before: list[Any]) -> None:
     if warnings.filters != before:  # or else all that was shown once would be shown again
         warnings.resetwarnings()
-        warnings.filters.extend(before)
+        cast(list[Any], warnings.filters).extend(before)
 
 
 def _set_device(before: torch.device) -> None:
@@ -144,7 +144,7 @@ def _float32() -> tuple[tuple[str, ...], bool | None, bool | None, str | None]:
             old.append(read())
         except RuntimeError:  # somebody used both
             old.append(None)
-    return tuple(where.fp32_precision for where in _precise()), *old  # type: ignore[return-value]
+    return tuple(where.fp32_precision for where in _precise()), *old
 
 
 def _set_float32(before: tuple[tuple[str, ...], bool | None, bool | None, str | None]) -> None:

@@ -27,7 +27,9 @@ import suite
 from suite import papers, records
 from suite.cli import main
 from suite.errors import UsageError
+from suite.pairs import Pair, table
 from suite.report import Report
+from suite.reporting.heatmap import heatmap
 from suite.sources import load
 from suite.steady import steady
 from suite.table import Table, latex_escape
@@ -173,6 +175,27 @@ def test_every_number_of_the_tables_is_finite_or_explained(tortured) -> None:
     shown = str(tortured[0])
     assert "nan" not in shown.split()
     assert "inf" not in shown.split()
+
+
+def test_a_gradient_that_is_turned_round_is_direction_everywhere() -> None:
+    report = suite.run(["turned-round"], ["weighted-*", "sum"], from_files=[CASES], prove=1)
+    (row,) = [
+        row
+        for row in report.of("discrepancy")
+        if (row["convention"], row["reference"]) == ("weighted-mean", "mean")
+    ]
+    assert (row["verdict"], row["residual"]) == ("direction", 1.0)
+    assert row["scale"] == pytest.approx(-2.6)
+    assert row["reason"] == "it points away from the reference's (cosine -1): no learning rate is negative"
+    rates = report.learning_rates
+    rate = rates[(rates.convention == "weighted-mean") & (rates.reference == "mean")].iloc[0]
+    assert (rate.status, rate.reason) == ("impossible", row["reason"])
+    pairs = table(report.rows, "turned-round", "mean")
+    assert pairs["weighted-mean", "mean"] == Pair(row["scale"], 1.0)
+    assert pairs["mean", "weighted-mean"].residual == 1.0
+    assert pairs["mean", "weighted-mean"].scale == pytest.approx(1 / row["scale"])
+    assert heatmap(report).pairs["weighted-mean", "mean"].residual == 1.0
+    assert "direction 1" in str(report)
 
 
 # Cases that do not end.

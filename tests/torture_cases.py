@@ -275,6 +275,18 @@ def torture_last_sound():
     return problem()
 
 
+@case(dataset="two numbers", batch_sizes=(2,))
+def turned_round():
+    """One parameter, whose gradient is the other way round with the weights than without them."""
+    slopes = torch.tensor([[0.5], [-0.7]])
+    return problem(
+        model=lambda: nn.Linear(1, 1, bias=False),
+        data=slopes,
+        losses=lambda model, batch: model(batch)[:, 0],
+        columns=lambda batch: {"weight": [4.0, 1.0][: len(batch)]},
+    )
+
+
 # Those that never end. They are run with a time limit, in processes of their own.
 
 
