@@ -10,6 +10,7 @@ import faulthandler
 import math
 import re
 import sysconfig
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,6 +48,8 @@ def limited(seconds: float | None, told: int) -> Iterator[None]:
     if seconds is None:
         yield
         return
+    # It refuses what is less than a microsecond, or more than three centuries.
+    seconds = min(max(seconds, 1e-3), threading.TIMEOUT_MAX / 2)
     faulthandler.dump_traceback_later(seconds, exit=True, file=told)
     try:
         yield

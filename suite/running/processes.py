@@ -109,7 +109,7 @@ class Worker:
             if os.name == "posix":
                 os.killpg(self._process.pid or 0, signal.SIGKILL)
         self._process.kill()
-        self._process.join()
+        self._process.join(5)  # one that waits for a broken device does not even die
 
     def _death(self) -> Death:
         took = time.monotonic() - self._began
@@ -121,7 +121,7 @@ class Worker:
             how = "in time" if code is None else f"(exit code {code})"
             raise UsageError(
                 f"a worker process could not start {how}: a script that calls suite.run must do so "
-                'under `if __name__ == "__main__":`; or leave the processes away'
+                'under `if __name__ == "__main__":`; or leave processes and time limit away'
             )
         if self._limit is not None and (told or took >= self._limit):
             return Death(limits.reason(self._limit, told), took)
