@@ -99,6 +99,35 @@ def torture_three_axes():
 
 
 @torture
+def torture_too_many():
+    """It has a loss more than samples."""
+    return problem(losses=lambda model, batch: torch.cat([losses(model, batch), torch.ones(1)]))
+
+
+@torture
+def torture_detached():
+    """Its losses are numbers only."""
+    return problem(losses=lambda model, batch: losses(model, batch).detach())
+
+
+@torture
+def torture_complex():
+    """Its losses are complex numbers."""
+    return problem(losses=lambda model, batch: losses(model, batch) * 1j)
+
+
+@torture
+def torture_changes_its_batch():
+    """It changes the batch that it is given."""
+
+    def changed(model, batch):
+        batch[0].mul_(2)
+        return losses(model, batch)
+
+    return problem(losses=changed)
+
+
+@torture
 def torture_no_tensor():
     """Its losses are a list."""
     return problem(losses=lambda model, batch: losses(model, batch).tolist())
