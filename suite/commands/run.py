@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--time-limit",
         type=float,
         metavar="SECONDS",
-        help="for each batch, proof or claim; longer ones are stopped and fail (default: none)",
+        help="for building a case, a batch, proof or claim; what takes longer fails (default: none)",
     )
     add("--quick", action="store_true", help="no batch size above 32, nothing proven")
     add("--optimizer", action="append", default=[], metavar="GLOB", help="in learning_rates.csv; repeatable")

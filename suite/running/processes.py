@@ -105,9 +105,10 @@ class Worker:
         """End the process, whatever it is at, and those that it started."""
         self.pipe.close()
         self._told.close()
-        with suppress(ProcessLookupError, PermissionError):
-            if os.name == "posix":
-                os.killpg(self._process.pid or 0, signal.SIGKILL)
+        pid = self._process.pid
+        if pid is not None and os.name == "posix":
+            with suppress(ProcessLookupError, PermissionError):  # it has no group yet, or no more
+                os.killpg(pid, signal.SIGKILL)
         self._process.kill()
         self._process.join(5)  # one that waits for a broken device does not even die
 
