@@ -98,9 +98,20 @@ def _set_filters(before: list[Any]) -> None:
         cast(list[Any], warnings.filters).extend(before)
 
 
+def _device() -> torch.device:
+    try:
+        return torch.get_default_device()
+    except AttributeError:  # torch 2.6, after somebody set it to None
+        return torch.device("cpu")
+
+
 def _set_device(before: torch.device) -> None:
-    if torch.get_default_device() != before:
-        torch.set_default_device(None if before.type == "cpu" else before)
+    if _device() == before:
+        return
+    torch.set_default_device(None if before.type == "cpu" else before)
+    known: Any = torch._GLOBAL_DEVICE_CONTEXT  # noqa: SLF001  torch 2.6 cannot read None there
+    if before.type == "cpu" and getattr(known, "device_context", before) is None:
+        del known.device_context
 
 
 def _hooks() -> list[tuple[dict[str, Any], str, Any]]:
@@ -192,7 +203,7 @@ COMPUTATION: Sequence[State] = (
     (np.geterr, lambda before: np.seterr(**before)),
     # what numbers are
     (torch.get_default_dtype, torch.set_default_dtype),
-    (torch.get_default_device, _set_device),
+    (_device, _set_device),
     (lambda: sys.float_info.min / 2 == 0, torch.set_flush_denormal),
     # how torch computes
     (_float32, _set_float32),

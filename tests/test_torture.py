@@ -52,7 +52,7 @@ SAID = {
     "too-many": "gave [5]; for 4 samples it must be unreduced",
     "detached": "depend on no parameter",
     "complex": "no engine gives right per-sample gradients",
-    "changes-its-batch": "no engine gives right per-sample gradients",
+    "spoils-its-batch": "no engine gives right per-sample gradients",
     "no-tensor": "gave list",
     "no-parameters": "no parameter that requires a gradient",
     "all-frozen": "no parameter that requires a gradient",

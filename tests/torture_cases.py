@@ -117,7 +117,7 @@ def torture_complex():
 
 
 @torture
-def torture_changes_its_batch():
+def torture_spoils_its_batch():
     """It changes the batch that it is given."""
 
     def changed(model, batch):
