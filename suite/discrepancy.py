@@ -5,8 +5,8 @@ For columns `a` (the convention) and `b` (the reference) and the Gram matrix `K`
 - relative discrepancy `√(dᵀKd / bᵀKb)`, `d = a − b`;
 - cosine `aᵀKb / √(aᵀKa · bᵀKb)`;
 - scale `s = aᵀKb / bᵀKb`, the multiple of the reference nearest to the convention;
-- residual `√(rᵀKr / aᵀKa)`, `r = a − s·b`: the part of the convention's gradient that no learning
-  rate can remove.
+- residual `√(rᵀKr / aᵀKa)`, `r = a − max(s, 0)·b`: the part of the convention's gradient that no
+  learning rate can remove. There is no negative one: where the two point away from each other, all of it.
 
 The verdict is decided in float64 and by no tolerance chosen by hand: what counts as equal is what
 rounding can do, and that is bounded from the number of operations, the machine epsilon and the
@@ -38,7 +38,7 @@ class Verdict(Enum):
 
     @property
     def proportional(self) -> bool:
-        """Whether one gradient is a multiple of the other, so that a learning rate makes up for it."""
+        """Whether one gradient is a positive multiple of the other: a learning rate makes up for it."""
         return self is not Verdict.DIRECTION
 
 
@@ -51,8 +51,8 @@ class Discrepancy:
             gradient is zero.
         cosine: of the angle between them; None where one of them is zero.
         relative: the norm of their difference, relative to the reference; None where that is zero.
-        residual: the norm of the convention's gradient minus `scale` times the reference, relative
-            to the convention; 0 where both are zero.
+        residual: the norm of the convention's gradient minus `scale` times the reference (or nothing,
+            where the scale is negative), relative to the convention; 0 where both are zero.
         verdict: what separates them.
         reason: what is to be said of a value that is None; empty where there is none.
     """
@@ -101,9 +101,13 @@ def compare(gram: Gram, a: Column, b: Column, *, precision: float = EPS) -> Disc
     ratio = float(a[heaviest] / b[heaviest])
     rest = a - ratio * b
     if _vanishes(np.abs(rest), np.abs(a) + abs(ratio) * np.abs(b), norms, rounding):
+        if ratio < 0:
+            return Discrepancy(ratio, cosine, relative, 1.0, Verdict.DIRECTION)
         return Discrepancy(ratio, cosine, relative, norm(gram, rest) / size_a, Verdict.SCALE)
 
     scale = inner(gram, a, b) / size_b**2
+    if scale < 0:
+        return Discrepancy(scale, cosine, relative, 1.0, Verdict.DIRECTION)
     rest = a - scale * b
     residual = norm(gram, rest)
     # Different columns may still be one gradient: a batch of one sample, units that are the same.

@@ -1,13 +1,9 @@
-"""The device that a run uses, the state of torch during the run, and what to record of both."""
+"""The device that a run uses, and what to record of it and of torch."""
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,8 +17,6 @@ if TYPE_CHECKING:
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PACKAGES = ("torch", "opacus", "numpy", "pandas", "scikit-learn")
-COMPILER = "torch._inductor.config"
-DETERMINISTIC = "TORCHINDUCTOR_DETERMINISTIC"
 
 
 def choose_device(name: str) -> torch.device:
@@ -83,60 +77,6 @@ def _processor() -> str | None:
         return None
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else None
-
-
-@contextmanager
-def steady(device: torch.device, *, deterministic: bool = True) -> Iterator[None]:
-    """Torch in a known state: deterministic algorithms, no TF32, gradients on; put back afterwards."""
-    import torch
-
-    before = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-        torch.backends.cuda.matmul.allow_tf32,
-        torch.backends.cudnn.allow_tf32,
-        torch.backends.cudnn.benchmark,
-        torch.get_default_dtype(),
-        torch.get_num_threads(),
-    )
-    variable = os.environ.get(DETERMINISTIC)
-    if deterministic and device.type == "cuda":
-        # cuBLAS is deterministic only with a fixed workspace, and reads this when it starts.
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    cuda = [device] if device.type == "cuda" else []
-    try:
-        with torch.random.fork_rng(devices=cuda), torch.enable_grad():
-            _set_deterministic(deterministic)
-            if deterministic and COMPILER not in sys.modules:
-                os.environ[DETERMINISTIC] = "1"  # the compiler reads this when it is imported
-            torch.backends.cudnn.benchmark = False
-            set_tf32(False)
-            torch.set_default_dtype(torch.float32)
-            yield
-    finally:
-        _set_deterministic(before[0], warn_only=before[1])
-        os.environ.pop(DETERMINISTIC, None)
-        if variable is not None:
-            os.environ[DETERMINISTIC] = variable
-        torch.backends.cuda.matmul.allow_tf32 = before[2]
-        torch.backends.cudnn.allow_tf32 = before[3]
-        torch.backends.cudnn.benchmark = before[4]
-        torch.set_default_dtype(before[5])
-        torch.set_num_threads(before[6])
-
-
-def _set_deterministic(mode: bool, *, warn_only: bool = False) -> None:  # noqa: FBT001  a switch
-    """Let torch use deterministic algorithms only, or any.
-
-    `use_deterministic_algorithms` would import the compiler to tell it too: a second and more, at the
-    start of every run. Where nothing has imported it yet there is nobody to tell.
-    """
-    import torch
-
-    if COMPILER in sys.modules:
-        torch.use_deterministic_algorithms(mode, warn_only=warn_only)
-    else:
-        torch.set_deterministic_debug_mode(("warn" if warn_only else "error") if mode else "default")
 
 
 def set_tf32(allowed: bool) -> None:  # noqa: FBT001  a switch

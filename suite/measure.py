@@ -222,4 +222,8 @@ def _reason(result: Discrepancy, gram: Gram, column: Column, reference: Column, 
                 if weight
                 else "the reference has no regulariser"
             )
+    if result.scale is not None and result.scale < 0 and result.cosine is not None:
+        return (
+            f"it points away from the reference's (cosine {result.cosine:.3g}): no learning rate is negative"
+        )
     return f"{result.residual:.2%} {ELSEWHERE}"

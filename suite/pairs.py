@@ -85,7 +85,7 @@ def table(rows: Iterable[Row], case: str, reference: str) -> dict[tuple[str, str
         residual = row["residual"] if row["verdict"] == Verdict.DIRECTION.value else 0.0
         pair = Pair(row["scale"], residual)
         known[row["convention"], row["reference"]] = pair
-        known.setdefault((row["reference"], row["convention"]), _reverse(pair))
+        known.setdefault((row["reference"], row["convention"]), _reverse(pair, row.get("cosine")))
     names = {reference} | {row["convention"] for row in rows if row["reference"] == reference}
     for a, b in itertools.product(names, names):
         if a == b:
@@ -97,10 +97,12 @@ def table(rows: Iterable[Row], case: str, reference: str) -> dict[tuple[str, str
     return known
 
 
-def _reverse(pair: Pair) -> Pair:
+def _reverse(pair: Pair, cosine: float | None) -> Pair:
     """The second against the first: the same angle, and `s' = cos²/s`."""
     if not pair.scale:
         return Pair(None, pair.residual)
+    if pair.scale < 0:  # their residual is 1, whatever the angle
+        return Pair(cosine**2 / pair.scale if cosine else None, pair.residual)
     return Pair((1 - pair.residual**2) / pair.scale, pair.residual)
 
 

@@ -12,6 +12,7 @@ from suite.engines import engines
 from suite.equivalence.laws import LAWS
 from suite.errors import UsageError
 from suite.progress import Progress
+from suite.running import limits
 from suite.running.driver import Driver, make
 from suite.running.items import Executor, Settings
 from suite.running.order import Shard
@@ -43,6 +44,7 @@ def run(
     processes: int | None = None,
     shard: str = "1/1",
     cluster: str | None = None,
+    time_limit: float | None = None,
     progress: bool = False,
 ) -> Report:
     """Measure conventions on cases.
@@ -68,6 +70,9 @@ def run(
         processes: measure in as many processes of one torch thread each; in this one if None.
         shard: which part of the run this is, `i/n`; `gradsuite merge` puts the parts together.
         cluster: the address of a Dask scheduler whose workers measure.
+        time_limit: the seconds that one item may take: building a case, one of its batches, one proof or
+            one claim. What takes longer is stopped, and is a failure; for that, all is measured in
+            another process. No limit if None.
         progress: whether to show progress on standard error.
 
     Returns:
@@ -81,8 +86,10 @@ def run(
     from suite.environment import choose_dtype
     from suite.report import Report
     from suite.sources import choose
+    from suite.steady import loading
 
-    chosen, threads = choose(cases, from_files)
+    with loading():
+        chosen, threads = choose(cases, from_files)
     choose_dtype(dtype)
     laws = tuple(law.name for law in LAWS.match(optimizers))
     steps = (0 if quick else PROOF_STEPS) if prove is None else prove
@@ -104,7 +111,7 @@ def run(
     )
     folder = None if output is None else Path(output)
     with ExitStack() as stack:
-        executor = stack.enter_context(_executor(processes, cluster))
+        executor = stack.enter_context(_executor(processes, cluster, time_limit))
         settings = settings.on(executor.device(device))
         executor.open(settings)
         # Wrong input is found before the folder is made.
@@ -133,17 +140,20 @@ def run(
     return report
 
 
-def _executor(processes: int | None, cluster: str | None) -> Executor:
+def _executor(processes: int | None, cluster: str | None, limit: float | None) -> Executor:
+    limits.check(limit)
     if cluster is not None:
         if processes is not None:
             raise UsageError("-j and --cluster exclude each other: a cluster has workers of its own")
         from suite.running.cluster import Cluster
 
-        return Cluster(cluster)
-    if processes is not None:
+        return Cluster(cluster, limit=limit)
+    if processes is not None or limit is not None:
         from suite.running.processes import Processes
 
-        return Processes(processes)
+        if processes is None:  # only a process can be stopped: one, as fast as this one
+            return Processes(1, threads=None, limit=limit)
+        return Processes(processes, limit=limit)
     from suite.running.serial import Serial
 
     return Serial()

@@ -77,6 +77,17 @@ def test_zero_gradients_are_explained() -> None:
     assert other.reason == "the reference's gradient is zero"
 
 
+@pytest.mark.parametrize("gram", [IDENTITY, np.ones((3, 3))])
+@pytest.mark.parametrize("a", [(-2, -2, -2), (-1, -2, -3)])
+def test_no_learning_rate_turns_a_gradient_round(gram: np.ndarray, a: tuple[int, ...]) -> None:
+    found = compare(gram, column(*a), column(1, 1, 1))
+    assert found.verdict is Verdict.DIRECTION
+    assert found.scale == pytest.approx(-2.0, rel=1e-15)
+    assert found.residual == 1.0  # the nearest that a learning rate comes is not to move
+    assert found.cosine is not None
+    assert found.cosine < 0
+
+
 SMALL = st.floats(-6, -1).map(lambda power: 10.0**power)
 
 
@@ -119,9 +130,23 @@ def test_what_the_gram_matrix_says_is_what_the_gradients_say(
     if found.verdict is Verdict.DIRECTION:
         scale = x @ y / (y @ y)
         assert found.scale == pytest.approx(scale, rel=1e-9, abs=1e-9)
-        assert found.residual == pytest.approx(
-            np.linalg.norm(x - scale * y) / np.linalg.norm(x), rel=1e-6, abs=1e-6
-        )
+        rest = x - max(scale, 0.0) * y
+        assert found.residual == pytest.approx(np.linalg.norm(rest) / np.linalg.norm(x), rel=1e-6, abs=1e-6)
+
+
+@given(example=examples(), first=columns, second=columns)
+def test_what_no_learning_rate_removes_is_the_least_over_all_positive_ones(
+    example: Example, first: list[float], second: list[float]
+) -> None:
+    a, b = (np.array(c)[: len(example.units)] for c in (first, second))
+    assume(len(a) == len(example.units) and nonzero(example, a, b))
+    found = compare(example.gram, a, b)
+    x, y = a @ example.rows, b @ example.rows
+    ratio = np.linalg.norm(x) / np.linalg.norm(y)
+    rates = np.concatenate([[0.0], ratio * np.logspace(-3, 0, 50)])
+    rest = np.linalg.norm(x[:, None] - np.outer(y, rates), axis=0) / np.linalg.norm(x)
+    assert found.residual <= rest.min() + 1e-6
+    assert (found.verdict is Verdict.DIRECTION) or found.scale > 0
 
 
 @given(example=examples(), first=columns, second=columns)

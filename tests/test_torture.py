@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import random
 import re
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.optim import optimizer
 
 import suite
-from suite import records
+from suite import papers, records
 from suite.cli import main
 from suite.errors import UsageError
-from suite.papers import load
+from suite.pairs import Pair, table
 from suite.report import Report
+from suite.reporting.heatmap import heatmap
+from suite.sources import load
+from suite.steady import steady
 from suite.table import Table, latex_escape
 from tests.test_papers import CARD
 
@@ -26,15 +39,20 @@ CASES = Path(__file__).with_name("torture_cases.py")
 
 # Cases.
 
-SOUND = {"torture-first-sound", "torture-last-sound", "torture-all-ignored", "torture-one-sample"}
+SOUND = {"first-sound", "last-sound", "all-ignored", "one-sample", "draws"}
 SAID = {
     "model-raises": "MemoryError: too large by far",
     "losses-raise": "KeyError: 'mask'",
     "exits": "SystemExit",
     "infinite": "losses are nan or infinite",
+    "nan": "1 of the 4 losses are nan or infinite",
     "infinite-gradient": "not finite",
     "transposed": "it must be unreduced",
     "three-axes": "it must be unreduced",
+    "too-many": "gave [5]; for 4 samples it must be unreduced",
+    "detached": "depend on no parameter",
+    "complex": "no engine gives right per-sample gradients",
+    "spoils-its-batch": "no engine gives right per-sample gradients",
     "no-tensor": "gave list",
     "no-parameters": "no parameter that requires a gradient",
     "all-frozen": "no parameter that requires a gradient",
@@ -50,27 +68,94 @@ SAID = {
 }
 
 
-def world() -> tuple[object, ...]:
-    """The global state of torch."""
-    return (
-        torch.get_default_dtype(),
-        torch.is_grad_enabled(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.get_num_threads(),
-        torch.get_rng_state().tolist(),
-        torch.backends.cudnn.benchmark,
-    )
+def world() -> dict[str, object]:
+    """The global state of the process and of torch."""
+    return {
+        "random": random.getstate(),
+        "numpy.random": np.random.get_state()[1].tolist(),  # noqa: NPY002  others draw from it
+        "numpy errors": np.geterr(),
+        "torch.random": torch.get_rng_state().tolist(),
+        "warnings": list(warnings.filters),
+        "environment": dict(os.environ),
+        "directory": Path.cwd(),
+        "default dtype": torch.get_default_dtype(),
+        "default device": torch.get_default_device(),
+        "grad mode": torch.is_grad_enabled(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "threads": torch.get_num_threads(),
+        "anomaly": torch.is_anomaly_enabled(),
+        "autocast": (torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled("cuda")),
+        "precision": answer(torch.get_float32_matmul_precision),
+        "tf32": answer(lambda: torch.backends.cuda.matmul.allow_tf32),
+        "tf32 of convolutions": answer(lambda: torch.backends.cudnn.allow_tf32),
+        "cudnn": (torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark),
+        "cudnn deterministic": torch.backends.cudnn.deterministic,
+        "denormals": sys.float_info.min / 2 > 0,
+        "hooks": dict(torch.nn.modules.module._global_forward_hooks),
+        "hooks of optimizers": dict(optimizer._global_optimizer_post_hooks),
+    }
+
+
+def answer(read: Callable[[], object]) -> object:
+    """What torch answers; it refuses where settings of before and after 2.9 were mixed."""
+    try:
+        return read()
+    except RuntimeError:
+        return "mixed"
 
 
 @pytest.fixture(scope="module")
-def tortured() -> tuple[Report, bool]:
+def tortured() -> tuple[Report, dict, dict]:
+    with steady(torch.device("cpu")):
+        pass  # torch imports more of itself now, once
     before = world()
     report = suite.run(["torture-*"], ["sum", "mean", "element-mean"], from_files=[CASES], prove=0)
-    return report, world() == before
+    return report, before, world()
 
 
 def test_the_world_is_after_a_run_what_it_was_before(tortured) -> None:
-    assert tortured[1]
+    _, before, after = tortured
+    assert before == after
+
+
+def test_whatever_a_case_changes_is_taken_back() -> None:
+    changes = load([CASES])["torture-first-sound"].build.__globals__["CHANGES"]
+    for name, change in changes.items():
+        before = world()
+        with steady(torch.device("cpu")):
+            known = world()
+            change()
+            assert world() != known, name
+        assert world() == before, name
+
+
+def test_a_case_that_changes_the_world_is_measured_rightly_or_fails(tortured) -> None:
+    report = tortured[0]
+    frame, failed = report.discrepancies, {row["case"] for row in report.failures}
+    changing = {name for name in {*frame.case, *failed} if name.startswith("torture-changes-")}
+    assert len(changing) > 15
+    wanted = results(frame, "torture-first-sound")
+    for name in changing - failed:
+        assert results(frame, name) == wanted, name
+    changed = {"the-world", "default-device", "grad-mode", "global-hooks"}
+    assert changing & failed == {f"torture-changes-{name}" for name in changed}
+
+
+def results(frame: pd.DataFrame, case: str) -> list[object]:
+    """What was measured of a case, whatever its parameters were."""
+    columns = ["batch", "convention", "scale", "verdict"]
+    return frame[frame.case == case][columns].to_numpy().tolist()
+
+
+def test_a_case_without_a_seed_finds_the_same_numbers_whatever_was_drawn_before() -> None:
+    found = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002  others draw from it
+        asked = {"cases": ["torture-draws"], "conventions": ["sum"], "from_files": [CASES], "prove": 0}
+        found.append(suite.run(**asked).discrepancies.max_abs.tolist())
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("name", SAID)
@@ -82,9 +167,8 @@ def test_a_case_that_misbehaves_is_one_clear_row_an_item(tortured, name: str) ->
 
 def test_the_others_are_measured_all_the_same(tortured) -> None:
     frame = tortured[0].discrepancies
-    assert set(frame.case) == SOUND
-    first, last = (frame[frame.case == f"torture-{name}-sound"].scale.tolist() for name in ("first", "last"))
-    assert first == last
+    assert {f"torture-{name}" for name in SOUND} <= set(frame.case)
+    assert results(frame, "torture-first-sound") == results(frame, "torture-last-sound") != []
 
 
 def test_every_number_of_the_tables_is_finite_or_explained(tortured) -> None:
@@ -95,6 +179,100 @@ def test_every_number_of_the_tables_is_finite_or_explained(tortured) -> None:
     shown = str(tortured[0])
     assert "nan" not in shown.split()
     assert "inf" not in shown.split()
+
+
+def test_a_gradient_that_is_turned_round_is_direction_everywhere() -> None:
+    report = suite.run(["turned-round"], ["weighted-*", "sum"], from_files=[CASES], prove=1)
+    (row,) = [
+        row
+        for row in report.of("discrepancy")
+        if (row["convention"], row["reference"]) == ("weighted-mean", "mean")
+    ]
+    assert (row["verdict"], row["residual"]) == ("direction", 1.0)
+    assert row["scale"] == pytest.approx(-2.6)
+    assert row["reason"] == "it points away from the reference's (cosine -1): no learning rate is negative"
+    rates = report.learning_rates
+    rate = rates[(rates.convention == "weighted-mean") & (rates.reference == "mean")].iloc[0]
+    assert (rate.status, rate.reason) == ("impossible", row["reason"])
+    pairs = table(report.rows, "turned-round", "mean")
+    assert pairs["weighted-mean", "mean"] == Pair(row["scale"], 1.0)
+    assert pairs["mean", "weighted-mean"].residual == 1.0
+    assert pairs["mean", "weighted-mean"].scale == pytest.approx(1 / row["scale"])
+    assert heatmap(report).pairs["weighted-mean", "mean"].residual == 1.0
+    assert "direction 1" in str(report)
+
+
+# Cases that do not end.
+
+
+def hanging(*cases: str, **how: object) -> Report:
+    """A run of those, and of a sound one before and after them."""
+    asked = ["hangs-not", *(f"hangs-{case}" for case in cases)]
+    return suite.run(asked, ["sum"], from_files=[CASES], **how)
+
+
+def test_a_case_that_does_not_end_is_one_row_and_loses_nothing(tmp_path: Path) -> None:
+    report = hanging("holding-the-lock", prove=0, time_limit=5, output=tmp_path)
+    ((case, reason, seconds),) = [(row["case"], row["reason"], row["seconds"]) for row in report.failures]
+    assert case == "hangs-holding-the-lock"
+    assert re.fullmatch(
+        r"it did not end within 5 s, the time limit, and was stopped in <lambda> "
+        r"\(torture_cases.py, line \d+\)",
+        reason,
+    )
+    assert 5 <= seconds < 60
+    sound = hanging(prove=0, output=tmp_path)  # on with it, in this process
+    assert report.discrepancies.equals(sound.discrepancies)
+    assert set(report.discrepancies.case) == {"hangs-not"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [None, 2])
+def test_wherever_a_case_hangs_it_is_one_row_and_the_others_run_on(processes: int | None) -> None:
+    cases = ["when-built", "asleep", "holding-the-lock", "in-proofs"]
+    report = hanging(*cases, prove=2, time_limit=10, processes=processes)
+    assert [row["case"] for row in report.failures] == [f"hangs-{case}" for case in cases]
+    assert all("it did not end within 10 s" in row["reason"] for row in report.failures)
+    assert set(report.discrepancies.case) == {"hangs-not", "hangs-in-proofs"}
+    assert {row["case"] for row in report.of("proof")} == {"hangs-not"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_driver_that_ends_while_a_case_hangs_leaves_no_process(tmp_path: Path, ending: int) -> None:
+    command = ["run", "--cases", str(CASES), "--case", "hangs-not", "--case", "hangs-asleep", "--prove", "0"]
+    run = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "suite",
+            *command,
+            "--convention",
+            "sum",
+            "-j",
+            "2",
+            "--output",
+            str(tmp_path),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        # Where the tests run in the background of a shell, Ctrl-C is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    record = tmp_path / "records.jsonl"
+    while not record.exists() or b"hangs-not" not in record.read_bytes():
+        time.sleep(0.05)
+    time.sleep(1)
+    run.send_signal(ending)
+    run.communicate(timeout=60)  # until the last process has closed its end of the pipes
+    assert run.returncode == (130 if ending == signal.SIGINT else -ending)
+
+
+@pytest.mark.parametrize("limit", [0, -1.0, float("nan"), float("inf")])
+def test_a_limit_that_is_none_is_refused(limit: float) -> None:
+    with pytest.raises(UsageError, match="--time-limit takes seconds above 0"):
+        suite.run(time_limit=limit)
 
 
 # Paper cards.
@@ -136,7 +314,7 @@ def refusal(read, path: Path) -> str:
 def test_a_card_is_read_or_refused_in_one_line(tmp_path_factory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("cards") / "card.toml"
     path.write_bytes(content)
-    said = refusal(load, path)
+    said = refusal(papers.load, path)
     assert said == "" or said.startswith("card.toml: ")
     assert "\n" not in said
 

@@ -14,7 +14,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print the environment as a run would record it."""
-    from suite.environment import choose_device, describe, steady
+    from suite.environment import choose_device, describe
+    from suite.steady import steady
 
     device = choose_device(arguments.device)
     with steady(device):

@@ -41,10 +41,11 @@ def execute(arguments: argparse.Namespace) -> int:
     if not (math.isfinite(arguments.lr) and arguments.lr > 0):
         raise UsageError(f"--lr is {arguments.lr}: a finite number greater than 0 is needed")
     settings = law(arguments.optimizer).settings({"lr": arguments.lr})
-    from suite.environment import choose_device, steady
+    from suite.environment import choose_device
     from suite.landings import land
     from suite.progress import Progress
     from suite.records import plain
+    from suite.steady import steady
 
     shown = Progress(len(chosen))
     found, failed = [], []

@@ -41,6 +41,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("-j", dest="processes", type=int, metavar="N", help="measure in N processes of one thread each")
     add("--shard", default="1/1", metavar="I/N", help="only this part; `gradsuite merge` joins the parts")
     add("--cluster", metavar="ADDRESS", help="measure on the workers of a Dask scheduler")
+    add(
+        "--time-limit",
+        type=float,
+        metavar="SECONDS",
+        help="for building a case, a batch, proof or claim; what takes longer fails (default: none)",
+    )
     add("--quick", action="store_true", help="no batch size above 32, nothing proven")
     add("--optimizer", action="append", default=[], metavar="GLOB", help="in learning_rates.csv; repeatable")
     add(
@@ -77,6 +83,7 @@ def execute(arguments: argparse.Namespace) -> int:
             processes=arguments.processes,
             shard=arguments.shard,
             cluster=arguments.cluster,
+            time_limit=arguments.time_limit,
             progress=True,
         )
     except KeyboardInterrupt:

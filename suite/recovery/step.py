@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from suite import steady
 from suite.batch import Batch, map_tensors
 from suite.errors import UsageError, one_line
 
@@ -47,7 +48,7 @@ def gradient_of(step: Step, model: nn.Module, batch: Batch, *, seed: int | None 
     with untouched(model), _watched(trained) as caught, torch.enable_grad():
         cleared = _cleared(model)
         if seed is not None:
-            _seed(seed)
+            steady.seed(seed)
         try:
             returned = step(model, map_tensors(torch.clone, batch))
         except UsageError:
@@ -124,12 +125,6 @@ def _random_states_kept() -> Iterator[None]:
     finally:
         random.setstate(python)
         np.random.set_state(numpy)  # noqa: NPY002  see above
-
-
-def _seed(seed: int) -> None:
-    torch.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  it is this state that steps draw from
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import cached_property
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -25,11 +26,12 @@ from suite.running import code
 from suite.running.items import Item, Outcome, Row, Settings, fingerprint, identity, short
 from suite.running.meter import metered
 from suite.schema import name_of
+from suite.steady import loading, seed, steady
 
 ROOTS = {"cell": ("suite.measure", "suite.plan"), "proof": ("suite.proof",)}
 """The modules that cells and proofs are measured by, besides engines, the case and its conventions."""
 
-CLAIMED = {"device": "cpu", "dtype": "float64"}
+CLAIMED: Row = {"device": "cpu", "dtype": "float64"}
 """What all claims are tested with, whatever else a run measures with."""
 
 
@@ -47,7 +49,14 @@ class Bench:
         self._bases: dict[tuple[str, str], str] = {}
         self._conventions: dict[str, str] = {}
         self._trained = Trained()
-        sources.load(settings.files)
+        with loading():
+            sources.load(settings.files)
+
+    def prepare(self) -> None:
+        """Import what the first item would, and look at the machine: so no item's time is spent on it."""
+        for engine in engines.names[engines.names.index(self.settings.engine) :]:
+            import_module(engines[engine].module)
+        _ = self.environment
 
     def perform(self, item: Item) -> Outcome:
         """Measure one item. What fails ends in a row of kind `failure`: a case is anybody's code."""
@@ -84,7 +93,7 @@ class Bench:
     def environment(self) -> Row:
         """What everything here is measured with: a row of kind `environment`, and its name."""
         s = self.settings
-        with environment.steady(self.setting.device, deterministic=s.deterministic):
+        with steady(self.setting.device, deterministic=s.deterministic):
             machine = environment.describe(self.setting.device)
         row = machine | identity(s) | {"reference": s.reference, "engine": s.engine}
         started = datetime.now(UTC).isoformat(timespec="seconds")
@@ -113,8 +122,9 @@ class Bench:
         device = torch.device("cpu") if item.kind == "claim" else self.setting.device
         known_by = ""
         try:
-            # Each item finds torch as the first one did, whatever a case did to it.
-            with environment.steady(device, deterministic=self.settings.deterministic):
+            # Each item finds the world as the first one did, whatever a case did to it.
+            with steady(device, deterministic=self.settings.deterministic):
+                seed(known.get("seed", 0))
                 if item.kind == "plan":
                     return self._plan(item.case)
                 known_by = fingerprint(item, self.base(item.kind, item.case), self.settings)
@@ -152,13 +162,16 @@ class Bench:
             batches = plan.training(problem, item.batch_size, how.seed, self.settings.steps)
             yield from proofs(problem, batches, item.rates, how, self._trained)
             return
-        torch.manual_seed(how.seed)
+        seed(how.seed)
         model = problem.model().to(device=how.device, dtype=how.exact)
         yield from measure(problem, model, self._cell(item), how)
 
     def _problem(self, case: str) -> Problem:
         if case not in self._problems:
-            self._problems[case] = cases[case].build()
+            # By itself: it is built once in a process, within whichever item needs it first.
+            with steady(self.setting.device, deterministic=self.settings.deterministic):
+                seed(self.settings.seed)
+                self._problems[case] = cases[case].build()
         return self._problems[case]
 
     def _cells(self, case: str) -> list[plan.Cell]:

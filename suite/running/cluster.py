@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
+from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import UsageError, one_line
@@ -13,11 +15,13 @@ from suite.running.items import Item, Outcome, Settings, lost
 
 if TYPE_CHECKING:
     from suite.running.bench import Bench
+    from suite.running.processes import Processes
 
 CONNECT = "10s"
 
 _one_at_a_time = threading.Lock()
 _benches: dict[Settings, Bench] = {}
+_limited: dict[tuple[Settings, float], Processes] = {}
 
 
 class Cluster:
@@ -25,9 +29,11 @@ class Cluster:
 
     Args:
         address: of the scheduler, `tcp://HOST:PORT`, or the path of its scheduler file.
+        limit: the seconds that an item may take; None for any. With a limit, each worker measures in a
+            process of its own, as it cannot be stopped itself without all that waits at it.
     """
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, *, limit: float | None = None) -> None:
         try:
             from distributed import Client
         except ImportError:
@@ -41,11 +47,15 @@ class Cluster:
                 "give the address that `dask scheduler` prints"
             ) from None
         self._settings: Settings | None = None
+        self._limit = limit
 
     def __enter__(self) -> Cluster:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._limit is not None:
+            with suppress(Exception):  # a worker that cannot be reached is none of ours any longer
+                self._client.run(stop)
         self._client.close()
 
     def device(self, name: str) -> str:
@@ -94,7 +104,7 @@ class Cluster:
 
     def _submit(self, item: Item) -> Any:
         key = f"gradsuite-{uuid.uuid4().hex[:8]}-{item.kind}-{item.name}"
-        return self._client.submit(perform, item, self._settings, self._places, key=key)
+        return self._client.submit(perform, item, self._settings, self._places, self._limit, key=key)
 
     def _result(self, item: Item, future: Any) -> tuple[Outcome, bool]:
         """The outcome, and whether each worker that took the item died."""
@@ -123,7 +133,7 @@ class Cluster:
         return places
 
 
-def perform(item: Item, settings: Settings, places: Mapping[str, int]) -> Outcome:
+def perform(item: Item, settings: Settings, places: Mapping[str, int], limit: float | None) -> Outcome:
     """Measure an item on the worker that this runs on.
 
     One at a time: the state of torch belongs to the whole process, however many threads it has.
@@ -134,14 +144,36 @@ def perform(item: Item, settings: Settings, places: Mapping[str, int]) -> Outcom
     from suite.running.bench import Bench
 
     with _one_at_a_time:
-        torch.set_num_threads(1)
         if settings.device == "cuda" and torch.cuda.device_count() > 1:
             place = places.get(get_worker().address, 0)
             settings = settings.on(f"cuda:{place % torch.cuda.device_count()}")
+        if limit is not None:
+            return _perform_within(limit, item, settings)
+        torch.set_num_threads(1)
         if settings not in _benches:
             _benches.clear()
             _benches[settings] = Bench(settings)
         return _benches[settings].perform(item)
+
+
+def _perform_within(limit: float, item: Item, settings: Settings) -> Outcome:
+    """Measure an item in a process of the worker's, which lives until the run ends."""
+    from suite.running.processes import Processes
+
+    if (settings, limit) not in _limited:
+        stop()
+        process = _limited[settings, limit] = Processes(1, limit=limit)
+        process.device(settings.device)
+        process.open(settings)
+        Finalize(None, stop, exitpriority=10)  # before the worker waits for its processes, when it ends
+    ((_, outcome),) = _limited[settings, limit].map([item], lambda _: None)
+    return outcome
+
+
+def stop() -> None:
+    """End the process of the worker that this runs on, if it has one."""
+    while _limited:
+        _limited.popitem()[1].__exit__()
 
 
 def _device(name: str) -> str:

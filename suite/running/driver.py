@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from suite.errors import UsageError
@@ -171,14 +171,8 @@ class Driver:
         environment = outcome.environment or self._own()
         rows = outcome.rows
         if not outcome.environment:
-            now = datetime.now(UTC).isoformat(timespec="milliseconds")
-            cost = {
-                "environment": environment["environment"],
-                "started": now,
-                "seconds": 0.0,
-                "peak_memory": None,
-            }
-            rows = [{**row, **cost} for row in rows]
+            cost = {"environment": environment["environment"], "peak_memory": None}
+            rows = [{**row, **cost, "started": _ago(row["seconds"])} for row in rows]
         # As they are read again: a resumed run and one that was not killed are the same.
         rows = [plain({"schema": SCHEMA, **row}) for row in rows]
         environment = plain({"schema": SCHEMA, **environment})
@@ -208,3 +202,8 @@ class Driver:
         row = describe(torch.device("cpu")) | identity(s) | {"reference": s.reference, "engine": s.engine}
         started = datetime.now(UTC).isoformat(timespec="seconds")
         return {"kind": "environment", "environment": name_of(row), "started": started, **row}
+
+
+def _ago(seconds: float) -> str:
+    """What time it was so many seconds ago."""
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat(timespec="milliseconds")

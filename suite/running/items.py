@@ -159,9 +159,10 @@ def identity(settings: Settings) -> Row:
     return {"device": settings.device, "dtype": settings.dtype, "seed": settings.seed}
 
 
-def lost(item: Item, settings: Settings, reason: str) -> Outcome:
-    """The outcome of an item whose worker did not live to tell."""
-    return Outcome([{"kind": "failure", **item.identity, **identity(settings), "reason": reason}])
+def lost(item: Item, settings: Settings, reason: str, *, seconds: float = 0.0) -> Outcome:
+    """The outcome of an item whose worker did not live to tell; and the seconds it cost, if known."""
+    row = {"kind": "failure", **item.identity, **identity(settings), "reason": reason}
+    return Outcome([row | {"seconds": round(seconds, 6)}])
 
 
 def fingerprint(item: Item, base: str, settings: Settings) -> str:

@@ -19,6 +19,8 @@ distributed = pytest.importorskip("distributed", reason="needs Dask: pip install
 
 ASKED = {"cases": ["small-works*"], "conventions": ["*mean*", "*sum*"], "from_files": [SMALL], "prove": 3}
 
+TORTURE = Path(__file__).parents[1] / "torture_cases.py"
+
 # Dask tells of lost workers, and leaves sockets to the garbage collector.
 pytestmark = [
     pytest.mark.filterwarnings("default"),
@@ -65,6 +67,25 @@ def test_a_case_that_kills_each_worker_is_reported_and_the_rest_goes_on(address:
     assert {(row["case"], row["reason"]) for row in report.failures} == {
         ("small-exits", "it ended its process, as each of 2 workers that took it did")
     }
+
+
+@pytest.mark.slow
+def test_a_case_that_does_not_end_is_one_row_and_leaves_no_process(address: str) -> None:
+    import psutil
+
+    asked = {"conventions": ["sum"], "from_files": [TORTURE], "prove": 0}
+    report = suite.run(
+        ["hangs-not", "hangs-when-built", "hangs-holding-the-lock"], **asked, cluster=address, time_limit=10
+    )
+    alone = suite.run(["hangs-not"], **asked)
+    assert multiset(report.of("discrepancy")) == multiset(alone.of("discrepancy"))
+    reasons = {row["case"]: row["reason"] for row in report.failures}
+    assert set(reasons) == {"hangs-when-built", "hangs-holding-the-lock"}
+    assert all(reason.startswith("it did not end within 10 s") for reason in reasons.values())
+    with distributed.Client(address, set_as_default=False) as client:
+        workers = client.run(os.getpid).values()
+    left = [child.cmdline() for pid in workers for child in psutil.Process(pid).children()]
+    assert not [line for line in left if "spawn_main" in " ".join(line)]
 
 
 def test_no_scheduler_is_one_line() -> None:

@@ -1,0 +1,77 @@
+"""Items that do not end: how long one may take, and where it was when its time was over.
+
+A process that computes in C may never look at a signal or let another thread run. So it is watched from a
+thread of `faulthandler`, which needs nothing of Python, and stopped from outside if that fails.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import math
+import re
+import sysconfig
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from suite.errors import UsageError
+
+GRACE = 2.0
+"""Seconds after its limit in which a process tells where it was and ends by itself."""
+
+STARTING = 300.0
+"""Seconds that a process has to start, which imports torch and the case files, before its limit counts."""
+
+_FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<function>.*)$', re.MULTILINE)
+_INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
+
+
+def check(seconds: float | None) -> None:
+    """Refuse what is no limit.
+
+    Raises:
+        UsageError: It is not above 0, or not finite.
+    """
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise UsageError(f"--time-limit takes seconds above 0, {seconds:g} was given; leave it away for none")
+
+
+@contextmanager
+def limited(seconds: float | None, told: int) -> Iterator[None]:
+    """End this process if the block takes longer than `seconds`, and say where it was in the file `told`.
+
+    Args:
+        seconds: the limit; None for none.
+        told: a file descriptor.
+    """
+    if seconds is None:
+        yield
+        return
+    # It refuses what is less than a microsecond, or more than three centuries.
+    seconds = min(max(seconds, 1e-3), threading.TIMEOUT_MAX / 2)
+    faulthandler.dump_traceback_later(seconds, exit=True, file=told)
+    try:
+        yield
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def reason(seconds: float, told: str) -> str:
+    """Why an item failed that did not end: its limit, and where it was.
+
+    Args:
+        seconds: the limit.
+        told: what `limited` wrote; empty if it could not.
+    """
+    return f"it did not end within {seconds:g} s, the time limit, and was stopped{_place(told)}"
+
+
+def _place(told: str) -> str:
+    """Where the main thread was: the innermost line that is neither Python's nor an installed package's."""
+    main = told.rpartition("(most recent call first):")[2]
+    frames = [frame.groupdict() for frame in _FRAME.finditer(main)]
+    own = [frame for frame in frames if not frame["file"].startswith(("<", *_INSTALLED))]
+    for frame in (own or frames)[:1]:
+        return f" in {frame['function']} ({Path(frame['file']).name}, line {frame['line']})"
+    return ""
