@@ -70,6 +70,7 @@ def compare(benchmark, family: Family, units: int, action: Callable) -> float:
         "peak bytes of that pass": peak(ordinary, CPU),
         "tuned allocator": TUNED,
         "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
     }
     return ratio
 
@@ -125,6 +126,33 @@ def test_one_by_one(benchmark, family: Family) -> None:
             torch.autograd.grad(family.losses(model, one).sum(), list(model.parameters()))
 
     compare(benchmark, family, family.units, act)
+
+
+@pytest.mark.parametrize("family", [FAMILIES[0], FAMILIES[3]], ids=lambda f: f.name)
+def test_compiled_torch_func(benchmark, family: Family) -> None:
+    model, batch = family.model(), family.batch(family.units)
+    parameters = {name: p.detach() for name, p in model.named_parameters()}
+
+    def loss(weights, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        def call(given: torch.Tensor) -> torch.Tensor:
+            return torch.func.functional_call(model, weights, (given,))
+
+        return family.losses(call, (x[None], y[None])).sum()
+
+    one_by_one = torch.compile(torch.func.vmap(torch.func.grad(loss), (None, 0, 0)))
+
+    def act(_, batch) -> None:
+        found = one_by_one(parameters, *batch)
+        gram = sum(block.flatten(1) @ block.flatten(1).T for block in found.values())
+        weights = torch.from_numpy(columns(gram.double().numpy(), 12)).float()
+        [weights @ block.flatten(1) for block in found.values()]
+
+    try:
+        compiling = seconds(lambda: one_by_one(parameters, *batch), CPU)
+    except Exception as error:  # noqa: BLE001  no C++ compiler, or a model that it cannot do
+        pytest.skip(f"torch.compile cannot: {type(error).__name__}")
+    compare(benchmark, family, family.units, act)
+    benchmark.extra_info["seconds to compile"] = compiling
 
 
 @pytest.mark.parametrize("mode", ["functorch", "ew"])
