@@ -173,14 +173,24 @@ def check_scale(scale: object) -> Scale:
     """
     if isinstance(scale, bool) or not isinstance(scale, Real):
         raise UsageError(f"the scale is {scale!r}: a number greater than 0 is needed")
-    if not math.isfinite(scale) or scale == 0:
-        raise UsageError(f"the scale is {scale}: a finite number greater than 0 is needed")
+    try:
+        near = float(scale)
+    except OverflowError:
+        near = math.inf
+    if not math.isfinite(near) or near == 0:
+        raise UsageError(f"the scale is {_short(scale)}: a finite number greater than 0 is needed")
     if scale < 0:
         raise UsageError(
             f"the scale is {scale}: a negative one turns descent into ascent; "
             f"give {-scale} and set the optimizer's maximize"
         )
     return as_fraction(scale) if isinstance(scale, Rational) else float(scale)
+
+
+def _short(number: object) -> str:
+    """The number, or the beginning of it where it is too large or too small for a float."""
+    shown = str(number)
+    return shown if len(shown) <= 40 else f"{shown[:20]}…, which no float holds"
 
 
 def as_fraction(number: Real | Fraction | float) -> Fraction:

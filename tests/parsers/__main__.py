@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import faulthandler
+import resource
+import signal
 import sys
 import time
 import warnings
@@ -24,6 +26,7 @@ def target(parser: Parser, known: set[str]) -> Target:
     """The parser as what `suite.fuzz.search` searches, for faults at other places than those `known`."""
 
     def judge(given: object) -> str:
+        kill_after(10 * parser.seconds)
         said = fault(parser, given)
         return "" if place(said) in known else said
 
@@ -37,6 +40,15 @@ def target(parser: Parser, known: set[str]) -> Target:
             f"print(fault(PARSERS[{parser.name!r}], {given!r}))"
         ),
     )
+
+
+def kill_after(seconds: float) -> None:
+    """Let the system end this process after so much more processor time: nothing else ends a call of C.
+
+    Python's stack is printed then, and the input lies in the newest `parsers-…` of the temporary files.
+    """
+    spent = int(time.process_time())
+    resource.setrlimit(resource.RLIMIT_CPU, (spent + int(seconds) + 1, resource.RLIM_INFINITY))
 
 
 def place(said: str) -> str:
@@ -79,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.add_argument("--output", type=Path, help="where inputs that were found are kept, to begin with")
     asked = options.parse_args(arguments)
     faulthandler.enable()
+    faulthandler.register(signal.SIGXCPU, chain=True)
     warnings.simplefilter("ignore")  # what a plot says of a missing glyph
     unknown = set(asked.names) - set(PARSERS)
     if unknown:

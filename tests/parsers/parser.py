@@ -52,6 +52,7 @@ def fault(parser: Parser, given: Any) -> str:
     """What the parser does wrong with an input; empty where it reads it, or refuses it in one line."""
     with tempfile.TemporaryDirectory(prefix="parsers-") as folder, inside(Path(folder)):
         try:
+            Path("the-input").write_text(repr(given), encoding="utf-8", errors="backslashreplace")
             with limit(parser.seconds):
                 parser.read(given, Path(folder))
         except UsageError as refused:
@@ -109,7 +110,7 @@ def limit(seconds: float) -> Iterator[None]:
         raise TookTooLong(f"more than {seconds:g} s of processor time")
 
     before = signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_PROF, seconds, 0.2)  # again: garbage collection swallows one
     try:
         yield
     finally:
