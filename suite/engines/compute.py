@@ -18,7 +18,7 @@ from suite.batch import Batch
 from suite.engines.check import check
 from suite.engines.engine import Engine, Refused, engines
 from suite.engines.gradients import UnitGradients
-from suite.errors import CaseError, UsageError
+from suite.errors import CaseError, UsageError, one_line
 from suite.gram import Gram
 from suite.protocols import Losses, Regulariser
 
@@ -174,5 +174,11 @@ def _require_losses(model: nn.Module, batch: Batch, losses: Losses) -> int:
 
 def _penalty(model: nn.Module, regulariser: Regulariser) -> dict[str, Tensor]:
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    gradient = grad(regulariser(model), list(trained.values()))
+    try:
+        term = regulariser(model)
+        if not isinstance(term, Tensor) or term.numel() != 1 or not torch.isfinite(term).all():
+            raise CaseError("it gives no finite scalar")
+        gradient = grad(term.sum(), list(trained.values()))
+    except (CaseError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+        raise CaseError(f"the regulariser fails: {one_line(error)}") from error
     return dict(zip(trained, gradient, strict=True))

@@ -71,8 +71,11 @@ def run(*line: str) -> tuple[int, str]:
     Raises:
         UsageError: It was refused, as it should be: in one line, and with code 2.
     """
-    # As strict as a terminal that speaks UTF-8.
-    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    # As strict as Python is where the terminal speaks UTF-8.
+    out, err = (
+        io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors=errors, write_through=True)
+        for errors in ("strict", "backslashreplace")
+    )
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
             code = main(list(line))
