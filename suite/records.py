@@ -261,8 +261,8 @@ def _check_environments(block: Block, known: set[str], file: Path) -> None:
     for row in (*block.rows, block.done):
         if row["environment"] not in known:
             raise UsageError(
-                f"{file}, rows {block.lines[0]} to {block.lines[1]} name an environment that no row above them "
-                f"describes, {row['environment']!r}: rows are missing; take the file from where it was kept"
+                f"{file}, rows {block.lines[0]} to {block.lines[1]} name an environment that no row above "
+                f"them describes, {row['environment']!r}: rows are missing; take the file from where it was kept"
             )
 
 
@@ -286,7 +286,9 @@ def _row(line: bytes, file: Path, number: int) -> Row:
     try:
         row = json.loads(line)
         if _SUSPICIOUS.search(line) and not _plainly_json(row):
-            raise UsageError(f"{where} holds what no record does: a number that is not finite, or broken text")
+            raise UsageError(
+                f"{where} holds what no record does: a number that is not finite, or broken text"
+            )
     except UsageError:
         raise
     except (ValueError, RecursionError):

@@ -154,6 +154,8 @@ def _free(model: nn.Module) -> int:
 def _require_losses(model: nn.Module, batch: Batch, losses: Losses) -> int:
     """The number of units; refuse losses that no engine could differentiate before any fails obscurely."""
     samples = batches.size(batch)
+    if samples == 0:
+        raise UsageError("the batch has no sample")
     model = _copy(model)
     if not any(p.requires_grad for p in model.parameters()):
         raise CaseError("the model has no parameter that requires a gradient")
@@ -179,6 +181,6 @@ def _penalty(model: nn.Module, regulariser: Regulariser) -> dict[str, Tensor]:
         if not isinstance(term, Tensor) or term.numel() != 1 or not torch.isfinite(term).all():
             raise CaseError("it gives no finite scalar")
         gradient = grad(term.sum(), list(trained.values()))
-    except (CaseError, RuntimeError, TypeError, ValueError, AttributeError) as error:
+    except Exception as error:
         raise CaseError(f"the regulariser fails: {one_line(error)}") from error
     return dict(zip(trained, gradient, strict=True))

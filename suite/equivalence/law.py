@@ -187,8 +187,6 @@ def check_scale(scale: object) -> Scale:
     return as_fraction(scale) if isinstance(scale, Rational) else float(scale)
 
 
-
-
 def as_fraction(number: Real | Fraction | float) -> Fraction:
     """The very number, whether it is Python's or NumPy's."""
     if isinstance(number, Rational):

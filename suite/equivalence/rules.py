@@ -91,7 +91,9 @@ class Rule:
         """
         for name, size in (("batch_size", batch_size), ("to_batch_size", to_batch_size)):
             if not 0 < size <= LARGEST:
-                raise UsageError(f"{name} is {shortened(size)}; it must be positive, and {LARGEST:.0g} at most")
+                raise UsageError(
+                    f"{name} is {shortened(size)}; it must be positive, and {LARGEST:.0g} at most"
+                )
         if self.optimizers and optimizer not in self.optimizers:
             raise UsageError(
                 f"the rule {self.name!r} is for {', '.join(self.optimizers)}, not for {optimizer}"

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 from unittest import SkipTest
@@ -17,7 +16,12 @@ from urllib.parse import quote
 
 from hypothesis import HealthCheck, Phase, given, settings, target
 from hypothesis import seed as seeded
-from hypothesis.database import DirectoryBasedExampleDatabase, ExampleDatabase, ReadOnlyDatabase
+from hypothesis.database import (
+    DirectoryBasedExampleDatabase,
+    ExampleDatabase,
+    InMemoryExampleDatabase,
+    ReadOnlyDatabase,
+)
 from hypothesis.errors import HypothesisException, NoSuchExample
 from hypothesis.strategies import SearchStrategy
 
@@ -27,6 +31,10 @@ from suite.strategies.everywhere import everywhere_alike
 
 ROUND = 250
 """Examples between two looks at the clock."""
+
+REPLAY = (Phase.reuse, Phase.shrink)
+SEARCH = (Phase.generate, Phase.shrink)
+CLIMB = (Phase.generate, Phase.target, Phase.shrink)
 
 T = TypeVar("T")
 
@@ -142,37 +150,38 @@ def worst(
     Returns:
         The example and its measure, or None where no measure is above 0.
     """
-    stages = [*small, examples]
-    databases = [database_in(folder, f"{name} {step}") for step in range(len(stages) + 1)]
+    stages = [*small, examples, examples]
+    databases = [database_in(folder, f"{name} {step}") for step in range(len(stages))]
+    best = _Best(measure)
     with everywhere_alike():
-        kept = max(map(partial(_replayed, measure), [*stages, examples], databases))
-        begin, best = time.monotonic(), _Best(measure)
-        climb = 0, 0
+        for few, database in zip(stages, databases, strict=True):
+            _replay(best, few, database)
+        kept = best.value
+        begin, climb = time.monotonic(), (0, 1)
         for number, size in enumerate(budget.rounds(begin)):
-            if max(kept, best.value) >= 1.0:  # there is no more
+            if best.value >= 1.0:  # there is no more
                 break
             if _climb(best, examples, size, (seed, number)):
                 climb = number, size
-        if max(kept, best.value) <= 0.0:
+        if best.value <= 0.0:
             return None
         enough = max(kept, best.value * (1 - 1e-3))
 
         def met(example: T) -> bool:
             return measure(example) >= enough
 
-        for step, few in enumerate(stages):
-            try:
-                least = least_that(met, few, 2 * ROUND, (seed, step), databases[step])
-            except NoSuchExample:
-                continue
-            return least, measure(least)
-        # What was climbed to is reached again on the same way.
-        number, size = climb
-        try:
-            least = least_that(met, examples, max(size, 1), (seed, number), databases[-1], measure)
-        except NoSuchExample:
-            least = best.example
-        return least, measure(least)
+        for step, (few, database) in enumerate(zip(stages, databases, strict=True)):
+            ways: list[tuple[tuple[Phase, ...], tuple[int, int], int]]
+            ways = [(REPLAY, (seed, step), 2 * ROUND)]
+            # What was climbed to is reached again on the same way, at last.
+            last = step == len(stages) - 1
+            ways += [(CLIMB, (seed, climb[0]), climb[1])] if last else [(SEARCH, (seed, step), 2 * ROUND)]
+            for phases, start, count in ways:
+                with suppress(NoSuchExample, SkipTest):
+                    database = database or InMemoryExampleDatabase()  # Hypothesis draws otherwise with none
+                    least = least_that(met, few, count, start, database, measure if last else None, phases)
+                    return least, measure(least)
+        return best.example, best.value
 
 
 class _Best(Generic[T]):
@@ -191,36 +200,24 @@ class _Best(Generic[T]):
         return value
 
 
-def _replayed(
-    measure: Callable[[T], float], examples: SearchStrategy[T], database: ExampleDatabase | None
-) -> float:
-    """The largest measure of the examples that are kept; they stay there."""
-    if database is None:
-        return 0.0
-    best = _Best(measure)
+def _replay(best: _Best[T], examples: SearchStrategy[T], database: ExampleDatabase | None) -> None:
+    """Look at the examples that are kept; they stay there."""
 
     def none_is_met(example: T) -> bool:
         best.look(example)
         return False
 
-    with suppress(NoSuchExample, SkipTest):  # Hypothesis skips a test that is nothing but replayed
-        least_that(
-            none_is_met, examples, ROUND, (0, 0), ReadOnlyDatabase(database), phases=[Phase.reuse]
-        )
-    return best.value
+    if database is not None:
+        # Hypothesis skips a test that is nothing but replayed where nothing is kept.
+        with suppress(NoSuchExample, SkipTest):
+            least_that(none_is_met, examples, 2 * ROUND, (0, 0), ReadOnlyDatabase(database), phases=REPLAY)
 
 
 def _climb(best: _Best[T], examples: SearchStrategy[T], count: int, seed: tuple[int, int]) -> bool:
     """Whether one of `count` examples is better than the best so far."""
     before = best.value
-
-    @seeded(_number(seed))
-    @settings(quiet(count, None), phases=[Phase.generate, Phase.target])
-    @given(examples)
-    def step(example: T) -> None:
-        target(best.look(example))
-
-    step()
+    with suppress(NoSuchExample):
+        least_that(lambda _: False, examples, count, seed, InMemoryExampleDatabase(), best.look, CLIMB)
     return best.value > before
 
 

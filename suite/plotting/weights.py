@@ -61,7 +61,9 @@ def of_card(card: Mapping[str, Any], title: str = "") -> Weights:
 
 def _title(card: Mapping[str, Any]) -> str:
     if not card.get("linear", True):
-        other = f"{card['residual']:.0%} of the gradient" if card.get("residual") is not None else "some of it"
+        other = (
+            f"{card['residual']:.0%} of the gradient" if card.get("residual") is not None else "some of it"
+        )
         return f"The nearest weights: {other} is no weighting of the units"
     known = card.get("fault") or card.get("convention")
     return f"The step's weights are those of {known}" if known else "Recovered weights"

@@ -97,7 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown:
         options.error(f"no parser is named {', '.join(unknown)}: there are {', '.join(PARSERS)}")
     # All are tried, whatever one of them comes to.
-    found = [fuzz(PARSERS[name], 60 * asked.minutes, asked.seed, asked.output) for name in asked.names or PARSERS]
+    found = [
+        fuzz(PARSERS[name], 60 * asked.minutes, asked.seed, asked.output) for name in asked.names or PARSERS
+    ]
     return 1 if sum(found) else 0
 
 

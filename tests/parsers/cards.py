@@ -87,7 +87,9 @@ def _inputs() -> st.SearchStrategy[Any]:
             changed_bytes(VALID),
             changed_tree(trees).map(card),
             changed_tree(trees).map(card),
-            st.sampled_from([b"a = " + b"[" * 100_000, b"a = " + b'{"b" = ' * 3000, b"a." * 50_000 + b"b = 1"]),
+            st.sampled_from(
+                [b"a = " + b"[" * 100_000, b"a = " + b'{"b" = ' * 3000, b"a." * 50_000 + b"b = 1"]
+            ),
             st.binary(max_size=200),
         ),
     )

@@ -8,10 +8,8 @@ from tempfile import TemporaryDirectory
 
 from hypothesis import strategies as st
 
-from suite.conventions import conventions
 from suite.fuzz import Target, search
-from suite.fuzz.direction import worst_direction
-from suite.fuzz.search import Budget
+from suite.fuzz.search import Budget, worst
 from tests.parsers.mutations import changed_bytes
 from tests.parsers.parser import Parser
 
@@ -19,10 +17,10 @@ Files = tuple[tuple[str, bytes], ...]
 
 
 def _search(folder: Path) -> object:
-    rare = Target("rare", "none is", st.lists(st.integers(0, 9), min_size=2), lambda some: "it is" * (sum(some) > 9), str)
-    assert search(rare, Budget(examples=200), folder=folder).says
-    pair = conventions["token-mean"], conventions["mean-of-sequence-means"]
-    return worst_direction(*pair, Budget(examples=20), folder=folder)
+    lists = st.lists(st.integers(0, 9), min_size=2, max_size=9)
+    rare = Target("rare", "none is", lists, lambda some: "it is" * (sum(some) > 9), str)
+    assert search(rare, Budget(examples=50), folder=folder).says
+    return worst(lambda some: sum(some) / 99, lists, [], Budget(examples=20), folder=folder)
 
 
 @cache
@@ -51,4 +49,3 @@ def damaged(draw: st.DrawFn) -> Files:
 
 
 PARSER = Parser("kept", st.deferred(damaged), _read, (), seconds=30.0)
-

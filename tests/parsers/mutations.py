@@ -20,8 +20,10 @@ for _ in range(300):
     DEEP = [DEEP]
 ODD: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2, 1e308, -1e308, 5e-324, -0.0, 0.5, float("nan"), float("inf"),
-    float("-inf"), 10**400, 2**63, 2**53 + 1, "", " ", "x", "x" * 3000, "nan", "1", "\x00", "\ud800", "two\nlines",
-    "\u2028", "👍🏻", "٣", "</script>", "{{7*7}}", "%s", "\\input{x}", "a|b", "../..", "threads/", "*", [], {}, [None], [0],
+    float("-inf"), 10**400, 2**63, 2**53 + 1, "", " ", "x", "x" * 3000, "nan", "1", "\x00", "\ud800",
+    "two\nlines",
+    "\u2028", "👍🏻", "٣", "</script>", "{{7*7}}", "%s", "\\input{x}", "a|b", "../..", "threads/", "*", [],
+    {}, [None], [0],
     [[]], ["x"], {"": 0}, {"x": None}, {"x": "y"}, DEEP,
 )  # fmt: skip
 

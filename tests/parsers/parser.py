@@ -57,7 +57,9 @@ def fault(parser: Parser, given: Any) -> str:
                 parser.read(given, Path(folder))
         except UsageError as refused:
             said = str(refused)
-            return "" if said.strip() and "\n" not in said else f"a refusal of several lines, or none: {said!r}"
+            return (
+                "" if said.strip() and "\n" not in said else f"a refusal of several lines, or none: {said!r}"
+            )
         except (HypothesisException, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001  whatever it is, it was not to happen
@@ -129,4 +131,3 @@ def _place(error: BaseException) -> str:
     within = Path(last.filename)
     name = within.relative_to(ROOT) if within.is_relative_to(ROOT) else within.name
     return f"at {name}:{last.lineno} in {last.name}"
-

@@ -29,7 +29,14 @@ def samples() -> tuple[bytes, ...]:
         for name, some in {"few": rows(("one",), (2,)), "hostile": hostile()[-8:]}.items():
             kept = [rows()[0], *some[1:]] if name == "few" else [hostile()[0], *some]
             found.append((write(Path(folder) / name, kept) / records.FILE).read_bytes())
-    old = {"schema": 1, "kind": "environment", "gradsuite": "0.1.0", "torch": "2.6", "device": "cpu", "seed": 0}
+    old = {
+        "schema": 1,
+        "kind": "environment",
+        "gradsuite": "0.1.0",
+        "torch": "2.6",
+        "device": "cpu",
+        "seed": 0,
+    }
     failed = {"schema": 1, "kind": "failure", "case": "a", "reason": "b", "device": "cpu", "dtype": "float32"}
     first = "".join(json.dumps(row) + "\n" for row in (old, failed)).encode()
     return (*found, found[0] + found[1], first, b"")
@@ -77,5 +84,5 @@ PARSER = Parser(
     "records",
     st.deferred(_inputs),
     _read,
-    tuple((kind, samples()[0]) for kind in ("read", "resume", "merge")) + (("gz", _packed(samples()[1])),),
+    (*((kind, samples()[0]) for kind in ("read", "resume", "merge")), ("gz", _packed(samples()[1]))),
 )

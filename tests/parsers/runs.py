@@ -20,7 +20,8 @@ Row = dict[str, Any]
 KINDS = ("discrepancy", "scale", "trajectory", "noise-scale", "weights")
 COMMANDS: tuple[tuple[str, ...], ...] = (
     *(("table", "RUN", "--kind", kind, "--format", form)
-      for kind in ("discrepancies", "learning_rates") for form in ("text", "latex", "markdown", "csv", "html")),
+      for kind in ("discrepancies", "learning_rates") for form in ("text", "latex", "markdown", "csv",
+      "html")),
     ("report", "RUN"),
     ("report", "RUN", "--case", "one"),
     ("report", "OTHER"),  # of which RUN is the history
@@ -38,7 +39,8 @@ def samples() -> tuple[list[Row], ...]:
     """Rows of runs, complete."""
     claim: Row = {
         "kind": "claim", "case": "threads/x", "claim": "a", "claimed": "b", "measured": "c",
-        "verdict": "confirmed", "numbers": {"weights": [0.5, None, 0.25], "samples": 3, "x": 1.0}, "note": "d",
+        "verdict": "confirmed", "numbers": {"weights": [0.5, None, 0.25], "samples": 3, "x": 1.0},
+        "note": "d",
     }  # fmt: skip
     return (
         [_whole(row) for row in rows(("one",), (2, 8))],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from hypothesis import strategies as st
 
@@ -22,12 +21,15 @@ VALUES = (
     *ODD,
     "two", "losses", "Units.of(4)", "Units.of(3)", "Units.of(0)", "Units.of(4, parts=('a', 'b'))",
     "Units.of(4, {'elements': 0})", "Units.of(4, {'elements': nan})", "Units.of(4, {'weight': [0.0] * 4})",
-    "Units.of(4, regulariser=True)", "lambda model, batch: None", "lambda model, batch: losses(model, batch).sum()",
+    "Units.of(4, regulariser=True)", "lambda model, batch: None",
+    "lambda model, batch: losses(model, batch).sum()",
     "lambda model: None", "lambda model, batch: model.zero_grad()", "lambda model, batch: torch.tensor(1.0)",
     "lambda model, batch: (nan * losses(model, batch)).sum().backward()", "torch.nn.Identity()",
-    "lambda model, batch: (losses(model, batch) / 0).sum().backward()", "torch.nn.Linear(3, 1).requires_grad_(False)",
+    "lambda model, batch: (losses(model, batch) / 0).sum().backward()",
+    "torch.nn.Linear(3, 1).requires_grad_(False)",
     "lambda model, batch: losses(model, batch)[:2].sum().backward()", "torch.nn.Linear(3, 1).half()",
-    "(torch.randn(4, 3), torch.randn(5, 1))", "(torch.randn(0, 3), torch.randn(0, 1))", "(torch.randn(1, 3), torch.randn(1, 1))",
+    "(torch.randn(4, 3), torch.randn(5, 1))", "(torch.randn(0, 3), torch.randn(0, 1))",
+    "(torch.randn(1, 3), torch.randn(1, 1))",
     "lambda model, batch: losses(model, batch).detach()", "lambda model, batch: losses(model, batch).round()",
     "torch.nn.Sequential(torch.nn.Linear(3, 1), torch.nn.Dropout(0.5))", "lambda losses, units: losses.sum()",
     "lambda losses, units: losses", "lambda losses, units: losses.detach().sum()", "lambda losses, units: 0",

@@ -48,7 +48,9 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         (folder / "show.py").write_text(f"LETTER = {letter!r}\n{SHOW}")
         environment = os.environ | {"PYTHONPATH": str(folder / place), "PYTHONHASHSEED": str(ord(letter))}
         command = [sys.executable, "show.py"]
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         found[letter] = done.stdout
     return found
