@@ -262,7 +262,7 @@ def _check_environments(block: Block, known: set[str], file: Path) -> None:
         if row["environment"] not in known:
             raise UsageError(
                 f"{file}, rows {block.lines[0]} to {block.lines[1]} name an environment that no row above "
-                f"them describes, {row['environment']!r}: rows are missing; take the file from where it was kept"
+                f"them describes, {row['environment']!r}: rows are missing"
             )
 
 
