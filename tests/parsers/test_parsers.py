@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.parsers import PARSERS
@@ -16,7 +16,9 @@ def test_what_is_valid_is_read(name: str) -> None:
         assert fault(PARSERS[name], valid) == ""
 
 
+# Some of them search by Hypothesis themselves.
 @pytest.mark.parametrize("name", PARSERS)
+@settings(suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_input_ends_in_a_right_answer_or_in_one_line(name: str, data: st.DataObject) -> None:
     assert fault(PARSERS[name], data.draw(PARSERS[name].inputs)) == ""
