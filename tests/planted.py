@@ -53,6 +53,10 @@ class Planted:
 
 
 CONVENTIONS = "tests/conventions/test_conventions.py::test_coefficients_give_what_the_literal_loop_leaves"
+FORMATS = (
+    "tests/test_laws_held.py::"
+    "test_a_gram_matrix_of_gradients_in_any_format_is_that_of_their_float64_values[dtype2]"
+)
 LAWS = (
     "tests/equivalence/test_laws.py::"
     "test_a_power_of_two_leaves_the_trajectory_and_scales_the_state_bit_for_bit[Adam]"
@@ -110,7 +114,7 @@ PLANTED = (
         "suite/engines/gradients.py",
         'rows = rows.cpu().double() if rows.device.type == "mps" else rows.double()',
         'rows = rows.cpu().double() if rows.device.type == "mps" else rows',  # the same in float64
-        ("tests/test_laws_held.py::test_a_gram_matrix_of_float32_gradients_is_that_of_their_float64_values",),
+        (FORMATS,),
     ),
     Planted(
         "a resume key",
