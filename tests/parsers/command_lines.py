@@ -29,7 +29,7 @@ WORDS = (
 VALUES = (
     "lr=", "=", "=1", "lr", "betas=(0.9,0.99)", "betas=(0.9,", "betas=(1,2,3)", "betas=0.9",
     "betas=(nan,inf)",
-    "eps=1e999", "lr=nan", "lr=True", "lr=None", "lr='x'", "lr={}", "lr=" + "-" * 9000 + "1",
+    "eps=1e999", "lr=nan", "beta_1=1", "lr=True", "lr=None", "lr='x'", "lr={}", "lr=" + "-" * 9000 + "1",
     "lr=" + "(" * 300,
     "lr=" + "[" * 150 + "]" * 150, "lr=" + "1+" * 9000 + "1", "lr=" + "9" * 5000, "lr=1e400", "lr=-1", "lr=0",
     "lr=1j", "lr=b'x'", "lr=0x7f", "weight_decay=-1", "momentum=2", "lr=" + "9" * 400, "lr=\udcff",
@@ -158,7 +158,8 @@ def settings() -> st.SearchStrategy[tuple[str, ...]]:
         ("torch", "Rprop"), ("torch", "Adafactor"), ("torch", "ASGD"), ("torch", "Muon"), ("torch",
         "SparseAdam"),
         ("keras", "SGD"), ("keras", "Adam"), ("tf1", "RMSPropOptimizer"), ("optax", "adam"), ("optax", "sgd"),
-        ("sklearn", "SGDClassifier"), ("tf1", "AdagradOptimizer"),
+        ("sklearn", "SGDClassifier"), ("bert", "AdamWeightDecayOptimizer"), ("adamw-paper", "AdamW"),
+        ("tf1", "AdagradOptimizer"),
     ])  # fmt: skip
     scale = st.one_of(
         st.tuples(st.just("--scale"), st.one_of(st.sampled_from(NUMBERS), st.floats().map(repr))),

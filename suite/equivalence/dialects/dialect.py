@@ -98,6 +98,9 @@ class Written:
             if parameter.key not in values and parameter.default is REQUIRED:
                 raise UsageError(f"{self.name} needs {parameter.name}: it has no default, give one")
             values.setdefault(parameter.key, parameter.default)
+            if parameter.key in ("beta1", "beta2") and not 0 <= values[parameter.key] < 1:
+                given_as = values[parameter.key]
+                raise UsageError(f"{self.name}: {parameter.name} is {given_as}, it must be from 0 to below 1")
         return values
 
 
