@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from suite.errors import UsageError
 from suite.registry import Registry
 
 if TYPE_CHECKING:
@@ -99,8 +100,15 @@ def case(
     summary and the note.
 
     Raises:
-        UsageError: A case of this name exists.
+        UsageError: A case of this name exists, or what is said of it is of the wrong kind.
     """
+    texts = {"dataset": dataset} | ({} if name is None else {"name": name})
+    for what, text in texts.items():
+        if not isinstance(text, str) or not text.strip() or not text.isprintable():
+            raise UsageError(f"@case: {what} is {text!r}: a text of one line is needed")
+    sizes = batch_sizes if isinstance(batch_sizes, tuple | list | range) else ()
+    if not sizes or not all(type(size) is int and size >= 1 for size in sizes):
+        raise UsageError(f"@case: batch_sizes is {batch_sizes!r}: whole numbers of at least 1 are needed")
 
     def register(build: Callable[[], Problem]) -> Case:
         summary, _, note = inspect.cleandoc(build.__doc__ or "").partition("\n\n")

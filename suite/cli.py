@@ -49,7 +49,8 @@ class _Parser(argparse.ArgumentParser):
     """Answers a wrong option with one line instead of the whole usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` shows what is allowed\n")
+        said = " ".join(message.split())  # what was given may have several lines
+        self.exit(2, f"{self.prog}: {said}; `{self.prog} --help` shows what is allowed\n")
 
 
 def _parser() -> argparse.ArgumentParser:

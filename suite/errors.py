@@ -22,6 +22,15 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def shortened(value: object) -> str:
+    """`value` as a message shows it, cut where it has hundreds of digits."""
+    try:
+        shown = str(value)
+    except ValueError:  # Python writes out no whole number of more than 4300 digits
+        return "a number of thousands of digits"
+    return shown if len(shown) <= 60 else f"{shown[:20]}… ({len(shown)} characters)"
+
+
 def unknown(kind: str, name: str, known: Iterable[str], listed: str = "gradsuite list") -> UsageError:
     """The error for a `name` that no `kind` has, with the nearest names that there are.
 

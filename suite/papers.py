@@ -18,6 +18,8 @@ from suite.cards import CARD, GRADIENT, OPTIMIZER, check
 from suite.errors import UsageError, one_line, unknown
 from suite.registry import Registry
 
+MOST = 2**14
+"""How many bytes a card may have: the longest built-in one has a tenth."""
 RATES = ("lr", "learning_rate", "base_lr", "learning_rate_init", "eta0")
 
 
@@ -163,10 +165,15 @@ def load(path: Path | str) -> Paper:
     """
     path = Path(path)
     try:
-        card = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
+        if len(content) > MOST:  # tomllib takes a time that grows with the square of a key's length
+            raise UsageError(f"{path.name}: has {len(content)} bytes; a card has {MOST} at most")
+        card = tomllib.loads(content.decode("utf-8").replace("\r\n", "\n"))
+    except UsageError:
+        raise
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path.name}: cannot be read: {one_line(error)}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # a number of 5000 digits is no TOMLDecodeError
         raise UsageError(f"{path.name}: is no TOML: {one_line(error)}") from None
     check(path.name, "", card, CARD)
     gradient, optimizer = card["gradient"], card["optimizer"]

@@ -14,6 +14,8 @@ import gzip
 import hashlib
 import json
 import math
+import re
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -119,14 +121,17 @@ def find(path: str | Path) -> Path:
         UsageError: There is none.
     """
     path = Path(path)
-    if path.is_dir():
-        for name in FILES:
-            if (path / name).is_file():
-                return path / name
-        raise UsageError(f"{path} holds no run: there is no {FILE} in it")
-    if not path.is_file():
-        raise UsageError(f"{path} holds no run: give the folder of one, or its {FILE}")
-    return path
+    try:
+        if path.is_dir():
+            for name in FILES:
+                if (path / name).is_file():
+                    return path / name
+            raise UsageError(f"{path} holds no run: there is no {FILE} in it")
+        if path.is_file():
+            return path
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise UsageError(f"{path} holds no run: {error.strerror}") from None
+    raise UsageError(f"{path} holds no run: give the folder of one, or its {FILE}")
 
 
 def parse(data: bytes, file: Path) -> Log:
@@ -137,11 +142,13 @@ def parse(data: bytes, file: Path) -> Log:
     """
     blocks: list[Block] = []
     pending: list[bytes] = []
+    known: set[str] = set()
     begin, good, number = 1, 0, 0
     for number, line in enumerate(_lines(data), start=1):
         pending.append(line)
         if line.startswith(_DONE) and line.endswith(b"\n"):
             blocks.append(_block(pending, begin, file))
+            _check_environments(blocks[-1], known, file)
             good += sum(map(len, pending))
             begin, pending = number + 1, []
     if not pending:
@@ -249,11 +256,41 @@ def _block(lines: Sequence[bytes], begin: int, file: Path) -> Block:
     return Block(done, measured, environments, (begin, end))
 
 
+def _check_environments(block: Block, known: set[str], file: Path) -> None:
+    known |= {row["environment"] for row in block.environments}
+    for row in (*block.rows, block.done):
+        if row["environment"] not in known:
+            raise UsageError(
+                f"{file}, rows {block.lines[0]} to {block.lines[1]} name an environment that no row above "
+                f"them describes, {row['environment']!r}: rows are missing"
+            )
+
+
+_SUSPICIOUS = re.compile(rb"\\u[dD]|[eE]\+?\d{3}|\d{300}|NaN|Infinity")
+
+
+def _plainly_json(value: Any) -> bool:
+    """Whether it can be written again: neither nan, infinite, of hundreds of digits, nor half a character."""
+    if isinstance(value, dict):
+        return all(_plainly_json(inner) for entry in value.items() for inner in entry)
+    if isinstance(value, list):
+        return all(map(_plainly_json, value))
+    if isinstance(value, str):
+        return value.isascii() or value == value.encode(errors="replace").decode()
+    return not isinstance(value, int | float) or abs(value) <= sys.float_info.max
+
+
 def _row(line: bytes, file: Path, number: int) -> Row:
     """One line as a row of a schema that this version knows."""
     where = f"{file}, row {number}"
     try:
         row = json.loads(line)
+        if _SUSPICIOUS.search(line) and not _plainly_json(row):
+            raise UsageError(
+                f"{where} holds what no record does: a number that is not finite, or broken text"
+            )
+    except UsageError:
+        raise
     except (ValueError, RecursionError):
         raise UsageError(f"{where} is torn, or no record of gradsuite: it is no JSON") from None
     schema = row.get("schema") if isinstance(row, dict) else None

@@ -51,8 +51,11 @@ class Report:
 
     @property
     def environment(self) -> Row:
-        """Device, versions and the state of torch."""
-        return self.of("environment")[0]
+        """Device, versions and the state of torch; reference and dtype of the rows where it says none."""
+        found = self.of("environment")[0]
+        first = next(iter(self.of("discrepancy")), {})
+        said = {key: found.get(key) or first.get(key) for key in ("reference", "dtype")}
+        return {**found, **said}
 
     @property
     def failures(self) -> list[Row]:
@@ -134,7 +137,8 @@ class Report:
                 f"with the same ones by up to {max(parted, default=0.0):.2g}."
             )
         for row in self.failures:
-            where = f", batch size {row['batch_size']}, batch {row['batch']}" if "batch" in row else ""
+            known = {"batch size": row.get("batch_size"), "batch": row.get("batch")}
+            where = "".join(f", {what} {value}" for what, value in known.items() if value is not None)
             lines.append(f"Failed: {row['case']}{where}: {row['reason']}")
         return lines
 

@@ -2,25 +2,35 @@
 
 Validated by msgspec: of the well-kept libraries it is the one that has no dependencies of its own,
 is imported in 30 ms, checks ten thousand rows in a quarter of a second, and says in one
-line which field of a row is wrong. Fields that are not named here are kept and not checked, so that a
-row can say more than a reader asks for.
+line which field of a row is wrong. All that this version reads of a row is named here, and no number is
+nan or infinite. Fields that are not named are kept and not checked, so that a row can say more than a
+reader asks for.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 Row = dict[str, Any]
 
 SCHEMA = 2
 
 Verdict = Literal["identical", "rounding", "scale", "direction"]
-Number = float | None
+LARGEST = sys.float_info.max
+Finite = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
+Number = Finite | None
+NotNegative = Annotated[float, Meta(ge=0.0, le=LARGEST)]
+Size = NotNegative | None
+Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+Count = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+Above = Annotated[float, Meta(gt=0.0, le=LARGEST)]
 
 
 class Common(msgspec.Struct, tag_field="kind", kw_only=True):
@@ -28,6 +38,18 @@ class Common(msgspec.Struct, tag_field="kind", kw_only=True):
 
     schema: Literal[2]
     environment: str
+    # A row is told from others by these, whatever its kind.
+    case: str | None = None
+    batch_size: Count | None = None
+    batch: str | None = None
+    claim: str | None = None
+    convention: str | None = None
+    reference: str | None = None
+    optimizer: str | None = None
+    engine: str | None = None
+    dtype: str | None = None
+    device: str | None = None
+    seed: Whole | None = None
 
 
 class Environment(Common, tag="environment"):
@@ -46,8 +68,7 @@ class Environment(Common, tag="environment"):
     tf32: bool | None = None
     commit: str | None = None
     dirty: bool | None = None
-    reference: str | None = None
-    engine: str | None = None
+    started: str | None = None
 
 
 class Measured(Common):
@@ -55,8 +76,8 @@ class Measured(Common):
 
     case: str
     started: str
-    seconds: float
-    peak_memory: int | None
+    seconds: NotNegative
+    peak_memory: Whole | None
     device: str
     dtype: str
 
@@ -64,32 +85,34 @@ class Measured(Common):
 class OfBatch(Measured):
     """What was measured on one batch."""
 
-    batch_size: int
+    batch_size: Count
     batch: str
-    seed: int
+    seed: Whole
 
 
 class Discrepancy(OfBatch, tag="discrepancy"):
     """How far a convention is from a reference on a batch."""
 
-    samples: int
-    units: int
-    params: int
+    samples: Count
+    units: Count
+    params: Count
     engine: str
     refused: dict[str, str]
-    quantities: dict[str, float]
+    quantities: dict[str, Above]
     convention: str
     reference: str
     scale: Number
     cosine: Number
-    relative_discrepancy: Number
-    residual: Number
-    max_abs: Number
-    rounding: Number
+    relative_discrepancy: Size
+    residual: Size
+    max_abs: Size
+    rounding: Size
     verdict: Verdict
     reason: str
-    protocol_error: float
-    magnification: Number
+    protocol_error: NotNegative
+    magnification: Size
+    rounding_bfloat16: Size = None
+    rounding_tf32: Size = None
 
 
 class Omitted(Measured, tag="omitted"):
@@ -97,8 +120,6 @@ class Omitted(Measured, tag="omitted"):
 
     convention: str
     reason: str
-    batch_size: int | None = None
-    batch: str | None = None
 
 
 class Pair(OfBatch, tag="pair"):
@@ -114,7 +135,7 @@ class Pair(OfBatch, tag="pair"):
 class Noise(OfBatch, tag="noise"):
     """The noise of a batch's gradients."""
 
-    samples: int
+    samples: Count
     trace: Number
     square: Number
 
@@ -122,18 +143,22 @@ class Noise(OfBatch, tag="noise"):
 class Proof(Measured, tag="proof"):
     """Two conventions trained with equivalent hyperparameters."""
 
-    batch_size: int
-    samples: int
-    seed: int
+    batch_size: Count
+    samples: Count
+    seed: Whole
     convention: str
     reference: str
     optimizer: str
-    steps: int
+    steps: Whole
     proof_reason: str = ""
-    distance: Number = None
-    distance_unchanged: Number = None
-    distance_best_constant: Number = None
-    distance_per_step: Number = None
+    distance: Size = None
+    distance_unchanged: Size = None
+    distance_best_constant: Size = None
+    distance_per_step: Size = None
+    distance_by_step: list[Size] | None = None
+    distance_unchanged_by_step: list[Size] | None = None
+    distance_best_constant_by_step: list[Size] | None = None
+    distance_per_step_by_step: list[Size] | None = None
 
 
 class Claim(Measured, tag="claim"):
@@ -144,6 +169,7 @@ class Claim(Measured, tag="claim"):
     measured: str
     verdict: str
     numbers: dict[str, Any]
+    note: str | None = None
 
 
 class Failure(Measured, tag="failure"):
@@ -158,8 +184,8 @@ class Done(Common, tag="done"):
     item: str
     work: str
     fingerprint: str
-    index: int
-    rows: int
+    index: Whole
+    rows: Whole
     digest: str
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
@@ -56,7 +57,7 @@ def _load_file(given: str) -> None:
     if path.suffix != ".py":
         _attempt(f"module {given!r}", lambda: importlib.import_module(given))
         return
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113  a name that is too long is no file either
         raise UsageError(f"no case file {given!r}: give a Python file or an importable module")
     name = f"gradsuite_cases_{path.resolve().as_posix().replace('/', '_')[:-3]}"
     if name in sys.modules:  # asked for twice in one process

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -102,6 +103,23 @@ class Units:
                 raise UsageError(f"units: column {name!r} must be finite, and counts not negative")
             object.__setattr__(self, name, array)
         object.__setattr__(self, "data", self.sample != REGULARISER)
+        self._check_settings()
+
+    def _check_settings(self) -> None:
+        for name, least in LEAST.items():
+            value = getattr(self, name)
+            if value is None and name in NEEDS:
+                continue
+            kind = Integral if isinstance(least, int) else Real
+            fits = isinstance(value, kind) and not isinstance(value, bool)
+            if not fits or not least <= value < float("inf"):
+                needed = "a whole number" if kind is Integral else "a number"
+                raise UsageError(f"units: {name} is {value!r}: {needed} of at least {least} is needed")
+        names = self.parts
+        if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
+            raise UsageError(f"units: parts are {names!r}: a tuple of names is needed")
+        if self.part_kind not in ("terms", "copies"):
+            raise UsageError(f"units: part_kind is {self.part_kind!r}: 'terms' or 'copies' is needed")
 
     @classmethod
     def of(
@@ -220,6 +238,11 @@ class Units:
 COLUMNS = (
     "sample", "part", "elements", "positions", "weight", "microbatch", "rank", "term_weight",
 )  # fmt: skip
+LEAST: dict[str, float] = {
+    "window": 1, "world_size": 1, "expected_batch_size": 0.0, "max_elements": 1, "max_norm": 0.0,
+    "added_to_norm": 0.0,
+}  # fmt: skip
+"""The settings that are numbers, and how small they may be; whole numbers where that is one."""
 INDICES = ("sample", "part", "microbatch", "rank")
 COUNTS = ("elements", "positions")
 

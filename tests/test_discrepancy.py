@@ -108,6 +108,22 @@ def test_gradients_that_nearly_cancel_are_not_taken_for_zero(left: float) -> Non
     assert found.relative == pytest.approx(np.hypot(1, left), rel=1e-6)
 
 
+@given(seed=st.integers(0, 2**32 - 1), apart=st.floats(-17, -10), sign=st.sampled_from([1.0, -1.0]))
+def test_what_a_gram_matrix_cannot_tell_apart_is_the_same_or_nothing(
+    seed: int, apart: float, sign: float
+) -> None:
+    drawn = np.random.default_rng(seed).normal(size=(2, 7))
+    rows = np.array([drawn[0], sign * drawn[0] * (1 + 10.0**apart * drawn[1])])
+    gram = rows @ rows.T
+    alone = compare(gram, column(1, 0), column(0, 1))
+    assert (alone.verdict, alone.scale) == (Verdict.ROUNDING if sign > 0 else Verdict.SCALE, ONE_OF[sign])
+    difference = column(1, -sign)
+    assert compare(gram, difference, column(1, 0)).reason == "the convention's gradient is zero"
+    assert compare(gram, column(1, 0), difference).reason == "the reference's gradient is zero"
+
+
+ONE_OF = {sign: pytest.approx(sign, rel=1e-7) for sign in (1.0, -1.0)}
+
 columns = st.lists(st.floats(-8, 8, width=16, allow_subnormal=False), min_size=24, max_size=24)
 
 

@@ -168,9 +168,12 @@ def test_engines_agree_with_autograd_and_with_their_own_gram_matrix_or_refuse(
     )
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @given(example=examples())
-def test_a_gram_matrix_of_float32_gradients_is_that_of_their_float64_values(example: Example) -> None:
-    rows = torch.from_numpy(example.rows).float()
+def test_a_gram_matrix_of_gradients_in_any_format_is_that_of_their_float64_values(
+    dtype: torch.dtype, example: Example
+) -> None:
+    rows = torch.from_numpy(example.rows).to(dtype)
     gram = Materialised({"a": rows[:, :1], "b": rows[:, 1:]}).gram()
     exact = rows.double().numpy() @ rows.double().numpy().T
     np.testing.assert_allclose(gram, exact, rtol=1e-14, atol=1e-14 * np.abs(exact).max(initial=0.0))
@@ -212,6 +215,35 @@ def test_rescaling_all_losses_by_a_power_of_two_changes_no_verdict_of_convention
         columns = [c.coefficients(units, gram) for c in (a, b)]
         found.append(compare(gram, *columns))
     assert found[0] == found[1]
+
+
+@given(problem=problems(), power=st.integers(-30, 30), data=st.data())
+def test_rescaling_the_losses_of_a_model_by_a_power_of_two_changes_no_verdict(
+    problem: Problem, power: int, data: st.DataObject
+) -> None:
+    model, batch, losses = problem.build()
+    found, scaled = (
+        suite.gradients(model, batch, lambda m, b, f=f: f * losses(m, b), engine="loop").gram()
+        for f in (1.0, 2.0**power)
+    )
+    # Nothing was flushed: gradients are rounded alike, and so is what is computed of them.
+    assume(not ((scaled != found * 4.0**power) & (np.abs(scaled) < 1e-290)).any())
+    weights = st.lists(st.floats(-8, 8, width=16), min_size=len(found), max_size=len(found)).map(np.array)
+    a, b = data.draw(weights), data.draw(weights)
+    first, again = compare(found, a, b), compare(scaled, a, b)
+    assert first == again
+
+
+@given(drawn=pairs())
+def test_a_verdict_that_is_exact_is_so_both_ways_and_scales_are_reciprocal(drawn) -> None:
+    example, a, b = drawn
+    columns = [c.coefficients(example.units, example.gram) for c in (a, b)]
+    forth, back = compare(example.gram, *columns), compare(example.gram, *columns[::-1])
+    exact = (Verdict.IDENTICAL, Verdict.SCALE)
+    if forth.verdict is Verdict.IDENTICAL:
+        assert back.verdict is Verdict.IDENTICAL
+    if forth.verdict in exact and back.verdict in exact and forth.scale and back.scale:
+        assert forth.scale * back.scale == pytest.approx(1.0, rel=1e-7)
 
 
 @given(drawn=pairs())

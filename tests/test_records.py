@@ -38,10 +38,10 @@ def two_items() -> tuple[bytes, bytes]:
 
 @given(value=st.floats(allow_nan=False, allow_infinity=False))
 def test_doubles_survive_exactly(value: float) -> None:
-    data = encode([record_row(max_abs=value)], done("a"), [ENVIRONMENT])
+    data = encode([record_row(scale=value)], done("a"), [ENVIRONMENT])
     (block,) = parse(data, Path("records.jsonl")).blocks
-    assert block.rows[0]["max_abs"] == value
-    assert str(block.rows[0]["max_abs"]) == str(value)  # the sign of zero too
+    assert block.rows[0]["scale"] == value
+    assert str(block.rows[0]["scale"]) == str(value)  # the sign of zero too
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

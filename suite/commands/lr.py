@@ -11,6 +11,7 @@ import argparse
 import ast
 import json
 import math
+from contextlib import suppress
 from dataclasses import asdict
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -125,7 +126,7 @@ def _value(text: str) -> Any:
         return words[text.lower()]
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return text
 
 
@@ -154,11 +155,14 @@ def _scaling(args: argparse.Namespace) -> tuple[Scaling, Sizes]:
 
 
 def _number(text: str) -> Scale:
-    for parse in (Fraction, float):
-        try:
-            return parse(text)
-        except (ValueError, ZeroDivisionError):
-            continue
+    try:
+        near = float(text)
+    except ValueError:
+        near = 1.0  # a fraction, perhaps
+    if near == 0 or not math.isfinite(near):
+        return near  # Fraction would write 1e999999999 out
+    with suppress(ValueError, ZeroDivisionError):
+        return Fraction(text)
     raise UsageError(f"--scale is {text!r}: a number greater than 0 is needed, such as 32 or 1/32")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -86,18 +87,17 @@ def _check(found: dict[str, Any]) -> None:
 
     from suite.units import Units
 
-    wanted = {"step": callable, "losses": callable, "regulariser": callable}
-    for name, fits in wanted.items():
-        if found[name] is not None and not fits(found[name]):
+    for name in ("step", "losses", "regulariser"):
+        if not callable(found[name]) and (found[name] is not None or name not in OPTIONAL):
             raise UsageError(f"{name} is a {type(found[name]).__name__}: it must be a function")
     for name, kind, called in (("model", nn.Module, "torch.nn.Module"), ("units", Units, "suite.Units")):
-        if found[name] is not None and not isinstance(found[name], kind):
+        if not isinstance(found[name], kind) and (found[name] is not None or name not in OPTIONAL):
             raise UsageError(f"{name} is a {type(found[name]).__name__}: it must be a {called}")
 
 
 def load(path: Path) -> ModuleType:
     """The file as a module; it finds modules that lie beside it, as a script does."""
-    if path.suffix != ".py" or not path.is_file():
+    if path.suffix != ".py" or not os.path.isfile(path):  # noqa: PTH113  a name that is too long is none
         raise UsageError(f"no Python file {str(path)!r}: give PATH.py, or PATH.py:NAME of the step")
     spec = spec_from_file_location(f"gradsuite_recover_{path.stem}", path)
     assert spec is not None and spec.loader is not None  # noqa: S101, PT018  its suffix is .py

@@ -18,7 +18,7 @@ from suite.batch import Batch
 from suite.engines.check import check
 from suite.engines.engine import Engine, Refused, engines
 from suite.engines.gradients import UnitGradients
-from suite.errors import CaseError, UsageError
+from suite.errors import CaseError, UsageError, one_line
 from suite.gram import Gram
 from suite.protocols import Losses, Regulariser
 
@@ -154,6 +154,8 @@ def _free(model: nn.Module) -> int:
 def _require_losses(model: nn.Module, batch: Batch, losses: Losses) -> int:
     """The number of units; refuse losses that no engine could differentiate before any fails obscurely."""
     samples = batches.size(batch)
+    if samples == 0:
+        raise UsageError("the batch has no sample")
     model = _copy(model)
     if not any(p.requires_grad for p in model.parameters()):
         raise CaseError("the model has no parameter that requires a gradient")
@@ -174,5 +176,11 @@ def _require_losses(model: nn.Module, batch: Batch, losses: Losses) -> int:
 
 def _penalty(model: nn.Module, regulariser: Regulariser) -> dict[str, Tensor]:
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    gradient = grad(regulariser(model), list(trained.values()))
+    try:
+        term = regulariser(model)
+        if not isinstance(term, Tensor) or term.numel() != 1 or not torch.isfinite(term).all():
+            raise CaseError("it gives no finite scalar")
+        gradient = grad(term.sum(), list(trained.values()))
+    except Exception as error:
+        raise CaseError(f"the regulariser fails: {one_line(error)}") from error
     return dict(zip(trained, gradient, strict=True))

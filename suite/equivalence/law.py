@@ -16,7 +16,7 @@ from fractions import Fraction
 from numbers import Rational, Real
 from typing import Any
 
-from suite.errors import UsageError, unknown
+from suite.errors import UsageError, shortened, unknown
 from suite.registry import Registry
 
 Scale = float | Fraction
@@ -173,8 +173,12 @@ def check_scale(scale: object) -> Scale:
     """
     if isinstance(scale, bool) or not isinstance(scale, Real):
         raise UsageError(f"the scale is {scale!r}: a number greater than 0 is needed")
-    if not math.isfinite(scale) or scale == 0:
-        raise UsageError(f"the scale is {scale}: a finite number greater than 0 is needed")
+    try:
+        near = float(scale)
+    except OverflowError:
+        near = math.inf
+    if not math.isfinite(near) or near == 0:
+        raise UsageError(f"the scale is {shortened(scale)}: a finite number greater than 0 is needed")
     if scale < 0:
         raise UsageError(
             f"the scale is {scale}: a negative one turns descent into ascent; "
@@ -238,8 +242,14 @@ def _check(optimizer: str, name: str, value: Any, entry: Entry) -> None:
         if not problem and name == "lr" and value < 0:
             problem = "not negative"
     if problem:
-        raise UsageError(f"{optimizer}: {name} is {value!r}, it must be {problem} (default: {default!r})")
+        given = shortened(value) if isinstance(value, Real) else repr(value)
+        raise UsageError(f"{optimizer}: {name} is {given}, it must be {problem} (default: {default!r})")
 
 
 def _finite(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False

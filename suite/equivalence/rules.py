@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from suite.equivalence.noise import NoiseScale
-from suite.errors import UsageError
+from suite.errors import UsageError, shortened
 from suite.registry import Registry
 
 Hyperparameters = dict[str, Any]
+LARGEST = 1e15
+"""A batch size; a float counts no further."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,10 @@ class Rule:
             UsageError: The rule does not apply: to this optimizer, to these numbers, or without noise.
         """
         for name, size in (("batch_size", batch_size), ("to_batch_size", to_batch_size)):
-            if not 0 < size < math.inf:
-                raise UsageError(f"{name} is {size}; it must be positive and finite")
+            if not 0 < size <= LARGEST:
+                raise UsageError(
+                    f"{name} is {shortened(size)}; it must be positive, and {LARGEST:.0g} at most"
+                )
         if self.optimizers and optimizer not in self.optimizers:
             raise UsageError(
                 f"the rule {self.name!r} is for {', '.join(self.optimizers)}, not for {optimizer}"

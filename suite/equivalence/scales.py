@@ -11,7 +11,7 @@ import numpy as np
 
 from suite.conventions import Convention, conventions
 from suite.equivalence.law import Scale
-from suite.errors import UsageError
+from suite.errors import UsageError, shortened
 from suite.units import Column, Units
 
 _ROUNDING = 8 * np.finfo(np.float64).eps
@@ -35,6 +35,12 @@ BEYOND_SIZES = {
 }
 
 
+MOST_SAMPLES = 2**22
+"""Each sample has a row in a table."""
+COUNTABLE = 2**40
+"""A float counts further, products of two such numbers it does not."""
+
+
 @dataclass(frozen=True)
 class Sizes:
     """What a batch looks like to a convention that counts: all samples alike, all groups of one size.
@@ -56,15 +62,15 @@ class Sizes:
     max_elements: int | None = None
 
     def __post_init__(self) -> None:
-        for option, value in (
-            ("--batch-size", self.samples),
-            ("--elements", self.elements),
-            ("--micro-batches", self.microbatches),
-            ("--ranks", self.ranks),
-            ("--max-elements", self.max_elements),
+        for option, value, most in (
+            ("--batch-size", self.samples, MOST_SAMPLES),
+            ("--elements", self.elements, COUNTABLE),
+            ("--micro-batches", self.microbatches, COUNTABLE),
+            ("--ranks", self.ranks, COUNTABLE),
+            ("--max-elements", self.max_elements, COUNTABLE),
         ):
-            if value is not None and value < 1:
-                raise UsageError(f"{option} is {value}: a whole number of at least 1 is needed")
+            if value is not None and not 1 <= value <= most:
+                raise UsageError(f"{option} is {shortened(value)}: a whole number from 1 to {most} is needed")
         for option, value in (("--micro-batches", self.microbatches), ("--ranks", self.ranks)):
             if value > self.samples:
                 raise UsageError(f"{option} is {value}, more than the {self.samples} samples of a batch")

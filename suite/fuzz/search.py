@@ -7,22 +7,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
+from unittest import SkipTest
 from urllib.parse import quote
 
 from hypothesis import HealthCheck, Phase, given, settings, target
 from hypothesis import seed as seeded
-from hypothesis.database import DirectoryBasedExampleDatabase, ExampleDatabase
+from hypothesis.database import (
+    DirectoryBasedExampleDatabase,
+    ExampleDatabase,
+    InMemoryExampleDatabase,
+    ReadOnlyDatabase,
+)
 from hypothesis.errors import HypothesisException, NoSuchExample
 from hypothesis.strategies import SearchStrategy
 
 from suite.errors import UsageError, one_line
 from suite.fuzz.target import Target
+from suite.strategies.everywhere import everywhere_alike
 
 ROUND = 250
 """Examples between two looks at the clock."""
+
+REPLAY = (Phase.reuse, Phase.shrink)
+SEARCH = (Phase.generate, Phase.shrink)
+CLIMB = (Phase.generate, Phase.target, Phase.shrink)
 
 T = TypeVar("T")
 
@@ -73,13 +85,18 @@ def search(goal: Target, budget: Budget, *, seed: int = 0, folder: Path | None =
     Args:
         goal: what is searched.
         budget: how long.
-        seed: of the examples; the same one finds the same.
+        seed: of the examples; the same one finds the same, wherever the suite is installed.
         folder: where what was found before is kept, and tried first; None to keep nothing.
 
     Raises:
         UsageError: The folder cannot be used.
     """
     database = database_in(folder, goal.name)
+    with everywhere_alike():
+        return _search(goal, budget, seed, database)
+
+
+def _search(goal: Target, budget: Budget, seed: int, database: ExampleDatabase | None) -> Found:
     begin, tried = time.monotonic(), 0
 
     def contradicts(example: Any) -> bool:
@@ -118,7 +135,8 @@ def worst(
 ) -> tuple[T, float] | None:
     """The least example whose measure is, up to a thousandth, the largest that was found.
 
-    Hypothesis climbs towards large measures, and then shrinks what keeps them.
+    Hypothesis climbs towards large measures, and then shrinks what keeps them. What an earlier search kept
+    is measured first, and nothing that measures less is returned.
 
     Args:
         measure: what is to be large; 0 or less where there is nothing to see.
@@ -132,43 +150,75 @@ def worst(
     Returns:
         The example and its measure, or None where no measure is above 0.
     """
-    begin, largest = time.monotonic(), 0.0
-    for number, size in enumerate(budget.rounds(begin)):
-        largest = max(largest, _climb(measure, examples, size, (seed, number)))
-        if largest >= 1.0:  # there is no more
-            break
-    if largest <= 0.0:
-        return None
-    enough = largest * (1 - 1e-3)
-    for step, few in enumerate([*small, examples, examples]):
-        try:
-            least = least_that(
-                lambda example: measure(example) >= enough,
-                few, 2 * ROUND, (seed, step), database_in(folder, f"{name} {step}"),
-            )  # fmt: skip
-        except NoSuchExample:
-            continue
-        return least, measure(least)
-    return None
+    stages = [*small, examples, examples]
+    databases = [database_in(folder, f"{name} {step}") for step in range(len(stages))]
+    best = _Best(measure)
+    with everywhere_alike():
+        for few, database in zip(stages, databases, strict=True):
+            _replay(best, few, database)
+        kept = best.value
+        begin, climb = time.monotonic(), (0, 1)
+        for number, size in enumerate(budget.rounds(begin)):
+            if best.value >= 1.0:  # there is no more
+                break
+            if _climb(best, examples, size, (seed, number)):
+                climb = number, size
+        if best.value <= 0.0:
+            return None
+        enough = max(kept, best.value * (1 - 1e-3))
+
+        def met(example: T) -> bool:
+            return measure(example) >= enough
+
+        for step, (few, database) in enumerate(zip(stages, databases, strict=True)):
+            ways: list[tuple[tuple[Phase, ...], tuple[int, int], int]]
+            ways = [(REPLAY, (seed, step), 2 * ROUND)]
+            # What was climbed to is reached again on the same way, at last.
+            last = step == len(stages) - 1
+            ways += [(CLIMB, (seed, climb[0]), climb[1])] if last else [(SEARCH, (seed, step), 2 * ROUND)]
+            for phases, start, count in ways:
+                with suppress(NoSuchExample, SkipTest):
+                    database = database or InMemoryExampleDatabase()  # Hypothesis draws otherwise with none
+                    least = least_that(met, few, count, start, database, measure if last else None, phases)
+                    return least, measure(least)
+        return best.example, best.value
 
 
-def _climb(
-    measure: Callable[[T], float], examples: SearchStrategy[T], count: int, seed: tuple[int, int]
-) -> float:
-    """The largest measure of `count` examples."""
-    largest = 0.0
+class _Best(Generic[T]):
+    """The example of the largest measure so far."""
 
-    @seeded(_number(seed))
-    @settings(quiet(count, None), phases=[Phase.generate, Phase.target])
-    @given(examples)
-    def step(example: T) -> None:
-        nonlocal largest
-        value = measure(example)
-        target(value)
-        largest = max(largest, value)
+    def __init__(self, measure: Callable[[T], float]) -> None:
+        self.measure = measure
+        self.value = 0.0
+        self.example: T
 
-    step()
-    return largest
+    def look(self, example: T) -> float:
+        """Its measure."""
+        value = self.measure(example)
+        if value > self.value:
+            self.value, self.example = value, example
+        return value
+
+
+def _replay(best: _Best[T], examples: SearchStrategy[T], database: ExampleDatabase | None) -> None:
+    """Look at the examples that are kept; they stay there."""
+
+    def none_is_met(example: T) -> bool:
+        best.look(example)
+        return False
+
+    if database is not None:
+        # Hypothesis skips a test that is nothing but replayed where nothing is kept.
+        with suppress(NoSuchExample, SkipTest):
+            least_that(none_is_met, examples, 2 * ROUND, (0, 0), ReadOnlyDatabase(database), phases=REPLAY)
+
+
+def _climb(best: _Best[T], examples: SearchStrategy[T], count: int, seed: tuple[int, int]) -> bool:
+    """Whether one of `count` examples is better than the best so far."""
+    before = best.value
+    with suppress(NoSuchExample):
+        least_that(lambda _: False, examples, count, seed, InMemoryExampleDatabase(), best.look, CLIMB)
+    return best.value > before
 
 
 class _Met(Exception):  # noqa: N818  not an error: the condition is met
@@ -181,10 +231,21 @@ def least_that(
     count: int,
     seed: tuple[int, int],
     database: ExampleDatabase | None,
+    measure: Callable[[T], float] | None = None,
+    phases: Sequence[Phase] = tuple(Phase),
 ) -> T:
-    """The least of the examples that meet the condition; those that are kept come first.
+    """The least example that meets the condition; those that are kept come first.
 
     `hypothesis.find` would do, but that it keeps nothing where the seed is given.
+
+    Args:
+        condition: what is to be met.
+        examples: where examples are drawn from.
+        count: how many to try.
+        seed: of the examples.
+        database: where what is found is kept, and what was kept is tried first.
+        measure: what to climb towards meanwhile.
+        phases: of Hypothesis.
 
     Raises:
         NoSuchExample: None of `count` does.
@@ -192,11 +253,14 @@ def least_that(
     last: list[T] = []
 
     def look(example: T) -> None:
+        if measure is not None:
+            target(measure(example))
         if condition(example):
             last[:] = [example]
             raise _Met
 
-    test = settings(quiet(count, database))(seeded(_number(seed))(given(examples)(look)))
+    chosen = settings(quiet(count, database), phases=phases)
+    test = chosen(seeded(_number(seed))(given(examples)(look)))
     try:
         test()
     except _Met:

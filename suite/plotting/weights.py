@@ -10,11 +10,15 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from suite.errors import UsageError
+from suite.errors import UsageError, one_line
 from suite.plotting.style import BLUE, GREY, ORANGE, height, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+LARGEST = 1e100
+"""No figure has an axis for more, nor has a step such weights."""
+_GIVE = "give what `gradsuite recover --json` printed"
 
 
 @dataclass(frozen=True)
@@ -42,8 +46,11 @@ def of_card(card: Mapping[str, Any], title: str = "") -> Weights:
     """
     weights = card.get("weights")
     if not isinstance(weights, list) or not weights or not all(_number(w) for w in weights):
-        raise UsageError("no recovered weights: give what `gradsuite recover --json` printed")
+        raise UsageError(f"no recovered weights: {_GIVE}")
     samples = card.get("samples", len(weights))
+    residual = card.get("residual", 0.0)
+    if type(samples) is not int or not 0 < samples <= len(weights) or not _number(residual):
+        raise UsageError(f"{samples!r} samples for {len(weights)} weights, residual {residual!r}: {_GIVE}")
     return Weights(
         title=title or _title(card),
         weights=[None if w is None or math.isnan(w) else float(w) for w in weights],
@@ -54,7 +61,9 @@ def of_card(card: Mapping[str, Any], title: str = "") -> Weights:
 
 def _title(card: Mapping[str, Any]) -> str:
     if not card.get("linear", True):
-        other = f"{card['residual']:.0%} of the gradient" if "residual" in card else "some of it"
+        other = (
+            f"{card['residual']:.0%} of the gradient" if card.get("residual") is not None else "some of it"
+        )
         return f"The nearest weights: {other} is no weighting of the units"
     known = card.get("fault") or card.get("convention")
     return f"The step's weights are those of {known}" if known else "Recovered weights"
@@ -77,10 +86,10 @@ def of_file(path: Path) -> Weights:
     """
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path} cannot be read as JSON: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path} cannot be read as JSON: {one_line(error)}") from None
     if not isinstance(card, dict):
-        raise UsageError(f"{path} holds no recovered weights: give what `gradsuite recover --json` printed")
+        raise UsageError(f"{path} holds no recovered weights: {_GIVE}")
     return of_card(card)
 
 
@@ -137,4 +146,7 @@ def _share(share: float) -> str:
 
 
 def _number(value: object) -> bool:
-    return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+    """Whether it is what JSON has for a number, null among it, and fits a figure."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return True
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST

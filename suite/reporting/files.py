@@ -16,5 +16,6 @@ def write(path: Path, content: str | bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode(errors="replace") if isinstance(content, str) else content)
-    except OSError as error:
-        raise UsageError(f"cannot write {path} ({error.strerror}): choose another --out") from None
+    except (OSError, ValueError) as error:  # no system has a name with a NUL in it
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UsageError(f"cannot write {path} ({reason}): choose another --out") from None

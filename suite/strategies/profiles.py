@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
 from suite.errors import unknown
+from suite.strategies.everywhere import leave_constants_out, take_constants
 
 VARIABLE = "HYPOTHESIS_PROFILE"
 EXAMPLES = {"dev": 10, "ci": 50, "nightly": 2500}
@@ -40,3 +41,7 @@ def load_profile(name: str | None = None) -> None:
             suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large),
         )
     settings.load_profile(chosen)
+    if chosen == "ci":
+        leave_constants_out()
+    else:
+        take_constants()

@@ -93,7 +93,14 @@ def translate(
     if written.translate is None:
         raise UsageError(f"{dialect} {written.name} has no translation: {written.missing}")
     constant, rate = _split_rate(written, hyperparameters)
-    translation = written.translate(written.values(constant), Setting(batch_size=batch_size, rate=rate))
+    values = written.values(constant)
+    try:
+        translation = written.translate(values, Setting(batch_size=batch_size, rate=rate))
+    except (ZeroDivisionError, OverflowError) as error:
+        shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
+        raise UsageError(
+            f"{dialect} {written.name} has no translation with {shown}: {error}; give other numbers"
+        ) from error
     schedule = dict(translation.schedule)
     if rate is not None:
         schedule.setdefault("lr", rate)

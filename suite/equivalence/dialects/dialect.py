@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Any
 
 from suite.equivalence.dialects.translation import Schedule, Translation
-from suite.errors import UsageError, unknown
+from suite.errors import UsageError, shortened, unknown
 from suite.registry import Registry
 
 REQUIRED = object()
@@ -98,6 +98,9 @@ class Written:
             if parameter.key not in values and parameter.default is REQUIRED:
                 raise UsageError(f"{self.name} needs {parameter.name}: it has no default, give one")
             values.setdefault(parameter.key, parameter.default)
+            if parameter.key in ("beta1", "beta2") and not 0 <= values[parameter.key] < 1:
+                given_as = values[parameter.key]
+                raise UsageError(f"{self.name}: {parameter.name} is {given_as}, it must be from 0 to below 1")
         return values
 
 
@@ -187,8 +190,13 @@ def _checked(optimizer: str, name: str, value: Any, default: Any) -> Any:
 
 
 def _number(optimizer: str, name: str, value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(float(value)):
-        raise UsageError(f"{optimizer}: {name} is {value!r}; a finite number is needed")
+    try:
+        finite = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(float(value))
+    except OverflowError:  # a whole number that no float holds
+        finite = False
+    if not finite:
+        shown = shortened(value) if isinstance(value, int) else repr(value)
+        raise UsageError(f"{optimizer}: {name} is {shown}; a finite number is needed")
     if value < 0:
         raise UsageError(f"{optimizer}: {name} is {value!r}; it must not be negative")
     return float(value)
