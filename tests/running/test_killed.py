@@ -102,6 +102,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path, whole: list[
     folder = tmp_path / "a folder"
     run = start(folder)
     while not size(folder):
+        assert run.poll() is None, run.communicate()
         time.sleep(0.001)
     run.send_signal(signal.SIGINT)
     told, errors = run.communicate(timeout=60)
