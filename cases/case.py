@@ -104,7 +104,7 @@ def case(
     """
     texts = {"dataset": dataset} | ({} if name is None else {"name": name})
     for what, text in texts.items():
-        if not isinstance(text, str) or not text.strip() or not text.isprintable():
+        if not isinstance(text, str) or not text.isprintable() or (what == "name" and not text.strip()):
             raise UsageError(f"@case: {what} is {text!r}: a text of one line is needed")
     sizes = batch_sizes if isinstance(batch_sizes, tuple | list | range) else ()
     if not sizes or not all(type(size) is int and size >= 1 for size in sizes):
