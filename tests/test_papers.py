@@ -90,8 +90,8 @@ def test_every_built_in_card_is_whole(name):
         ('verified = "paper read"', 'verified = "seen"', r"gradient\.verified is 'seen'; it must be one of"),
         ("batch_size = 32", "batch_size = 0", r"gradient\.batch_size is 0; it must be positive"),
         (
-            "batch_size = 32",
-            "batch_size = 32\nmax_norm = inf",
+            "max_norm = 1",
+            "max_norm = inf",
             r"gradient\.max_norm is inf; it must be positive and finite",
         ),
         ("batch_size = 32", "batch_size = 3.5", r"gradient\.batch_size is 3\.5; a whole number is needed"),
