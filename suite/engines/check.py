@@ -41,14 +41,15 @@ def check(
         Refused: They differ; the message names the worst parameter and its error.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    autograd = Pulled(model, batch, losses, list(trained.values()), step)
-    units = autograd.units
-    if gradients.shape[0] != units:
-        raise Refused(f"gave {gradients.shape[0]} gradients where there are {units} units")
+    units = gradients.shape[0]
     looks = [("the sum over all units", np.ones(units))]
     looks += [(f"unit {u}", np.eye(units)[u]) for u in _chosen(units)]
     weights, directions = gradients.directions(np.stack([column for _, column in looks]))
     typical = float(np.sqrt(np.diagonal(gradients.gram()).max(initial=0.0)))
+    # Not before: its graph takes as much as what the engine has just let go.
+    autograd = Pulled(model, batch, losses, list(trained.values()), step)
+    if units != autograd.units:
+        raise Refused(f"gave {units} gradients where there are {autograd.units} units")
     tolerance = float(torch.finfo(directions.dtype).eps) ** 0.5
     sizes = [p.numel() for p in trained.values()]
     for (what, column), weight in zip(looks, weights, strict=True):

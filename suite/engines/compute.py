@@ -221,7 +221,7 @@ def _forward(model: nn.Module, batch: Batch, losses: Losses) -> tuple[Tensor, in
             raise
         # torch.func inside the losses admits no hooks: count all that they hold.
         found: list[Tensor] = []
-        most = held(lambda: found.append(losses(model, batch)), idle)
+        most, _ = held(lambda: found.append(losses(model, batch)), idle)
         return found[0], most
 
 

@@ -15,8 +15,8 @@ from torch.utils._pytree import tree_leaves
 Result = TypeVar("Result")
 
 
-def held(action: Callable[[], object], idle: Iterable[Tensor] = ()) -> int:
-    """The bytes of all tensors that are alive at once during `action`, at most.
+def held(action: Callable[[], object], idle: Iterable[Tensor] = ()) -> tuple[int, int]:
+    """The bytes of all tensors that are alive at once during `action`, at most, and that its result keeps.
 
     What a kernel takes and gives back within one operation is not seen.
 
@@ -26,8 +26,10 @@ def held(action: Callable[[], object], idle: Iterable[Tensor] = ()) -> int:
     """
     counting = _Counting(idle)
     with counting:
-        action()
-    return counting.most
+        result = action()
+    left = counting.ledger.now
+    del result
+    return counting.most, left
 
 
 def saved(

@@ -38,7 +38,9 @@ class DoesNotFit(Refused):
     """
 
     def __init__(self, needed: int, allowed: int) -> None:
-        super().__init__(f"needs {told(needed)} in its smallest pieces, where {told(allowed)} are allowed")
+        super().__init__(
+            f"needs {told(needed)} at least, in the smallest pieces, where {told(allowed)} are allowed"
+        )
         self.needed = needed
 
 
@@ -129,23 +131,24 @@ def arrange(
         Refused: The engine cannot do this model, or the losses cannot be computed in chunks.
     """
     units = size.units + more
-    formed = units * size.gradient * (1 + more) if engine.materialises else 0
+    formed = units * size.gradient if engine.materialises else 0
     fixed = gram_bytes(units) + (1 + reductions) * size.gradient
-    if AMPLE * (formed + size.saved + CHECKED * size.gradient) + fixed <= memory:
+    if AMPLE * ((1 + more) * formed + size.saved + CHECKED * size.gradient) + fixed <= memory:
         return Arrangement(engine, size, memory)
-    least = size.checking - size.saved + -(-size.saved // size.samples)
-    if least > memory:
-        raise DoesNotFit(least, memory)
     probe = _Probe(engine, model, batch, losses, size, memory, fixed)
     whole = probe.whole()
     if whole is not None:
-        takes = whole.pair + (size.samples - 2) * whole.each + (formed if more else 0) + fixed
-        if max(takes, size.checking) <= memory:
+        takes = whole.pair + (size.samples - 2) * whole.each + fixed
+        left = probe.left * size.samples // 2
+        if max(takes, 2 * left * more + fixed, left + size.checking) <= memory:
             return Arrangement(engine, size, memory)
     groups = probe.groups()
-    beside = gram_bytes(units) + size.gradient + reduction_bytes(engine, groups, reductions)
-    if beside + max(group.pair for group in groups) > memory:
-        raise DoesNotFit(beside + max(group.pair for group in groups), memory)
+    least = size.checking - size.saved + -(-size.saved // size.samples)
+    beside = gram_bytes(units) + size.gradient
+    if groups:
+        beside += reduction_bytes(engine, groups, reductions) + max(group.pair for group in groups)
+    if not groups or max(least, beside) > memory:
+        raise DoesNotFit(max(least, probe.least(reductions)), memory)
     arrangement = Arrangement(engine, size, memory, groups)
     if arrangement.step is not None or any(group.fits(probe.room) < size.samples for group in groups):
         _require_separable(model, batch, losses, size, arrangement.step or size.samples, groups, probe.room)
@@ -168,6 +171,7 @@ class _Probe:
         self.engine, self.model, self.batch, self.losses = engine, model, batch, losses
         self.size, self.memory, self.fixed = size, memory, fixed
         self.room = memory - fixed
+        self.left = 0  # bytes that the gradients of two samples keep
         self.parts = size.units // size.samples
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
         read = self._read(trained)
@@ -180,7 +184,7 @@ class _Probe:
         return self._measured(names) if self._least(names) <= self.room else None
 
     def groups(self) -> list[Group]:
-        """As few groups as let all samples go through together, so far as that can be."""
+        """As few groups as let all samples go through together, so far as that can be; none if none fits."""
         found, waiting = [], [list(self.sizes)]
         while waiting:
             names = waiting.pop()
@@ -188,10 +192,25 @@ class _Probe:
             if len(names) > 1 and (group is None or group.pair > self.room or self._too_many(group)):
                 waiting += reversed(_halves(names, self.sizes))
             elif group is None or group.pair > self.room:
-                raise DoesNotFit(self.fixed + (group.pair if group else self._least(names)), self.memory)
+                return []
             else:
                 found.append(group)
         return found
+
+    def least(self, reductions: int) -> int:
+        """What must fit: two samples' gradients of the largest parameter, alone."""
+        largest = max(self.sizes, key=lambda name: self.sizes[name])
+        pair = self._least([largest])
+        if pair <= self.memory:
+            pair = self._held(frozenset([largest]), 2)
+        alone = Group(frozenset([largest]), self.sizes[largest], pair, pair)
+        # The reduced gradients themselves are among what is fixed.
+        return (
+            self.fixed
+            + pair
+            + reduction_bytes(self.engine, [alone], reductions)
+            - reductions * alone.gradient
+        )
 
     def _too_many(self, group: Group) -> bool:
         """Whether gradients, rather than what passes through the layers, leave no room for all samples."""
@@ -222,7 +241,10 @@ class _Probe:
             return found if self.engine.materialises else (found, found.gram())
 
         with torch.random.fork_rng(devices=_cuda(self.model)), torch.enable_grad():
-            return held(action, idle)
+            most, left = held(action, idle)
+        if samples == 2:
+            self.left = left
+        return most
 
     def _read(self, trained: Mapping[str, Tensor]) -> set[str]:
         """The parameters that the losses depend on."""
