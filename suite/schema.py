@@ -48,6 +48,7 @@ class Environment(Common, tag="environment"):
     dirty: bool | None = None
     reference: str | None = None
     engine: str | None = None
+    memory: int | None = None
 
 
 class Measured(Common):
@@ -90,6 +91,7 @@ class Discrepancy(OfBatch, tag="discrepancy"):
     reason: str
     protocol_error: float
     magnification: Number
+    chunks: int = 1
 
 
 class Omitted(Measured, tag="omitted"):

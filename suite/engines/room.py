@@ -142,7 +142,7 @@ def arrange(
         left = probe.left * size.samples // 2
         if max(takes, 2 * left * more + fixed, left + size.checking) <= memory:
             return Arrangement(engine, size, memory)
-    groups = probe.groups()
+    groups = probe.groups(reductions)
     least = size.checking - size.saved + -(-size.saved // size.samples)
     beside = gram_bytes(units) + size.gradient
     if groups:
@@ -183,15 +183,16 @@ class _Probe:
         names = frozenset(self.sizes)
         return self._measured(names) if self._least(names) <= self.room else None
 
-    def groups(self) -> list[Group]:
+    def groups(self, reductions: int) -> list[Group]:
         """As few groups as let all samples go through together, so far as that can be; none if none fits."""
         found, waiting = [], [list(self.sizes)]
         while waiting:
             names = waiting.pop()
             group = self._measured(frozenset(names)) if self._least(names) <= self.room else None
-            if len(names) > 1 and (group is None or group.pair > self.room or self._too_many(group)):
+            fits = group is not None and self._taken(group, reductions) <= self.room
+            if len(names) > 1 and (group is None or not fits or self._too_many(group)):
                 waiting += reversed(_halves(names, self.sizes))
-            elif group is None or group.pair > self.room:
+            elif group is None or not fits:
                 return []
             else:
                 found.append(group)
@@ -203,19 +204,19 @@ class _Probe:
         pair = self._least([largest])
         if pair <= self.memory:
             pair = self._held(frozenset([largest]), 2)
-        alone = Group(frozenset([largest]), self.sizes[largest], pair, pair)
-        # The reduced gradients themselves are among what is fixed.
-        return (
-            self.fixed
-            + pair
-            + reduction_bytes(self.engine, [alone], reductions)
-            - reductions * alone.gradient
+        return self.fixed + self._taken(
+            Group(frozenset([largest]), self.sizes[largest], pair, pair), reductions
         )
+
+    def _taken(self, group: Group, reductions: int) -> int:
+        """What a pass over two samples takes, and what is reduced of it, beside what is fixed."""
+        # The reduced gradients themselves are among what is fixed.
+        return group.pair + reduction_bytes(self.engine, [group], reductions) - reductions * group.gradient
 
     def _too_many(self, group: Group) -> bool:
         """Whether gradients, rather than what passes through the layers, leave no room for all samples."""
-        formed = self.parts * group.gradient
-        return group.fits(self.room) < self.size.samples and 2 * formed > group.each
+        formed = self.parts * group.gradient if self.engine.materialises else 0
+        return group.fits(self.room) < self.size.samples and 4 * formed > group.each
 
     def _least(self, names: Sequence[str] | frozenset[str]) -> int:
         """What two samples' gradients take at least."""
