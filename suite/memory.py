@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import torch
 
 POWERS = "kmgt"
+NAMES = ("B", "kB", "MB", "GB", "TB")
 WRITTEN = re.compile(rf"(\d+(?:\.\d+)?|\.\d+)\s*(?:([{POWERS}]?)(i?)b?)", re.IGNORECASE)
 MEMINFO = Path("/proc/meminfo")
 GROUP = Path("/sys/fs/cgroup")
@@ -37,12 +38,15 @@ def amount(given: int | str | None) -> int | None:
     )
 
 
-def told(count: float) -> str:
-    """An amount for people, in three digits: `2.12 kB`, `500 MB`."""
-    power = 0
-    while count >= 999.5 and power < len(POWERS):
-        count, power = count / 1000, power + 1
-    return f"{count:.3g} {('', *POWERS.replace('m', 'M').replace('g', 'G').replace('t', 'T'))[power]}B"
+def told(count: int) -> str:
+    """An amount for people, rounded up to three digits: `2.12 kB`, `500 MB`."""
+    unit = 1
+    while -(-count // unit) > 999:
+        unit *= 10
+    shown, power = -(-count // unit) * unit, 0
+    while shown >= 1000 ** (power + 1) and power < len(NAMES) - 1:
+        power += 1
+    return f"{shown / 1000**power:g} {NAMES[power]}"
 
 
 def free(device: torch.device) -> int:

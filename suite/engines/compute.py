@@ -106,7 +106,7 @@ def gradients(
     """
     order = _order(engine)
     with torch.random.fork_rng(devices=_cuda(model)), torch.enable_grad():
-        size = _require_losses(model, batch, losses)
+        size = size_of(model, batch, losses)
         allowed = memories.free(_device(model)) // 2 if memory is None else memory
         refused: dict[str, str] = {}
         for candidate in order:
@@ -157,7 +157,7 @@ def require_room(
         CaseError: They are not finite, or depend on no parameter.
     """
     with torch.random.fork_rng(devices=_cuda(model)), torch.enable_grad():
-        size = _require_losses(model, batch, losses)
+        size = size_of(model, batch, losses)
         least: DoesNotFit | None = None
         for candidate in _order(engine):
             try:
@@ -193,8 +193,15 @@ def _device(model: nn.Module) -> torch.device:
     return next(p.device for p in model.parameters())
 
 
-def _require_losses(model: nn.Module, batch: Batch, losses: Losses) -> Size:
-    """How large it all is; refuse losses that no engine could differentiate before any fails obscurely."""
+def size_of(model: nn.Module, batch: Batch, losses: Losses) -> Size:
+    """How large it all is, from one forward pass that keeps nothing.
+
+    Refused are losses that no engine could differentiate, before any fails obscurely.
+
+    Raises:
+        UsageError: The losses are not `[samples]` or `[samples, parts]`.
+        CaseError: They are not finite, or depend on no parameter.
+    """
     samples = batches.size(batch)
     model = _copy(model)
     if not any(p.requires_grad for p in model.parameters()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from warnings import catch_warnings, simplefilter
 
 import torch
 from torch import Tensor, nn
@@ -241,7 +242,8 @@ class _Probe:
             # What is made of gradients that are in memory takes little, and not more for more samples.
             return found if self.engine.materialises else (found, found.gram())
 
-        with torch.random.fork_rng(devices=_cuda(self.model)), torch.enable_grad():
+        with torch.random.fork_rng(devices=_cuda(self.model)), torch.enable_grad(), catch_warnings():
+            simplefilter("ignore")  # of engines that may not be used in the end
             most, left = held(action, idle)
         if samples == 2:
             self.left = left
