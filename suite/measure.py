@@ -165,17 +165,21 @@ def require_room(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -
     rank = sum(c.uses_gram for c in applying)
     rank += int(np.linalg.matrix_rank(np.stack(plain))) if plain else 0
     rank = min(rank, len(units))
-    size = compute.require_room(
-        model,
-        batch,
-        problem.losses,
-        how.memory,
-        engine=how.engine,
-        regulariser=problem.regulariser,
-        rank=rank,
-    )
-    if _beside(size, rank) > how.memory:
-        raise DoesNotFit(_beside(size, rank), how.memory)
+    needed = _beside(compute.size_of(model, batch, problem.losses), rank)
+    try:
+        compute.require_room(
+            model,
+            batch,
+            problem.losses,
+            how.memory,
+            engine=how.engine,
+            regulariser=problem.regulariser,
+            rank=rank,
+        )
+    except DoesNotFit as found:
+        needed = max(needed, found.needed)
+    if needed > how.memory:
+        raise DoesNotFit(needed, how.memory)
 
 
 def _beside(size: Size, rank: int) -> int:

@@ -136,7 +136,7 @@ def require_room(
     engine: str = "opacus",
     regulariser: Regulariser | None = None,
     rank: int = 0,
-) -> Size:
+) -> None:
     """Make sure that `gradients` and what is made of them fit, before anything is computed.
 
     Args:
@@ -147,9 +147,6 @@ def require_room(
         engine: the engine to try first.
         regulariser: whose gradient becomes the last unit.
         rank: how many reduced gradients will be asked for at a time.
-
-    Returns:
-        How large it all is.
 
     Raises:
         DoesNotFit: With no engine.
@@ -168,10 +165,9 @@ def require_room(
             except Refused:
                 continue
             else:
-                return size
+                return
         if least is not None:
             raise least
-        return size
 
 
 def _order(name: str) -> list[Engine]:
