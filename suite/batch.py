@@ -38,18 +38,24 @@ def size(batch: Batch) -> int:
     Raises:
         UsageError: The batch has no tensor, or its tensors disagree.
     """
-    lengths: list[int] = []
-
-    def note(tensor: Tensor) -> Tensor:
-        lengths.append(tensor.shape[0] if tensor.ndim else -1)
-        return tensor
-
-    map_tensors(note, batch)
+    lengths = [tensor.shape[0] if tensor.ndim else -1 for tensor in tensors(batch)]
     if not lengths or min(lengths) < 0 or len(set(lengths)) > 1:
         raise UsageError(
             f"the tensors of a batch have first axes of {lengths}: all must be the number of samples"
         )
     return lengths[0]
+
+
+def tensors(batch: Batch) -> list[Tensor]:
+    """All tensors of the batch."""
+    found: list[Tensor] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    map_tensors(note, batch)
+    return found
 
 
 def select(batch: Batch, rows: Any) -> Batch:

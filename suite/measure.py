@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,15 @@ from cases.case import Problem
 from suite import batch as batches
 from suite.conventions import Convention, conventions
 from suite.discrepancy import ELSEWHERE, Discrepancy, Verdict, compare
+from suite.engines import compute
+from suite.engines.chunks import gram_bytes
 from suite.engines.compute import gradients
 from suite.engines.replay import Replay
+from suite.engines.room import DoesNotFit, Size
 from suite.equivalence.noise import noise_scale
 from suite.errors import CaseError, one_line
 from suite.gram import Gram, cancellation, per_sample, unit_norms
+from suite.memory import free
 from suite.pairs import pairs
 from suite.plan import Cell
 from suite.precision import Precision, distance, literal
@@ -41,6 +45,8 @@ class Setting:
         dtype: the name of the first of the formats.
         seed: of the models' parameters and the order of the data.
         deterministic: whether torch must use deterministic algorithms.
+        memory: how many bytes gradients may take; half of what is free if None.
+        share: how many processes share the device.
     """
 
     device: torch.device
@@ -52,6 +58,8 @@ class Setting:
     dtype: str
     seed: int
     deterministic: bool
+    memory: int | None = None
+    share: int = 1
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -73,9 +81,10 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
     missing = how.reference.missing(units)
     if missing is not None:
         raise CaseError(f"the reference {how.reference.name!r} does not apply: {missing}")
-    found = gradients(model, batch, problem.losses, engine=how.engine, regulariser=problem.regulariser)
-    loop = Loop(model, batch, Replay(problem.losses), units, problem.regulariser)
-    _require_separate_samples(loop, problem)
+    allowed = free(how.device) // (2 * how.share) if how.memory is None else how.memory
+    found = gradients(
+        model, batch, problem.losses, engine=how.engine, regulariser=problem.regulariser, memory=allowed
+    )
     gram = found.gram()
 
     applying = []
@@ -91,6 +100,9 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
     differences = [columns[a.name] - columns[b.name] for a, b in compared]
     weights, directions = found.directions(np.stack([*columns.values(), *differences]))
     reduced = dict(zip(columns, weights[: len(columns)], strict=True))
+    rest = None if how.memory is None else how.memory - _beside(found.size, len(directions))
+    loop = Loop(model, batch, Replay(problem.losses, rest), units, problem.regulariser)
+    _require_separate_samples(loop, problem)
     errors = {
         name: _hold_against_protocol(c, loop, reduced[name] @ directions, columns[name], gram)
         for name, c in involved.items()
@@ -100,15 +112,14 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
         (a.name, b.name): compare(gram, columns[a.name], columns[b.name], precision=precision)
         for a, b in compared
     }
-    # Rounding is measured of what exact arithmetic makes proportional; the loops of others are not run.
-    rounded = {c.name: c for pair in compared for c in pair if _rounds(results[pair[0].name, pair[1].name])}
-    literals = {p.name: literal(loop, list(rounded.values()), p) for p in how.precisions}
+    rounded = _rounded(compared, results, loop, how.precisions)
 
     common = {
         "samples": units.n,
         "units": len(units),
         "params": found.shape[1],
         "engine": found.engine,
+        "chunks": found.chunks,
         "refused": dict(found.refused),
         "quantities": quantities(units),
     }
@@ -125,7 +136,7 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
             "relative_discrepancy": result.relative,
             "residual": result.residual,
             "max_abs": float((apart @ directions).abs().max()),
-            **_rounding(result, convention, reference, literals),
+            **rounded[convention.name, reference.name],
             "verdict": result.verdict.value,
             "reason": _reason(result, gram, a, b, units),
             "protocol_error": errors[convention.name],
@@ -137,6 +148,47 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
     if cell.pairs:
         names = [c.name for c in applying]
         yield from pairs(names, columns, results, gram, how.reference.name, precision=precision)
+
+
+def require_room(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> None:
+    """Make sure that a cell can be measured within the memory that was asked for; nothing large is computed.
+
+    Raises:
+        DoesNotFit: It cannot.
+    """
+    assert how.memory is not None  # noqa: S101  asked for
+    batch = cell.take(problem, how.device, how.exact)
+    units = cell.units(problem, batch)
+    applying = [c for c in how.conventions if c.missing(units) is None]
+    plain = [c.column(units) for c in applying if not c.uses_gram]
+    # The Gram matrix is not there yet: each convention that needs it may be a direction of its own.
+    rank = sum(c.uses_gram for c in applying)
+    rank += int(np.linalg.matrix_rank(np.stack(plain))) if plain else 0
+    rank = min(rank, len(units))
+    needed = _beside(compute.size_of(model, batch, problem.losses), rank)
+    try:
+        compute.require_room(
+            model,
+            batch,
+            problem.losses,
+            how.memory,
+            engine=how.engine,
+            regulariser=problem.regulariser,
+            rank=rank,
+        )
+    except DoesNotFit as found:
+        needed = max(needed, found.needed)
+    if needed > how.memory:
+        raise DoesNotFit(needed, how.memory)
+
+
+def _beside(size: Size, rank: int) -> int:
+    """What one literal loop takes, in a copy of the model too, beside the reduced gradients."""
+    return gram_bytes(size.units) + (rank + LITERAL) * size.gradient + size.saved
+
+
+LITERAL = 8
+"""How many gradients are held while literal loops run: of the model, of its copy, and what is compared."""
 
 
 def _compared_with(convention: Convention, reference: Convention, units: Units) -> list[Convention]:
@@ -190,20 +242,39 @@ def _rounds(result: Discrepancy) -> bool:
     return result.verdict.proportional and result.scale is not None
 
 
-def _rounding(
-    result: Discrepancy,
-    convention: Convention,
-    reference: Convention,
-    literals: dict[str, dict[str, Tensor]],
-) -> dict[str, float | None]:
-    """How far apart two protocols come out that are equal, or proportional, in exact arithmetic."""
-    columns = {}
-    for precision, gradient in literals.items():
-        apart = None
-        if _rounds(result) and result.scale is not None:
-            apart = distance(gradient[convention.name], gradient[reference.name], result.scale)
-        columns["rounding" + (f"_{precision}" if precision else "")] = apart
-    return columns
+def _rounded(
+    compared: Sequence[tuple[Convention, Convention]],
+    results: Mapping[tuple[str, str], Discrepancy],
+    loop: Loop,
+    precisions: Sequence[Precision],
+) -> dict[tuple[str, str], dict[str, float | None]]:
+    """How far apart two protocols come out that are equal, or proportional, in exact arithmetic.
+
+    The loops of others are not run. Of all gradients only those that others are compared with are kept.
+    """
+    found: dict[tuple[str, str], dict[str, float | None]] = {(a.name, b.name): {} for a, b in compared}
+    scales = {
+        name: scale for name in found if _rounds(results[name]) and (scale := results[name].scale) is not None
+    }
+    rounding = list(scales)
+    by_name = {c.name: c for pair in compared for c in pair}
+    references = dict.fromkeys(b for _, b in rounding)
+    chosen = {name: by_name[name] for name in (*references, *(a for a, _ in rounding))}
+    for precision in precisions:
+        column = "rounding" + (f"_{precision.name}" if precision.name else "")
+        for row in found.values():
+            row[column] = None
+        kept: dict[str, Tensor] = {}
+        for name, gradient in literal(loop, list(chosen.values()), precision):
+            if name in references:
+                kept[name] = gradient
+            for pair in rounding:
+                if pair[0] == name and name not in references:
+                    found[pair][column] = distance(gradient, kept[pair[1]], scales[pair])
+        for pair in rounding:
+            if pair[0] in references:
+                found[pair][column] = distance(kept[pair[0]], kept[pair[1]], scales[pair])
+    return found
 
 
 def _reason(result: Discrepancy, gram: Gram, column: Column, reference: Column, units: Units) -> str:

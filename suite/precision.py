@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -40,19 +40,21 @@ def precisions(device: torch.device, dtype: torch.dtype) -> list[Precision]:
     return found
 
 
-def literal(loop: Loop, chosen: Sequence[Convention], precision: Precision) -> dict[str, Tensor]:
-    """`[params]` in float64: what each convention's protocol gives in this precision.
+def literal(loop: Loop, chosen: Sequence[Convention], precision: Precision) -> Iterator[tuple[str, Tensor]]:
+    """`[params]` in float64: what each convention's protocol gives in this precision, one after the other.
 
     The model and the batch are cast as a whole; the parameters are those of the float64 model, rounded.
     """
     model = copy.deepcopy(loop.model).to(precision.dtype)
     device = loop.parameters[0].device
     cast = replace(loop, model=model, batch=batches.to(loop.batch, device, precision.dtype))
-    set_tf32(precision.tf32)
-    try:
-        return {convention.name: _float64(run(convention.protocol, cast)) for convention in chosen}
-    finally:
-        set_tf32(False)
+    for convention in chosen:
+        set_tf32(precision.tf32)
+        try:
+            gradient = run(convention.protocol, cast)
+        finally:
+            set_tf32(False)
+        yield convention.name, _float64(gradient)
 
 
 def distance(a: Tensor, b: Tensor, scale: float) -> float | None:

@@ -34,7 +34,7 @@ IDENTITY = (
     "kind", "case", "batch_size", "batch", "claim", "convention", "reference", "optimizer", "engine",
     "dtype", "seed",
 )  # fmt: skip
-COST = ("environment", "started", "seconds", "peak_memory")
+COST = ("environment", "started", "seconds", "peak_memory", "chunks")
 """What of a row is not a result: two runs that agree differ in no more than this."""
 
 

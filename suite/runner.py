@@ -11,6 +11,7 @@ from suite.conventions import conventions as registry
 from suite.engines import engines
 from suite.equivalence.laws import LAWS
 from suite.errors import UsageError
+from suite.memory import amount
 from suite.progress import Progress
 from suite.running import limits
 from suite.running.driver import Driver, make
@@ -33,6 +34,7 @@ def run(
     engine: str = "opacus",
     device: str = "auto",
     dtype: str = "float32",
+    memory: int | str | None = None,
     seed: int = 0,
     from_files: Sequence[str | Path] = (),
     output: str | Path | None = None,
@@ -57,6 +59,9 @@ def run(
         engine: the engine to try first.
         device: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`.
         dtype: the format whose rounding is measured; verdicts are decided in float64.
+        memory: how many bytes a process may hold for gradients, as a number, `500MB` or `2GiB`: chooses in
+            what pieces they are computed, not what comes out; half of what is free on the device if
+            None. Where it is given, a case that cannot be measured within it is found first.
         seed: of the models' parameters and the order of the data.
         from_files: Python files or importable modules that register further cases.
         output: the folder for records and tables; nothing is written where it is None. Where it holds
@@ -107,6 +112,7 @@ def run(
         batch_sizes=tuple(batch_sizes),
         quick=quick,
         steps=steps,
+        memory=amount(memory),
         files=tuple(_absolute(file) for file in from_files),
     )
     folder = None if output is None else Path(output)

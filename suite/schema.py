@@ -69,6 +69,7 @@ class Environment(Common, tag="environment"):
     commit: str | None = None
     dirty: bool | None = None
     started: str | None = None
+    memory: Count | None = None
 
 
 class Measured(Common):
@@ -113,6 +114,7 @@ class Discrepancy(OfBatch, tag="discrepancy"):
     magnification: Size
     rounding_bfloat16: Size = None
     rounding_tf32: Size = None
+    chunks: Count = 1
 
 
 class Omitted(Measured, tag="omitted"):

@@ -21,7 +21,7 @@ def test_loops_that_are_equal_differ_by_the_rounding_of_their_dtype() -> None:
     pair = [conventions["window-exact"], conventions["mean"]]
     apart = {}
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
-        found = literal(loop, pair, Precision("", dtype))
+        found = dict(literal(loop, pair, Precision("", dtype)))
         assert all(gradient.dtype == torch.float64 for gradient in found.values())
         apart[dtype] = distance(found["window-exact"], found["mean"], 1.0) / torch.finfo(dtype).eps
     assert all(0.01 < digits < 100 for digits in apart.values())

@@ -51,7 +51,7 @@ SAID = {
     "three-axes": "it must be unreduced",
     "too-many": "gave [5]; for 4 samples it must be unreduced",
     "detached": "depend on no parameter",
-    "complex": "no engine gives right per-sample gradients",
+    "complex": "the losses are complex128; they must be real numbers",
     "spoils-its-batch": "no engine gives right per-sample gradients",
     "no-tensor": "gave list",
     "no-parameters": "no parameter that requires a gradient",

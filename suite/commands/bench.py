@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
+    from torch import nn
 
-    from cases.case import Case
-    from suite.engines import Engine
+    from cases.case import Case, Problem
+    from suite.batch import Batch
+    from suite.engines import Engine, Refused
+    from suite.engines.room import Arrangement
+    from suite.protocols import Losses
+    from suite.units import Units
 
 CASES = ("cross-entropy-mlp", "cross-entropy-convolution", "next-token")
 
@@ -31,6 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--units", default=32, type=int, metavar="N", help="samples in the batch (default: 32)")
     add("--conventions", default=12, type=int, metavar="N", help="how many are reduced (default: 12)")
     add("--rounds", default=7, type=int, metavar="N", help="medians are over so many (default: 7)")
+    add("--memory", metavar="BYTES", help="at most, as 500MB or 2GiB (default: no bound)")
     add("--json", action="store_true", help="for machines")
 
 
@@ -38,20 +44,23 @@ def execute(arguments: argparse.Namespace) -> int:
     """Print a row for each case and engine.
 
     Raises:
-        UsageError: A number is not positive, or no case or engine has the name.
+        UsageError: A number is not positive, no case or engine has the name, or a case fits no engine.
     """
     from suite.engines import engines
     from suite.environment import choose_device, describe
     from suite.errors import UsageError
+    from suite.memory import amount
     from suite.sources import load
 
+    arguments.memory = amount(arguments.memory)
     for option in ("units", "conventions", "rounds"):
         if getattr(arguments, option) < 1:
             raise UsageError(f"--{option} must be 1 or more, {getattr(arguments, option)} was given")
     device = choose_device(arguments.device)
     chosen = load(arguments.cases).match(arguments.case or CASES)
     tried = engines.match(arguments.engine)
-    rows = [row for case in chosen for row in _rows(case, tried, device, arguments)]
+    prepared = [_prepare(case, tried, device, arguments) for case in chosen]
+    rows = [row for case, one in zip(chosen, prepared, strict=True) for row in _rows(case, *one, arguments)]
     if arguments.json:
         print(json.dumps({"environment": describe(device), "rows": rows}, indent=2))
     else:
@@ -59,15 +68,22 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _rows(
+def _prepare(
     case: Case, tried: list[Engine], device: torch.device, arguments: argparse.Namespace
-) -> list[dict[str, Any]]:
+) -> tuple[Problem, Batch, Units, dict[str, Engine | Arrangement | Refused]]:
+    """A case with its batch, and each engine as it fits into the memory, before anything is timed.
+
+    Raises:
+        UsageError: The batch is larger than the data, or no engine fits.
+    """
     import torch
 
     from suite import batch as batches
-    from suite.engines.cost import cost
+    from suite.engines.compute import size_of
     from suite.engines.engine import Refused
+    from suite.engines.room import DoesNotFit, arrange
     from suite.errors import UsageError
+    from suite.memory import told
     from suite.plan import Cell
 
     problem = case.build()
@@ -76,20 +92,61 @@ def _rows(
         raise UsageError(f"case {case.name!r} has {available} samples, --units {arguments.units} was given")
     cell = Cell(arguments.units, "0", torch.arange(arguments.units))
     batch = cell.take(problem, device, torch.float32)
-    units = cell.units(problem, batch)
-    rows = []
+    ways: dict[str, Engine | Arrangement | Refused] = {}
     for engine in tried:
-        torch.manual_seed(0)
-        model = problem.model().to(device)
+        try:
+            ways[engine.name] = engine
+            if arguments.memory is not None:
+                model, losses = _model(problem, device), problem.losses
+                size = size_of(model, batch, losses)
+                rank = max(4, min(arguments.conventions, size.units))
+                ways[engine.name] = arrange(
+                    engine, model, batch, losses, size, arguments.memory, reductions=rank
+                )
+        except Refused as reason:
+            ways[engine.name] = reason
+    lacking = [way.needed for way in ways.values() if isinstance(way, DoesNotFit)]
+    if lacking and len(lacking) == len(ways):
+        raise UsageError(
+            f"case {case.name!r} needs {told(min(lacking))}, --memory allows {told(arguments.memory)}: "
+            "give more, or fewer --units or --conventions"
+        )
+    return problem, batch, cell.units(problem, batch), ways
+
+
+def _model(problem: Problem, device: torch.device) -> nn.Module:
+    import torch
+
+    torch.manual_seed(0)
+    return problem.model().to(device)
+
+
+def _rows(
+    case: Case,
+    problem: Problem,
+    batch: Batch,
+    units: Units,
+    ways: dict[str, Engine | Arrangement | Refused],
+    arguments: argparse.Namespace,
+) -> list[dict[str, Any]]:
+    from suite import batch as batches
+    from suite.engines.cost import cost
+    from suite.engines.engine import Refused
+
+    rows = []
+    for name, engine in ways.items():
+        model = _model(problem, batches.tensors(batch)[0].device)
         row: dict[str, Any] = {
             "case": case.name,
             "units": int(units.data.sum()),
             "params": sum(p.numel() for p in model.parameters() if p.requires_grad),
             "conventions": arguments.conventions,
-            "engine": engine.name,
+            "engine": name,
         }
         try:
-            _check(engine, model, batch, problem.losses)
+            if isinstance(engine, Refused):
+                raise engine
+            chunks = _check(engine, model, batch, problem.losses)
             found = cost(
                 engine,
                 model,
@@ -101,17 +158,19 @@ def _rows(
         except Refused as reason:
             rows.append(row | {"refused": str(reason)})
             continue
-        rows.append(row | vars(found))
+        rows.append(row | {"chunks": chunks} | vars(found))
     return rows
 
 
-def _check(engine: Engine, model: Any, batch: Any, losses: Any) -> None:
-    """What is wrong is not timed."""
+def _check(engine: Engine | Arrangement, model: nn.Module, batch: Batch, losses: Losses) -> int:
+    """What is wrong is not timed. In how many pieces it is computed."""
     import copy
 
     from suite.engines.check import check
 
-    check(engine.compute(copy.deepcopy(model), batch, losses), model, batch, losses)
+    found = engine.compute(copy.deepcopy(model), batch, losses)
+    check(found, model, batch, losses, getattr(engine, "step", None))
+    return int(getattr(found, "chunks", 1))
 
 
 def _columns(units: Any, gram: Any, count: int) -> list[Any]:
@@ -136,7 +195,8 @@ def _print(rows: list[dict[str, Any]]) -> None:
     header = ("case", "units", "params", "engine", "tables", "and gradients", "peak memory")
     lines = [header]
     for row in rows:
-        start = (row["case"], str(row["units"]), str(row["params"]), row["engine"])
+        pieces = f" ({row['chunks']} pieces)" if row.get("chunks", 1) > 1 else ""
+        start = (row["case"], str(row["units"]), str(row["params"]), row["engine"] + pieces)
         if "refused" in row:
             lines.append((*start, f"refused: it {row['refused']}", "", ""))
             continue

@@ -24,6 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--engine", default="opacus", metavar="NAME", help="the first to try (default: opacus)")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
     add("--dtype", default="float32", help="whose rounding is measured (default: float32)")
+    add("--memory", metavar="BYTES", help="at most, as 500MB or 2GiB (default: half of what is free)")
     add("--seed", default=0, type=int, metavar="N", help="of parameters and data order (default: 0)")
     add("--cases", action="append", default=[], metavar="PATH", help="a file with cases; repeatable")
     add(
@@ -72,6 +73,7 @@ def execute(arguments: argparse.Namespace) -> int:
             engine=arguments.engine,
             device=arguments.device,
             dtype=arguments.dtype,
+            memory=arguments.memory,
             seed=arguments.seed,
             from_files=arguments.cases,
             output=folder,

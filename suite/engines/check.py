@@ -12,52 +12,59 @@ from functools import cache
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from suite.autograd import grad
 from suite.batch import Batch
 from suite.engines.engine import Refused
 from suite.engines.gradients import UnitGradients
+from suite.engines.pulled import Pulled
 from suite.protocols import Losses
 
 SINGLE_UNITS = 3
 
 
-def check(gradients: UnitGradients, model: nn.Module, batch: Batch, losses: Losses) -> None:
+def check(
+    gradients: UnitGradients, model: nn.Module, batch: Batch, losses: Losses, step: int | None = None
+) -> None:
     """Hold the data units of `gradients` against plain autograd.
 
     Each parameter's gradient must agree to half the digits of the dtype: rounding stays orders of
     magnitude below that, and the least of the known silent errors of Opacus 1.6 is 0.3. A gradient
     that cancels (the bias before a normalisation) is held against the norm of the whole gradient.
 
+    Args:
+        gradients: to be checked.
+        model: that they are of; it is used once more.
+        batch: of samples along the first axis.
+        losses: the unreduced losses.
+        step: how many samples autograd may have at a time; all if None.
+
     Raises:
         Refused: They differ; the message names the worst parameter and its error.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    entries = losses(model, batch).flatten()
-    units = len(entries)
-    if gradients.shape[0] != units:
-        raise Refused(f"gave {gradients.shape[0]} gradients where there are {units} units")
-
-    def autograd(loss: Tensor) -> Tensor:
-        grads = grad(loss, list(trained.values()), keep_graph=True)
-        return torch.cat([g.flatten() for g in grads])
+    units = gradients.shape[0]
+    looks = [("the sum over all units", np.ones(units))]
+    looks += [(f"unit {u}", np.eye(units)[u]) for u in _chosen(units)]
+    weights, directions = gradients.directions(np.stack([column for _, column in looks]))
 
     @cache
     def typical() -> float:  # of the units' norms; few parameters cancel, and a Gram matrix costs
         return float(np.sqrt(np.diagonal(gradients.gram()).max(initial=0.0)))
 
-    looks = [("the sum over all units", np.ones(units), entries.sum())]
-    looks += [(f"unit {u}", np.eye(units)[u], entries[u]) for u in _chosen(units)]
-    got = gradients.reduce(np.stack([column for _, column, _ in looks]))
-    tolerance = float(torch.finfo(got.dtype).eps) ** 0.5
+    # Not before: its graph takes as much as what the engine has just let go.
+    autograd = Pulled(model, batch, losses, list(trained.values()), step)
+    if units != autograd.units:
+        raise Refused(f"gave {units} gradients where there are {autograd.units} units")
+    tolerance = float(torch.finfo(directions.dtype).eps) ** 0.5
     sizes = [p.numel() for p in trained.values()]
-    for (what, column, loss), row in zip(looks, got, strict=True):
-        expected = autograd(loss)
+    for (what, column), weight in zip(looks, weights, strict=True):
+        row = weight @ directions
+        expected = [part.flatten() for part in autograd.of(column)]
         if not bool(torch.isfinite(row).all()):
             raise Refused(f"gave a gradient that is not finite for {what}")
-        for name, ours, theirs in zip(trained, row.split(sizes), expected.split(sizes), strict=True):
-            distance = float((ours.double() - theirs.double()).norm())
+        for name, ours, theirs in zip(trained, row.split(sizes), expected, strict=True):
+            distance = float((ours - theirs).norm())
             scale = max(float(theirs.norm()), float(ours.norm()))
             if distance > tolerance * scale and distance > tolerance**1.5 * typical() * column.sum():
                 raise Refused(

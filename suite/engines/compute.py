@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from suite import batch as batches
+from suite import memory as memories
 from suite.autograd import grad
 from suite.batch import Batch
 from suite.engines.check import check
+from suite.engines.chunks import Chunked
 from suite.engines.engine import Engine, Refused, engines
 from suite.engines.gradients import UnitGradients
+from suite.engines.held import held, saved
+from suite.engines.room import DoesNotFit, Size, arrange
 from suite.errors import CaseError, UsageError, one_line
 from suite.gram import Gram
 from suite.protocols import Losses, Regulariser
@@ -31,11 +33,18 @@ class Checked:
         gradients: the units' gradients; a regulariser's is the last.
         engine: the name of the engine that computed them.
         refused: the engines before it that were refused, with the reason.
+        size: of what was computed.
     """
 
     gradients: UnitGradients
     engine: str
     refused: Mapping[str, str]
+    size: Size
+
+    @property
+    def chunks(self) -> int:
+        """In how many pieces they are computed to fit into the memory; 1 where they are at once."""
+        return self.gradients.chunks if isinstance(self.gradients, Chunked) else 1
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -83,39 +92,82 @@ def gradients(
         engine: the engine to try first. Where it cannot do the model, or fails the check, the
             engines after it take over; `.refused` says so.
         regulariser: `regulariser(model)` gives a scalar, whose gradient becomes the last unit.
-        memory: how many bytes the gradients may take; half of what is free if None. An engine that
-            would hold units × parameters beyond it is refused before it starts.
+        memory: how many bytes may be held while they are computed; half of what is free if None.
+            Where the whole does not fit, some parameters and some samples are taken at a time; what is
+            asked of the result later keeps to it too.
 
     Returns:
         The gradients, unit by unit (sample by sample, part by part within a sample).
 
     Raises:
         UsageError: There is no such engine, or the losses are not `[samples]` or `[samples, parts]`.
-        CaseError: The losses are not finite, depend on no parameter, or no engine passed the check.
+        CaseError: The losses are not finite, depend on no parameter, or no engine passed the check, or
+            fits into the memory.
     """
     order = _order(engine)
     with torch.random.fork_rng(devices=_cuda(model)), torch.enable_grad():
-        needed = _require_losses(model, batch, losses) * _bytes(model)
-        allowed = _free(model) // 2 if memory is None else memory
+        size = size_of(model, batch, losses)
+        allowed = memories.free(_device(model)) // 2 if memory is None else memory
         refused: dict[str, str] = {}
         for candidate in order:
-            if candidate.materialises and needed > allowed:
-                refused[candidate.name] = (
-                    f"would hold {needed / 1e9:.3g} GB of gradients, {allowed / 1e9:.3g} GB are allowed"
-                )
-                continue
             try:
+                arranged = arrange(
+                    candidate, model, batch, losses, size, allowed, more=int(regulariser is not None)
+                )
                 with torch.random.fork_rng(devices=_cuda(model)):
-                    found = candidate.compute(_copy(model), batch, losses)
-                check(found, _copy(model), batch, losses)
+                    found = arranged.compute(_copy(model), batch, losses)
+                check(found, _copy(model), batch, losses, arranged.step)
             except Refused as reason:
                 refused[candidate.name] = str(reason)
                 continue
             if regulariser is not None:
                 found = found.append(_penalty(_copy(model), regulariser))
-            return Checked(found, candidate.name, refused)
+            return Checked(found, candidate.name, refused, size)
     told = "; ".join(f"{name} {reason}" for name, reason in refused.items())
     raise CaseError(f"no engine gives right per-sample gradients: {told}")
+
+
+def require_room(
+    model: nn.Module,
+    batch: Batch,
+    losses: Losses,
+    memory: int,
+    *,
+    engine: str = "opacus",
+    regulariser: Regulariser | None = None,
+    rank: int = 0,
+) -> None:
+    """Make sure that `gradients` and what is made of them fit, before anything is computed.
+
+    Args:
+        model: left as it is.
+        batch: of samples along the first axis.
+        losses: the unreduced losses.
+        memory: how many bytes there are.
+        engine: the engine to try first.
+        regulariser: whose gradient becomes the last unit.
+        rank: how many reduced gradients will be asked for at a time.
+
+    Raises:
+        DoesNotFit: With no engine.
+        UsageError: The losses are not `[samples]` or `[samples, parts]`.
+        CaseError: They are not finite, or depend on no parameter.
+    """
+    with torch.random.fork_rng(devices=_cuda(model)), torch.enable_grad():
+        size = size_of(model, batch, losses)
+        least: DoesNotFit | None = None
+        for candidate in _order(engine):
+            try:
+                more, reductions = int(regulariser is not None), max(4, rank)
+                arrange(candidate, model, batch, losses, size, memory, more=more, reductions=reductions)
+            except DoesNotFit as found:
+                least = found if least is None or found.needed < least.needed else least
+            except Refused:
+                continue
+            else:
+                return
+        if least is not None:
+            raise least
 
 
 def _order(name: str) -> list[Engine]:
@@ -133,45 +185,57 @@ def _cuda(model: nn.Module) -> list[torch.device]:
     return [p.device for p in model.parameters() if p.is_cuda][:1]
 
 
-def _bytes(model: nn.Module) -> int:
-    """Of one gradient."""
-    return sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)
+def _device(model: nn.Module) -> torch.device:
+    return next(p.device for p in model.parameters())
 
 
-def _free(model: nn.Module) -> int:
-    """How many bytes are free where the model is; without bound where nobody knows."""
-    cuda = _cuda(model)
-    if cuda:
-        return int(torch.cuda.mem_get_info(cuda[0])[0])
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        fields = dict(line.split(":", 1) for line in lines)
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):
-        return sys.maxsize
+def size_of(model: nn.Module, batch: Batch, losses: Losses) -> Size:
+    """How large it all is, from one forward pass that keeps nothing.
 
+    Refused are losses that no engine could differentiate, before any fails obscurely.
 
-def _require_losses(model: nn.Module, batch: Batch, losses: Losses) -> int:
-    """The number of units; refuse losses that no engine could differentiate before any fails obscurely."""
+    Raises:
+        UsageError: The losses are not `[samples]` or `[samples, parts]`.
+        CaseError: They are no finite real numbers, or depend on no parameter.
+    """
     samples = batches.size(batch)
     if samples == 0:
         raise UsageError("the batch has no sample")
     model = _copy(model)
     if not any(p.requires_grad for p in model.parameters()):
         raise CaseError("the model has no parameter that requires a gradient")
-    entries = losses(model, batch)
+    entries, kept = _forward(model, batch, losses)
     if not isinstance(entries, Tensor) or entries.ndim not in (1, 2) or len(entries) != samples:
         given = list(entries.shape) if isinstance(entries, Tensor) else type(entries).__name__
         raise UsageError(
             f"losses(model, batch) gave {given}; for {samples} samples it must be unreduced, "
             f"[{samples}] or [{samples}, parts]: use reduction='none' and sum over each sample's elements"
         )
+    if not entries.is_floating_point():
+        raise CaseError(
+            f"the losses are {str(entries.dtype).removeprefix('torch.')}; they must be real numbers"
+        )
     if not bool(torch.isfinite(entries).all()):
         bad = int((~torch.isfinite(entries)).sum())
         raise CaseError(f"{bad} of the {entries.numel()} losses are nan or infinite")
     if not entries.requires_grad:
         raise CaseError("the losses depend on no parameter that requires a gradient")
-    return entries.numel()
+    gradient = sum(p.numel() * p.itemsize for p in model.parameters() if p.requires_grad)
+    return Size(samples, entries.numel(), gradient, kept)
+
+
+def _forward(model: nn.Module, batch: Batch, losses: Losses) -> tuple[Tensor, int]:
+    """The losses, and how many bytes a backward pass of them would need; none of them is held."""
+    idle = [*model.parameters(), *model.buffers(), *batches.tensors(batch)]
+    try:
+        return saved(lambda: losses(model, batch), idle)
+    except RuntimeError as error:
+        if "saved tensor" not in str(error):
+            raise
+        # torch.func inside the losses admits no hooks: count all that they hold.
+        found: list[Tensor] = []
+        most, _ = held(lambda: found.append(losses(model, batch)), idle)
+        return found[0], most
 
 
 def _penalty(model: nn.Module, regulariser: Regulariser) -> dict[str, Tensor]:

@@ -15,6 +15,7 @@ from torch import nn
 
 from suite.batch import Batch
 from suite.engines.engine import Engine
+from suite.engines.room import Arrangement
 from suite.gram import Gram
 from suite.protocols import Losses
 from suite.units import Column
@@ -43,12 +44,18 @@ class Cost:
 
 
 def cost(
-    engine: Engine, model: nn.Module, batch: Batch, losses: Losses, columns: Columns, *, rounds: int = 7
+    engine: Engine | Arrangement,
+    model: nn.Module,
+    batch: Batch,
+    losses: Losses,
+    columns: Columns,
+    *,
+    rounds: int = 7,
 ) -> Cost:
     """Measure `engine`, in turn with the ordinary pass so that the ratios hold on a noisy machine.
 
     Args:
-        engine: is not checked here.
+        engine: is not checked here; as it is, or arranged for the memory that there is.
         model: parameters keep their values; an engine may leave hooks in it.
         batch: of samples along the first axis.
         losses: the unreduced losses.

@@ -38,14 +38,23 @@ class Engine:
     module: str
     materialises: bool = True
 
-    def compute(self, model: nn.Module, batch: Batch, losses: Losses) -> UnitGradients:
+    def compute(
+        self, model: nn.Module, batch: Batch, losses: Losses, memory: int | None = None
+    ) -> UnitGradients:
         """The gradients of the units; `model` may be changed.
+
+        Args:
+            model: whose parameters are differentiated by.
+            batch: of samples along the first axis.
+            losses: the unreduced losses.
+            memory: how many bytes there are, for an engine that can do with less than it would take.
 
         Raises:
             Refused: The engine cannot do this model.
         """
+        room = {} if self.materialises or memory is None else {"memory": memory}
         try:
-            gradients = import_module(self.module).compute(model, batch, losses)
+            gradients = import_module(self.module).compute(model, batch, losses, **room)
         except Refused:
             raise
         except Exception as error:

@@ -17,11 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from suite.autograd import grad
-from suite.batch import Batch, map_tensors
+from suite.batch import Batch, map_tensors, tensors
+from suite.engines.held import saved
 from suite.protocols import Losses
 
-REMEMBERED = 1 << 24
-"""How many numbers of gradients are kept, at most."""
+REMEMBERED = 1 << 27
+"""How many bytes of gradients are kept, at most."""
 SMALLEST = 2.0**-126
 """A format whose smallest normal number is not above this one has exponents to spare."""
 FARTHEST = 60
@@ -33,13 +34,16 @@ class Replay:
 
     Args:
         losses: `losses(model, batch)` gives the unreduced losses.
+        memory: how many bytes may be kept, graphs included; all graphs, and `REMEMBERED` bytes of
+            gradients, if None.
     """
 
-    def __init__(self, losses: Losses) -> None:
+    def __init__(self, losses: Losses, memory: int | None = None) -> None:
         self._losses = losses
         self._tapes: dict[Hashable, _Tape] = {}
         self._models: dict[int, tuple[nn.Module, list[nn.Parameter]]] = {}
-        self._room = REMEMBERED
+        self._room = REMEMBERED if memory is None else max(0, memory)
+        self._bounded = memory is not None
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         """The losses, from the forward pass that this batch has had already or has now."""
@@ -51,15 +55,25 @@ class Replay:
         _, parameters = self._models[id(model)]
         key = (id(model), tuple(p._version for p in parameters), _contents(batch))  # noqa: SLF001
         if key not in self._tapes:
-            self._tapes[key] = _Tape(self, self._losses(model, batch), parameters)
+            entries, size = self._forward(model, batch)
+            if not self.admits(size):
+                return entries
+            self._tapes[key] = _Tape(self, entries, parameters)
         replayed: Tensor = _Replayed.apply(self._tapes[key], *parameters)
         return replayed
 
-    def admits(self, numbers: int) -> bool:
-        """Whether so many more may be kept; if so they are counted."""
-        if numbers > self._room:
+    def _forward(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+        """The losses, and how many bytes their graph keeps, where those are counted."""
+        if not self._bounded:
+            return self._losses(model, batch), 0
+        idle = [*model.parameters(), *model.buffers(), *tensors(batch)]
+        return saved(lambda: self._losses(model, batch), idle, keep=True)
+
+    def admits(self, size: int) -> bool:
+        """Whether so many more bytes may be kept; if so they are counted."""
+        if size > self._room:
             return False
-        self._room -= numbers
+        self._room -= size
         return True
 
 
@@ -77,7 +91,7 @@ class _Tape:
         key = _contents(_shifted(weights, -exponent))
         if key not in self.pulled:
             found = tuple(grad(self.entries, self.parameters, weights, keep_graph=True))
-            if not self.owner.admits(sum(part.numel() for part in found)):
+            if not self.owner.admits(sum(part.numel() * part.itemsize for part in found)):
                 return found
             self.pulled[key] = exponent, found
         before, found = self.pulled[key]

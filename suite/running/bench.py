@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import import_module
@@ -18,8 +19,10 @@ from suite import batch as batches
 from suite import environment, plan, sources
 from suite.conventions import conventions
 from suite.engines import engines
-from suite.errors import UsageError, one_line
-from suite.measure import Setting, measure
+from suite.engines.room import DoesNotFit
+from suite.errors import CaseError, UsageError, one_line
+from suite.measure import Setting, measure, require_room
+from suite.memory import told as told_memory
 from suite.precision import precisions
 from suite.proof import Trained, proofs
 from suite.running import code
@@ -87,6 +90,8 @@ class Bench:
             dtype=s.dtype,
             seed=s.seed,
             deterministic=s.deterministic,
+            memory=s.memory,
+            share=s.share,
         )
 
     @cached_property
@@ -95,7 +100,7 @@ class Bench:
         s = self.settings
         with steady(self.setting.device, deterministic=s.deterministic):
             machine = environment.describe(self.setting.device)
-        row = machine | identity(s) | {"reference": s.reference, "engine": s.engine}
+        row = machine | identity(s) | {"reference": s.reference, "engine": s.engine, "memory": s.memory}
         started = datetime.now(UTC).isoformat(timespec="seconds")
         return {"kind": "environment", "environment": name_of(row), "started": started, **row}
 
@@ -143,12 +148,28 @@ class Bench:
             if not self.settings.batch_sizes:  # the case's own do not fit its data
                 raise
             return Outcome([], refused=one_line(error))
+        if self.settings.memory is not None:
+            try:
+                self._require_room(case, max(cells, key=lambda cell: len(cell.rows)))
+            except DoesNotFit as error:
+                told = f"case {case!r} {error}: give --memory {told_memory(error.needed)} or more"
+                return Outcome([], refused=told)
         found = []
         for cell in cells:
             more = {k: v for k, v in vars(cell).items() if k not in ("batch_size", "batch", "rows")}
             found.append(Item("cell", case, cell.batch_size, cell.batch, marks=tuple(sorted(more.items()))))
         bases = {kind: self.base(kind, case) for kind in ("cell", "proof")}
         return Outcome([], cells=tuple(found), bases=bases)
+
+    def _require_room(self, case: str, cell: plan.Cell) -> None:
+        """Find a case that does not fit before anything is measured; what else ails it, its cells tell."""
+        problem = self._problem(case)
+        with suppress(UsageError, CaseError):
+            require_room(problem, self._model(problem), cell, self.setting)
+
+    def _model(self, problem: Problem) -> torch.nn.Module:
+        seed(self.setting.seed)
+        return problem.model().to(device=self.setting.device, dtype=self.setting.exact)
 
     def _measure(self, item: Item) -> Iterator[Row]:
         how = self.setting
@@ -162,9 +183,7 @@ class Bench:
             batches = plan.training(problem, item.batch_size, how.seed, self.settings.steps)
             yield from proofs(problem, batches, item.rates, how, self._trained)
             return
-        seed(how.seed)
-        model = problem.model().to(device=how.device, dtype=how.exact)
-        yield from measure(problem, model, self._cell(item), how)
+        yield from measure(problem, self._model(problem), self._cell(item), how)
 
     def _problem(self, case: str) -> Problem:
         if case not in self._problems:

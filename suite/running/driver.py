@@ -199,7 +199,11 @@ class Driver:
         from suite.schema import name_of
 
         s = self._settings
-        row = describe(torch.device("cpu")) | identity(s) | {"reference": s.reference, "engine": s.engine}
+        row = (
+            describe(torch.device("cpu"))
+            | identity(s)
+            | {"reference": s.reference, "engine": s.engine, "memory": s.memory}
+        )
         started = datetime.now(UTC).isoformat(timespec="seconds")
         return {"kind": "environment", "environment": name_of(row), "started": started, **row}
 

@@ -29,6 +29,9 @@ class Settings:
         quick: whether the largest are left out.
         steps: of a proof; 0 for none.
         files: Python files or modules that register further cases.
+        memory: how many bytes gradients may take; half of what is free if None. No result depends on
+            it, so no fingerprint does.
+        share: how many processes share the device, and so what is free on it.
     """
 
     device: str
@@ -43,6 +46,8 @@ class Settings:
     quick: bool = False
     steps: int = 0
     files: tuple[str, ...] = ()
+    memory: int | None = None
+    share: int = 1
 
     @property
     def device_type(self) -> str:

@@ -6,6 +6,7 @@ at; when the driver dies, the worker ends with all that it started, whatever it 
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import multiprocessing
 import os
@@ -182,7 +183,8 @@ class Processes:
 
     def open(self, settings: Settings) -> None:
         """Measure with these from now on. Workers start when there is work for them."""
-        self._settings = settings
+        share = -(-self._count // max(1, len(self._devices)))
+        self._settings = dataclasses.replace(settings, share=share)
         self._workers = [None] * self._count
 
     def map(self, items: Sequence[Item], began: Callable[[Item], None]) -> Iterator[tuple[Item, Outcome]]:

@@ -21,14 +21,24 @@ from suite.protocols import Losses
 BUFFER = 1 << 24
 """How many numbers a layer may form at a time."""
 
+SHARE = 8
+"""What is formed at a time, and what is kept of it, takes at most one in so many bytes of the memory."""
 
-def compute(model: nn.Module, batch: Batch, losses: Losses) -> Streamed:
+
+def compute(model: nn.Module, batch: Batch, losses: Losses, memory: int | None = None) -> Streamed:
     """The gradients of the units, held as layer inputs and output gradients.
 
     Parts whose rows are their own in every layer (stacked augmented copies) take one backward pass, and
     so few that they are not counted where no layer mixes their positions (tokens without attention);
     others (several terms of one output) take one a part. Parameters that are used otherwise than by
     calls of layers that this engine knows go through `torch.func`, they alone.
+
+    Args:
+        model: whose parameters are differentiated by.
+        batch: of samples along the first axis.
+        losses: the unreduced losses.
+        memory: how many bytes there are: a share of them for what is formed at a time, and another for
+            what is kept.
 
     Raises:
         Refused: A layer mixes samples, or its input was overwritten.
@@ -54,13 +64,16 @@ def compute(model: nn.Module, batch: Batch, losses: Losses) -> Streamed:
         gradients = _backward(entries, calls)
     known = {id(p): name for name, p in trained.items()}
     stray = _stray(trained, read, calls, gradients, samples)
+    first = next(iter(trained.values()))
+    room = None if memory is None else memory // (SHARE * first.itemsize)
+    buffer = BUFFER if room is None else max(1, min(BUFFER, room))
     with torch.no_grad():
-        pieces = _pieces(calls, gradients, samples, {i: n for i, n in known.items() if n not in stray})
+        known = {i: n for i, n in known.items() if n not in stray}
+        pieces = _pieces(calls, gradients, samples, known, buffer)
     if stray:
         pieces.append(Formed(functional.compute(model, batch, losses, only=stray).blocks))
     shapes = {name: p.shape for name, p in trained.items()}
-    first = next(iter(trained.values()))
-    return Streamed(pieces, shapes, units, first.new_empty(0))
+    return Streamed(pieces, shapes, units, first.new_empty(0), kept=room)
 
 
 def _own(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -107,6 +120,7 @@ def _pieces(
     gradients: Sequence[Sequence[Tensor | None]],
     samples: int,
     known: Mapping[int, str],
+    buffer: int,
 ) -> list[Piece]:
     """The pieces of all calls; a parameter that several of them share is formed and added up."""
     by_module: dict[nn.Module, list[Use]] = defaultdict(list)
@@ -117,7 +131,7 @@ def _pieces(
         call.require_untouched()
         filled = [torch.zeros_like(present) if g is None else g for g in of_call]
         b = filled[0].unsqueeze(1) if len(filled) == 1 else torch.stack(filled, dim=1)
-        by_module[call.module].append(Use(call.input, b, samples, BUFFER))
+        by_module[call.module].append(Use(call.input, b, samples, buffer))
     found: list[Piece] = []
     owners: Counter[str] = Counter()
     for module, of_module in by_module.items():

@@ -24,6 +24,7 @@ class Streamed:
         units: how many units the pieces are of.
         like: a tensor of the dtype and on the device of the gradients.
         last: the gradient of one more unit by parameter, or None.
+        kept: how many numbers of formed gradients are kept for the reductions, at most.
     """
 
     def __init__(
@@ -33,12 +34,14 @@ class Streamed:
         units: int,
         like: Tensor,
         last: Blocks | None = None,
+        kept: int | None = None,
     ) -> None:
         self._pieces = list(pieces)
         self._shapes = dict(shapes)
         self._units = units
         self._like = like
         self._last = last
+        self._kept = KEPT if kept is None else min(KEPT, kept)
         self._gram: Gram | None = None
 
     @property
@@ -56,7 +59,7 @@ class Streamed:
     def _added_up(self) -> Gram:
         total = self._like.new_zeros(self._units, self._units)
         border = self._like.new_zeros(self._units)
-        room = KEPT
+        room = self._kept
         for index, piece in enumerate(self._pieces):
             if isinstance(piece, Positions) and not piece.inner and piece.size <= room:
                 # Formed once for both verbs, and its patches and output gradients are let go.
@@ -117,9 +120,16 @@ class Streamed:
             block = self._like.new_zeros(self._units, *shape)
         return block if self._last is None else torch.cat([block, self._last[name].unsqueeze(0)])
 
+    def project(self, vector: Blocks) -> Gram:
+        """`[units]` the inner products `G v` with one more gradient, given by parameter."""
+        total = self._like.new_zeros(self._units)
+        for piece in self._pieces:
+            total += piece.project(vector)
+        return total.cpu().double().numpy()
+
     def append(self, unit: Blocks) -> Streamed:
         """The same with one more unit, its gradient given by parameter."""
-        return Streamed(self._pieces, self._shapes, self._units, self._like, unit)
+        return Streamed(self._pieces, self._shapes, self._units, self._like, unit, self._kept)
 
 
 KEPT = 1 << 26
