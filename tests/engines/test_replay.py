@@ -60,3 +60,24 @@ def test_other_batches_models_and_parameters_are_computed_anew() -> None:
         model.weight.add_(1)
     replay(model, (BATCH[0].bfloat16(), BATCH[1]))
     assert plain.calls == 6
+
+
+def test_gradients_beyond_what_may_be_kept_are_right_and_computed_again(monkeypatch) -> None:
+    monkeypatch.setattr("suite.engines.replay.REMEMBERED", 21)  # the gradients of one weighting
+    model, replay = nn.Linear(6, 3), Replay(Counted())
+    first, second = torch.ones(5), torch.arange(5.0)
+    for weights in (first, second, first, second):
+        expected = gradients(Counted(), model, BATCH, weights)
+        for got, want in zip(gradients(replay, model, BATCH, weights), expected, strict=True):
+            assert torch.equal(got, want)
+    (tape,) = replay._tapes.values()
+    assert len(tape.pulled) == 1
+
+
+def test_a_forward_pass_without_gradients_is_not_remembered() -> None:
+    model, plain = nn.Linear(6, 3), Counted()
+    replay = Replay(plain)
+    with torch.no_grad():
+        replay(model, BATCH)
+        replay(model, BATCH)
+    assert plain.calls == 2
