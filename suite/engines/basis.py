@@ -73,8 +73,6 @@ def _groups(rest: NDArray[np.float64]) -> NDArray[np.float64]:
     number of groups on which it is constant.
     """
     none = np.zeros((0, rest.shape[1]))
-    if len(rest) < 2:
-        return none
     labels = np.array([np.unique(row, return_inverse=True)[1] for row in rest])
     best, joint = none, np.zeros(rest.shape[1], dtype=np.int64)
     order = np.argsort(labels.max(axis=1), kind="stable")

@@ -141,13 +141,13 @@ def _bytes(model: nn.Module) -> int:
 def _free(model: nn.Module) -> int:
     """How many bytes are free where the model is; without bound where nobody knows."""
     cuda = _cuda(model)
-    if cuda:
+    if cuda:  # uncovered: needs a CUDA device
         return int(torch.cuda.mem_get_info(cuda[0])[0])
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         fields = dict(line.split(":", 1) for line in lines)
         return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError):
+    except (OSError, KeyError):  # uncovered: only Linux has /proc
         return sys.maxsize
 
 

@@ -148,3 +148,33 @@ def test_a_reader_that_stops_early_is_no_error() -> None:
         ["/usr/bin/env", "bash", "-o", "pipefail", "-c", shell], capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
+
+
+def test_env_is_a_table_for_people_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["env"]) == 0
+    lines = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    assert lines["device"] == "cpu"
+    assert lines["driver"] == "–"
+
+
+def test_an_interrupt_ends_any_command_in_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("suite.commands.list.execute", interrupted)
+    assert main(["list"]) == 130
+    assert capsys.readouterr().err.startswith("gradsuite list: interrupted")
+
+
+@pytest.mark.parametrize("module", ["suite", "suite.cli"])
+def test_either_module_is_the_command(module: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, check=True)
+    assert done.stdout.startswith(b"gradsuite ")
+
+
+def test_a_case_that_fails_under_the_rules_ends_in_1_and_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--cases", BROKEN, "--case", "outside-raises", "--steps", "2"]
+    assert main(["rules", *options]) == 1
+    assert "Failed: outside-raises: " in capsys.readouterr().out

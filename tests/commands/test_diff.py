@@ -75,3 +75,11 @@ def test_runs_are_merged_in_the_order_of_the_whole(
     assert "2 rows of 3 runs" in capsys.readouterr().out
     assert [row.get("batch") for row in read(together)] == [None, "0", "1"]
     assert (tmp_path / "c" / "discrepancies.csv").exists()
+
+
+def test_markdown_of_what_did_not_drift_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [str(run(tmp_path / name, record_row())) for name in "ab"]
+    assert main(["diff", *folders, "--format", "markdown"]) == 0
+    assert capsys.readouterr().out.strip() == "**No drift: 1 rows agree to rounding.**"

@@ -169,3 +169,10 @@ def test_it_answers_in_under_a_second():
         return time.perf_counter() - start
 
     assert min(once() for _ in range(3)) < 1
+
+
+def test_a_scale_alone_is_proved_on_scaled_losses(capsys):
+    assert (
+        main(["lr", "--optimizer", "SGD", "--set", "lr=0.1", "--scale", "8", "--prove", "--steps", "3"]) == 0
+    )
+    assert "Measured: 3 steps on scikit-learn's digits in float64" in capsys.readouterr().out
