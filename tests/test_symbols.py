@@ -50,3 +50,7 @@ def test_quantities_are_those_of_the_table() -> None:
 
 def test_parts_are_a_quantity() -> None:
     assert quantities(Units.of(2, {"elements": [[1, 2]]}, parts=("a", "b")))["P"] == 2
+
+
+def test_uneven_samples_have_no_number_of_elements_in_common() -> None:
+    assert "d" not in quantities(Units.of(2, {"elements": [1, 2]}))

@@ -135,7 +135,7 @@ def perform(item: Item, settings: Settings, places: Mapping[str, int]) -> Outcom
 
     with _one_at_a_time:
         torch.set_num_threads(1)
-        if settings.device == "cuda" and torch.cuda.device_count() > 1:
+        if settings.device == "cuda" and torch.cuda.device_count() > 1:  # uncovered: needs CUDA devices
             place = places.get(get_worker().address, 0)
             settings = settings.on(f"cuda:{place % torch.cuda.device_count()}")
         if settings not in _benches:

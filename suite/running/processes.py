@@ -118,7 +118,7 @@ class Processes:
                     reason = _last_words(worker)
                     if done and tries[done.name] < ATTEMPTS and done.case not in fatal:
                         waiting.appendleft((done, tries[done.name] + 1))
-                    elif done:
+                    elif done:  # uncovered branch: only a worker that is at an item is heard of
                         fatal.add(done.case)
                         yield done, lost(done, worker.settings, reason)
                     continue

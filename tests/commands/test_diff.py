@@ -11,6 +11,7 @@ from suite.records import encode, read
 from tests.made_up import record_environment, record_row
 
 ENVIRONMENT = record_environment()
+COMMON = ("schema", "environment", "case", "device", "dtype", "seed", "started", "seconds", "peak_memory")
 
 
 def run(folder: Path, *rows: dict, index: int = 0) -> Path:
@@ -83,3 +84,18 @@ def test_markdown_of_what_did_not_drift_is_one_line(
     folders = [str(run(tmp_path / name, record_row())) for name in "ab"]
     assert main(["diff", *folders, "--format", "markdown"]) == 0
     assert capsys.readouterr().out.strip() == "**No drift: 1 rows agree to rounding.**"
+
+
+def test_merging_tells_of_a_torn_end_and_of_what_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = {key: value for key, value in record_row().items() if key in COMMON}
+    one = run(tmp_path / "a", {**failed, "kind": "failure", "reason": "it broke"})
+    together = run(tmp_path / "c", record_row(batch="1"), index=1)
+    first = (one / "records.jsonl").read_bytes()
+    with (together / "records.jsonl").open("ab") as file:
+        file.write(first[: len(first) // 2])
+    assert main(["merge", str(one), "--output", str(together)]) == 1
+    told = capsys.readouterr()
+    assert "it broke" in told.out
+    assert "cut off" in told.err

@@ -176,3 +176,20 @@ def test_a_scale_alone_is_proved_on_scaled_losses(capsys):
         main(["lr", "--optimizer", "SGD", "--set", "lr=0.1", "--scale", "8", "--prove", "--steps", "3"]) == 0
     )
     assert "Measured: 3 steps on scikit-learn's digits in float64" in capsys.readouterr().out
+
+
+def test_a_proof_measures_the_schedule_where_there_is_one(capsys):
+    options = [
+        "--optimizer",
+        "RAdam",
+        "--set",
+        "lr=0.01",
+        "--from",
+        "sum",
+        "--to",
+        "mean",
+        "--batch-size",
+        "8",
+    ]
+    assert main(["lr", *options, "--prove", "--steps", "8"]) == 0
+    assert "with the schedule" in capsys.readouterr().out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,3 +71,46 @@ def test_a_case_that_kills_each_worker_is_reported_and_the_rest_goes_on(address:
 def test_no_scheduler_is_one_line() -> None:
     with pytest.raises(UsageError, match="no Dask scheduler answers at 'nonsense'"):
         suite.run(cluster="nonsense")
+
+
+class Client:
+    """A client of a cluster with these devices by worker, or with an error."""
+
+    def __init__(self, devices: dict[str, str], error: Exception | None = None) -> None:
+        self.devices, self.error = devices, error
+
+    def scheduler_info(self, **_: object) -> dict[str, dict[str, str]]:
+        return {"workers": self.devices}
+
+    def run(self, *_: object) -> dict[str, str]:
+        if self.error is not None:
+            raise self.error
+        return self.devices
+
+
+@pytest.mark.parametrize(
+    ("client", "said"),
+    [
+        (Client({}), "the cluster has no workers"),
+        (Client({"a": "cpu", "b": "cuda:0"}), "a has cpu, b has cuda:0"),
+        (Client({"a": ""}, ModuleNotFoundError("No module named 'suite'")), "cannot run this gradsuite"),
+        (Client({"a": ""}, UsageError("no dtype is named 'x'")), "^no dtype is named 'x'$"),
+    ],
+)
+def test_workers_that_do_not_fit_are_one_line(client: Client, said: str) -> None:
+    cluster = Cluster.__new__(Cluster)
+    cluster._client = client
+    with pytest.raises(UsageError, match=said):
+        cluster.device("auto")
+
+
+def test_workers_of_one_kind_say_their_device() -> None:
+    cluster = Cluster.__new__(Cluster)
+    cluster._client = Client({"a": "cpu", "b": "cpu"})
+    assert cluster.device("auto") == "cpu"
+
+
+def test_without_dask_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UsageError, match=r"--cluster needs Dask: pip install 'gradsuite\[cluster\]'"):
+        suite.run(cluster="tcp://localhost:1")
