@@ -7,13 +7,14 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import suite
 from suite.errors import UsageError
 from suite.running.cluster import Cluster
-from suite.running.items import Item, Outcome
+from suite.running.items import Item, Outcome, Settings
 from tests.running.same import SMALL, multiset, results
 
 distributed = pytest.importorskip("distributed", reason="needs Dask: pip install 'gradsuite[cluster]'")
@@ -114,3 +115,33 @@ def test_without_dask_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(UsageError, match=r"--cluster needs Dask: pip install 'gradsuite\[cluster\]'"):
         suite.run(cluster="tcp://localhost:1")
+
+
+def test_of_a_case_that_killed_a_worker_alone_no_other_item_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(distributed, "as_completed", lambda futures, loop: futures)
+    cluster, tries = Cluster.__new__(Cluster), []
+    cluster._client = SimpleNamespace(loop=None)
+
+    def submit(item: Item) -> object:
+        tries.append(item.name)
+        return object()
+
+    def result(item: Item, future: object) -> tuple[str, bool]:
+        return item.name, item.case == "kills" or tries.count(item.name) == 1  # beside it, each seems to kill
+
+    monkeypatch.setattr(cluster, "_submit", submit)
+    monkeypatch.setattr(cluster, "_result", result)
+    items = [SimpleNamespace(name=n, case=c) for n, c in (("a", "kills"), ("b", "kills"), ("c", "works"))]
+    assert [outcome for _, outcome in cluster.map(items, lambda item: None)] == ["a", "b", "c"]
+    assert tries == ["a", "b", "c", "a", "c"]
+
+
+def test_an_error_of_dask_is_the_reason_of_a_failure_and_blames_no_worker() -> None:
+    cluster = Cluster.__new__(Cluster)
+    cluster.open(Settings("cpu", "float64", "opacus", (), (), "mean", 0))
+    future = SimpleNamespace(exception=lambda: OSError("connection lost"), release=lambda: None)
+    outcome, died = cluster._result(Item("cell", "small-works", 0), future)
+    assert not died
+    assert "connection lost" in outcome.rows[0]["reason"]
