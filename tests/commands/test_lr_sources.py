@@ -182,10 +182,10 @@ def test_a_proof_says_which_way_was_measured(capsys):
     assert "is tested against keras's formulas, step by step" in out
 
 
-def test_pytorchs_own_optimizer_has_a_rule_without_a_translation(capsys):
-    options = ["--optimizer", "Adam", "--set", "lr=1e-3", "--rule", "*", "--batch-size", "8"]
-    plain = answer(capsys, *options, "--to-batch-size", "32")
+def test_a_paper_in_pytorchs_words_has_no_others(capsys):
+    plain = answer(capsys, "--paper", "goyal-2017", "--to", "sum")
     assert plain["own_words"] is None
+    assert plain["paper"]["name"] == "goyal-2017"
 
 
 def test_rules_that_do_not_apply_say_why_among_the_others(capsys):
