@@ -99,3 +99,16 @@ def test_merging_tells_of_a_torn_end_and_of_what_failed(
     told = capsys.readouterr()
     assert "it broke" in told.out
     assert "cut off" in told.err
+
+
+def test_markdown_tells_what_was_measured_differently(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = run(tmp_path / "a", record_row())
+    other = record_environment(torch="2.12.0")
+    monkeypatch.setattr("tests.commands.test_diff.ENVIRONMENT", other)
+    new = run(tmp_path / "b", record_row(environment=other["environment"]))
+    assert main(["diff", str(old), str(new), "--format", "markdown"]) == 0
+    shown = capsys.readouterr().out
+    assert "Measured differently:" in shown
+    assert "2.12.0" in shown

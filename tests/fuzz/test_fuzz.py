@@ -313,3 +313,7 @@ def test_a_reduction_of_another_direction_is_said_to_be_beyond_learning_rates(
 def test_a_search_takes_the_minutes_that_it_is_given(capsys: pytest.CaptureFixture[str]) -> None:
     assert fuzz("--target", "convention", "--minutes", "0.01") == 0
     assert "No counter-example" in capsys.readouterr().out
+
+
+def test_a_law_that_says_it_is_not_exact_is_not_held_to_it() -> None:
+    assert judgement(target_named("law"), (("RAdam", {"lr": 0.1}), 4.0, any_problem())) == ""

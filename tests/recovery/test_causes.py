@@ -221,7 +221,7 @@ def test_entries_held_too_low_are_no_clipping_by_value() -> None:
         mean(model, batch)
         weight = model[0].weight.grad
         # The two smallest entries are as large as the largest: nothing was cut off there.
-        weight.flatten()[weight.abs().flatten().argsort()[:2]] = 2 * weight.abs().max()
+        weight.flatten()[weight.abs().flatten().argsort()[:2]] = 100 * weight.abs().max()
 
     found = found_in(step)
     assert not found.linear
@@ -241,3 +241,33 @@ def test_a_tensor_whose_gradients_cancel_does_not_speak_for_tensors() -> None:
 
     found = found_in(clipped(0.1, kind="tensor"), Shifted())
     assert found.cause.name == "clipped tensor by tensor"
+
+
+def test_two_equal_entries_are_no_clipping_where_the_rest_is_no_weighting() -> None:
+    def step(model, batch):
+        for parameter in model.parameters():
+            wave = torch.sin(torch.arange(1.0, parameter.numel() + 1)).to(parameter)
+            parameter.grad = wave.reshape(parameter.shape)
+        model[0].weight.grad.flatten()[:2] = 5.0
+
+    found = found_in(step)
+    assert not found.linear
+    assert found.cause is None or found.cause.name != "clipped by value"
+
+
+def test_a_gradient_where_no_unit_has_any_is_no_factor_for_its_tensor() -> None:
+    class Idle(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.idle = nn.Parameter(torch.ones(3))
+
+        def forward(self, x):
+            return x + 0 * self.idle.sum()
+
+    def step(model, batch):
+        clipped(0.1, kind="tensor")(model, batch)
+        model[1].idle.grad = torch.ones_like(model[1].idle)
+
+    found = found_in(step, Idle())
+    assert not found.linear
+    assert found.cause is None or found.cause.name != "clipped tensor by tensor"
