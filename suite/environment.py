@@ -42,7 +42,7 @@ def choose_device(name: str) -> torch.device:
         raise UsageError(f"{name!r} is no device; write cpu, cuda, cuda:N or mps") from None
     if not available[device.type]:
         raise UsageError(f"this machine, or this build of torch, has no {device.type}: use cpu")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():  # uncovered: needs CUDA
         raise UsageError(f"no {name}: there are {torch.cuda.device_count()} CUDA devices, from 0")
     return device
 
@@ -64,7 +64,7 @@ def device_name(device: torch.device) -> str:
     """What the device is called by its maker."""
     import torch
 
-    if device.type == "cuda":
+    if device.type == "cuda":  # uncovered: needs a CUDA device
         return torch.cuda.get_device_name(device)
     return _processor() or platform.processor() or platform.machine()
 
@@ -73,7 +73,7 @@ def _processor() -> str | None:
     """The processor's name where Linux tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
+    except OSError:  # uncovered: only Linux has /proc
         return None
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else None
@@ -124,7 +124,7 @@ def describe(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _driver() -> str | None:
+def _driver() -> str | None:  # uncovered: needs a CUDA device
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     return _output(command, Path.cwd())
 

@@ -61,11 +61,6 @@ class Setting:
     memory: int | None = None
     share: int = 1
 
-    @property
-    def identity(self) -> dict[str, Any]:
-        """What every row says of how it was measured."""
-        return {"device": str(self.device), "dtype": self.dtype, "seed": self.seed}
-
 
 def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Iterator[dict[str, Any]]:
     """What one batch tells: rows of kind `discrepancy`, `omitted`, `noise` and `pair`.

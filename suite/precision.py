@@ -35,7 +35,7 @@ def precisions(device: torch.device, dtype: torch.dtype) -> list[Precision]:
     found = [Precision("", dtype)]
     if dtype != torch.bfloat16:
         found.append(Precision("bfloat16", torch.bfloat16))
-    if has_tf32(device):
+    if has_tf32(device):  # uncovered: needs a CUDA device
         found.append(Precision("tf32", torch.float32, tf32=True))
     return found
 

@@ -154,3 +154,13 @@ def test_proofs_and_claims_are_compared() -> None:
     assert not diff([one], [same]).changes
     (change,) = diff([one], [two]).changes
     assert (change.what, change.where) == ("x", {"case": "threads/t", "claim": "c"})
+
+
+def test_a_number_of_a_claim_that_is_no_float_drifts_if_it_differs() -> None:
+    claim = {
+        "kind": "claim", "case": "threads/t", "claim": "c", "verdict": "holds", "environment": "e",
+        "started": "", "seconds": 1.0, "peak_memory": None, "device": "cpu",
+    }  # fmt: skip
+    old, new = ({**claim, "numbers": {"n": n, "x": 1.0}} for n in (3, 4))
+    (change,) = diff([old], [new]).changes
+    assert (change.what, change.before, change.after) == ("n", 3, 4)

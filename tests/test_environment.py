@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
+from suite import environment
 from suite.environment import choose_device, choose_dtype, describe
 from suite.errors import UsageError
 
@@ -32,3 +35,15 @@ def test_an_unknown_dtype_is_refused() -> None:
 def test_what_reproducing_needs_is_described() -> None:
     found = describe(CPU)
     assert {"gradsuite", "python", "torch", "opacus", "numpy", "device", "threads", "tf32"} <= set(found)
+
+
+def test_what_is_not_there_is_said_to_be_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert environment._output(["no-such-program-of-gradsuite"], tmp_path) is None
+    monkeypatch.setattr(environment, "PACKAGES", ("no-such-package-of-gradsuite",))
+    assert environment.versions()["no-such-package-of-gradsuite"] == "not installed"
+
+
+def test_an_installed_copy_has_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "_output", lambda command, where: None)
+    found = describe(CPU)
+    assert (found["commit"], found["dirty"]) == (None, None)

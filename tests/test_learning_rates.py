@@ -75,3 +75,11 @@ def test_a_proof_is_joined_with_the_pair_that_was_trained() -> None:
     assert (found["steps"], found["distance"], found["distance_unchanged"]) == (10, 0.0, 0.2)
     (found,) = learning_rates([row(32.0)], proofs=[{**proof, "optimizer": "Adam"}])
     assert found["distance"] is None
+
+
+def test_a_hyperparameter_without_a_constant_law_is_impossible_and_says_why() -> None:
+    rows = learning_rates([row(32.0), row(32.0)], optimizers=["RAdam"])
+    others = [r for r in rows if r["optimizer"] == "RAdam"]
+    assert others
+    assert {(r["status"], r["factor"]) for r in others} == {("impossible", None)}
+    assert all("no constant law" in r["reason"] for r in others)

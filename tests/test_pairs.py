@@ -13,7 +13,7 @@ from suite.conventions import conventions
 from suite.discrepancy import compare
 from suite.engines.compute import gradients
 from suite.gram import per_sample
-from suite.pairs import Pair, table
+from suite.pairs import Pair, _reverse, table
 from suite.plan import cells
 from suite.report import Report
 
@@ -84,3 +84,8 @@ def test_the_noise_of_a_batch_is_that_of_its_samples(report: Report) -> None:
     rows = report.of("noise")
     assert {row["samples"] for row in rows} >= {2, 8}
     assert all(row["trace"] > 0 for row in rows)
+
+
+@pytest.mark.parametrize("scale", [None, 0.0])
+def test_a_pair_without_a_scale_has_none_the_other_way_round(scale: float | None) -> None:
+    assert _reverse(Pair(scale, 1.0)) == Pair(None, 1.0)

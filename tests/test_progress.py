@@ -84,3 +84,12 @@ def test_silence_is_silent() -> None:
     log = io.StringIO()
     steps(Progress(3, log, shown=False))
     assert log.getvalue() == ""
+
+
+def test_what_never_began_does_not_count_as_done() -> None:
+    progress = Progress(2, stream=io.StringIO())
+    progress.began("a", "mse", "batch 0")
+    progress.ended("b")
+    assert progress._done == 0
+    progress.ended("a")
+    assert progress._done == 1

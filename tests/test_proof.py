@@ -7,8 +7,13 @@ import torch
 
 import suite
 from cases import cases
+from suite.conventions import conventions
+from suite.errors import UsageError
 from suite.plan import training
+from suite.proof import _each
 from suite.report import Report
+from suite.strategies import Example
+from suite.units import Units
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +79,21 @@ def test_every_step_of_a_proof_is_recorded(report: Report) -> None:
             steps = row[f"{name}_by_step"]
             assert len(steps) == row["steps"]
             assert max(steps) == row[name]
+
+
+def test_a_training_that_proves_nothing_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def diverge(*_: object, **__: object) -> None:
+        raise UsageError("the reference diverges")
+
+    monkeypatch.setattr("suite.proof.prove", diverge)
+    found = suite.run(["mse"], ["sum"], batch_sizes=[8], prove=2).of("proof")
+    assert found
+    assert {row["proof_reason"] for row in found} == {"the reference diverges"}
+
+
+def test_a_batch_without_weight_has_no_scale() -> None:
+    loop = Example.of(Units.of(2, {"weight": 0.0}), [[1.0], [2.0]]).loop
+    pair = conventions["weighted-sum"], conventions["weighted-mean"]
+    assert _each(loop.model, [loop], pair) == {
+        "proof_reason": "a batch has no weight at all: it has no scale"
+    }

@@ -185,3 +185,20 @@ def test_a_folder_that_may_not_be_written_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
     with pytest.raises(UsageError, match="cannot write to"):
         Recorder(tmp_path / "run", silent)
+
+
+def test_a_record_that_cannot_be_opened_leaves_the_folder_unlocked(tmp_path: Path) -> None:
+    (tmp_path / "records.jsonl").mkdir()
+    with pytest.raises(UsageError, match="Is a directory"):
+        Recorder(tmp_path, silent)
+    (tmp_path / "records.jsonl").rmdir()
+    fill(tmp_path, "a")
+
+
+def test_a_file_system_without_locks_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise NotImplementedError("no locks here")
+
+    monkeypatch.setattr("suite.recorder.FileLock.acquire", refuse)
+    with pytest.raises(UsageError, match="no locks here"):
+        Recorder(tmp_path, silent)

@@ -200,3 +200,27 @@ def test_a_lost_worker_loses_no_result_but_a_changed_case_does() -> None:
 def test_the_number_of_a_device_is_no_part_of_what_a_row_is_of() -> None:
     one, two = (encode([record_row(device=f"cuda:{k}")], done(str(k)), [ENVIRONMENT]) for k in range(2))
     assert len(latest(parse(one + two, Path()).blocks)) == 2  # an environment and one row
+
+
+def test_a_record_of_schema_1_that_is_none_is_named(tmp_path: Path) -> None:
+    environment = {**ENVIRONMENT, "schema": 1}
+    lines = [json.dumps(row).encode() + b"\n" for row in (environment, record_row())]
+    write(tmp_path, *lines)
+    with pytest.raises(UsageError, match="row 2: schema 2 in a file of schema 1"):
+        read(tmp_path)
+    write(tmp_path, json.dumps({**record_row(), "schema": 1}).encode() + b"\n")
+    with pytest.raises(UsageError, match="row 1: a record of schema 1 begins with its environment"):
+        read(tmp_path)
+
+
+def test_a_record_that_the_system_does_not_hand_over_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, *two_items())
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(UsageError, match=r"cannot read .*: Permission denied"):
+        read(tmp_path)

@@ -221,3 +221,49 @@ def test_an_interrupted_run_keeps_the_tables_of_what_it_measured(
     with pytest.raises(KeyboardInterrupt):
         runner.run(["mse"], ["sum"], batch_sizes=[8], output=tmp_path)
     assert len(pd.read_csv(tmp_path / "discrepancies.csv")) == 1
+
+
+def test_a_loss_that_changes_with_its_batch_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "coupled.py").write_text(
+        "import torch\n"
+        "from cases.case import Problem, case\n"
+        "@case(dataset='random numbers', batch_sizes=(4,))\n"
+        "def coupled_of_tests():\n"
+        "    return Problem(lambda: torch.nn.Linear(3, 1), (torch.randn(8, 3),),\n"
+        "                   lambda m, b: m(b[0]).square().sum(1) * len(b[0]))\n"
+    )
+    found = suite.run(["coupled-of-tests"], ["sum"], from_files=[tmp_path / "coupled.py"], prove=0)
+    assert "the loss of a sample changes when it is alone in its batch" in found.failures[0]["reason"]
+
+
+def test_a_negative_number_of_steps_is_refused() -> None:
+    with pytest.raises(UsageError, match="a proof takes 0 steps or more, -1 was given"):
+        suite.run(["mse"], ["sum"], prove=-1)
+
+
+def test_an_interrupt_of_a_run_without_a_folder_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(self: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("suite.running.driver.Driver.go", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        suite.run(["mse"], ["sum"], prove=0)
+
+
+def test_a_disk_that_refuses_a_record_gets_no_tables_either(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(*_: object) -> None:
+        raise UsageError("the disk is full")
+
+    monkeypatch.setattr("suite.recorder.Recorder.write", refuse)
+    with pytest.raises(UsageError, match="the disk is full"):
+        suite.run(["mse"], ["sum"], batch_sizes=[2], prove=0, output=tmp_path)
+    assert not list(tmp_path.glob("*.csv"))
+
+
+def test_tables_that_cannot_be_written_leave_the_records(tmp_path: Path) -> None:
+    (tmp_path / "discrepancies.csv").mkdir()
+    with pytest.raises(UsageError, match=r"cannot write tables to .*: the records are kept there"):
+        suite.run(["mse"], ["sum"], batch_sizes=[2], prove=0, output=tmp_path)
+    assert (tmp_path / "records.jsonl").stat().st_size

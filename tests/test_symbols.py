@@ -46,3 +46,11 @@ def test_quantities_are_those_of_the_table() -> None:
     )
     assert quantities(units) == {"n": 4, "V": 10, "T": 6, "Lmax": 9, "K": 2, "W": 4, "L": 8}
     assert quantities(Units.of(2, {"elements": 7}))["d"] == 7
+
+
+def test_parts_are_a_quantity() -> None:
+    assert quantities(Units.of(2, {"elements": [[1, 2]]}, parts=("a", "b")))["P"] == 2
+
+
+def test_uneven_samples_have_no_number_of_elements_in_common() -> None:
+    assert "d" not in quantities(Units.of(2, {"elements": [1, 2]}))

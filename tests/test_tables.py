@@ -7,9 +7,11 @@ import pytest
 import suite
 from cases.threads import threads
 from suite.conventions import conventions
+from suite.learning_rates import pair_of
 from suite.report import Report
+from suite.symbols import Formula
 from suite.table import Table, latex_escape
-from suite.tables import discrepancy_table, learning_rate_table
+from suite.tables import _scale, discrepancy_table, learning_rate_table
 
 TABLE = Table(
     "a_table", "Caption with 50 % & more", ("name", "value"), [["a_b", "x | y"]], ["A note."], {"value": 9}
@@ -100,3 +102,18 @@ def test_latex_prints_every_sign_that_claims_and_conventions_use() -> None:
     texts += [claim.says for thread in threads for claim in thread.claims()]
     odd = {sign for text in texts for sign in latex_escape(text) if ord(sign) > 255}
     assert odd == set()
+
+
+def scaled(case: str, scale: float | None) -> dict:
+    return {"case": case, "convention": "sum", "reference": "mean", "scale": scale}
+
+
+def test_cases_with_more_than_two_formulas_share_a_range() -> None:
+    rows = [scaled(str(k), float(k)) for k in (2, 3, 4)]
+    known = {pair_of(row): Formula((name,)) for name, row in zip("nKR", rows, strict=True)}
+    assert _scale(rows[:2], known) == "n or K"
+    assert _scale(rows, known) == "2–4"
+
+
+def test_where_no_case_has_a_scale_there_is_none() -> None:
+    assert _scale([scaled("a", None)], {}) == "–"

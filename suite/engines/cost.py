@@ -98,7 +98,7 @@ def cost(
 
 def seconds(action: Action, device: torch.device) -> float:
     """How long `action` takes: by the device's own events on CUDA, by the clock elsewhere."""
-    if device.type == "cuda":
+    if device.type == "cuda":  # uncovered: needs a CUDA device
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         begin.record()
         action()
@@ -112,7 +112,7 @@ def seconds(action: Action, device: torch.device) -> float:
 
 def peak(action: Action, device: torch.device) -> int | None:
     """Bytes in use at most during `action`, above those in use before it; None where nobody counts them."""
-    if device.type == "cuda":
+    if device.type == "cuda":  # uncovered: needs a CUDA device
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
@@ -125,7 +125,7 @@ def peak(action: Action, device: torch.device) -> int | None:
         resident = _status("VmRSS")
         action()
         return max(0, _status("VmHWM") - resident)
-    except (OSError, AttributeError, KeyError):
+    except (OSError, AttributeError, KeyError):  # uncovered: only Linux has /proc and glibc
         return None
 
 

@@ -61,11 +61,6 @@ class Materialised:
         blocks = list(self.blocks.values())
         return blocks[0].shape[0], sum(block[0].numel() for block in blocks)
 
-    @property
-    def matrix(self) -> Tensor:
-        """`[units, params]` all blocks side by side."""
-        return torch.cat([block.flatten(1) for block in self.blocks.values()], dim=1)
-
     def gram(self) -> Gram:
         """`[units, units]` in float64: `G Gᵀ`, added up parameter by parameter."""
         return products(self.blocks, self.blocks)

@@ -129,7 +129,7 @@ def apart(ends: list[tuple[float, str, str]], axes: Axes, x: float, size: float)
             if lack > 0:
                 places[k] -= lack / 2
                 places[k + 1] += lack / 2
-        if places:  # all within the axes
+        if places:  # all within the axes; uncovered branch: each panel has a curve
             places[0], places[-1] = max(places[0], low), min(places[-1], high)
     for place, (value, label, colour) in zip(places, order, strict=True):
         axes.annotate(

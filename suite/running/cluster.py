@@ -144,7 +144,7 @@ def perform(item: Item, settings: Settings, places: Mapping[str, int], limit: fl
     from suite.running.bench import Bench
 
     with _one_at_a_time:
-        if settings.device == "cuda" and torch.cuda.device_count() > 1:
+        if settings.device == "cuda" and torch.cuda.device_count() > 1:  # uncovered: needs CUDA devices
             place = places.get(get_worker().address, 0)
             settings = settings.on(f"cuda:{place % torch.cuda.device_count()}")
         if limit is not None:

@@ -31,3 +31,14 @@ def test_the_table_says_what_one_is(capsys: pytest.CaptureFixture[str]) -> None:
 def test_numbers_that_are_not_positive_are_bad_input(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", option, "0"]) == 2
     assert f"{option} must be 1 or more" in capsys.readouterr().err
+
+
+def test_a_refused_engine_is_a_line_of_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--case", "channels-last-convolution", "--engine", "opacus", "--units", "4", "--rounds", "1"]
+    assert main(["bench", *options]) == 0
+    assert "refused: it is wrong for model.0.weight" in capsys.readouterr().out
+
+
+def test_more_units_than_the_case_has_are_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--case", "mse", "--units", "1000000"]) == 2
+    assert "samples, --units 1000000 was given" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -168,3 +169,57 @@ def test_a_reader_that_stops_early_is_no_error() -> None:
         ["/usr/bin/env", "bash", "-o", "pipefail", "-c", shell], capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
+
+
+def test_env_is_a_table_for_people_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["env"]) == 0
+    lines = dict(line.split(None, 1) for line in capsys.readouterr().out.splitlines())
+    assert lines["device"] == "cpu"
+    assert lines["driver"] == "–"
+
+
+def test_an_interrupt_ends_any_command_in_130(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("suite.commands.list.execute", interrupted)
+    assert main(["list"]) == 130
+    assert capsys.readouterr().err.startswith("gradsuite list: interrupted")
+
+
+@pytest.mark.parametrize("module", ["suite", "suite.cli"])
+def test_either_module_is_the_command(module: str) -> None:
+    done = subprocess.run([sys.executable, "-m", module, "--version"], capture_output=True, check=True)
+    assert done.stdout.startswith(b"gradsuite ")
+
+
+def test_a_case_that_fails_under_the_rules_ends_in_1_and_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--cases", BROKEN, "--case", "outside-raises", "--steps", "2"]
+    assert main(["rules", *options]) == 1
+    assert "Failed: outside-raises: " in capsys.readouterr().out
+
+
+def test_a_closed_pipe_ends_a_command_in_0() -> None:
+    code = (
+        "import sys, suite.commands.list as command\n"
+        "from suite.cli import main\n"
+        "def execute(_): raise BrokenPipeError\n"
+        "command.execute = execute\n"
+        "sys.exit(main(['list']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+@pytest.mark.parametrize("module", ["suite", "cases"])
+def test_a_package_names_what_it_lacks(module: str) -> None:
+    package = importlib.import_module(module)
+    with pytest.raises(AttributeError, match=f"module '{module}' has no attribute 'nothing'"):
+        package.nothing  # noqa: B018  its absence is the point
+
+
+def test_the_package_lists_its_public_names() -> None:
+    package = importlib.import_module("suite")
+    assert dir(package) == sorted(package.__all__)

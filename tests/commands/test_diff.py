@@ -11,6 +11,7 @@ from suite.records import encode, read
 from tests.made_up import record_environment, record_row
 
 ENVIRONMENT = record_environment()
+COMMON = ("schema", "environment", "case", "device", "dtype", "seed", "started", "seconds", "peak_memory")
 
 
 def run(folder: Path, *rows: dict, index: int = 0) -> Path:
@@ -75,3 +76,39 @@ def test_runs_are_merged_in_the_order_of_the_whole(
     assert "2 rows of 3 runs" in capsys.readouterr().out
     assert [row.get("batch") for row in read(together)] == [None, "0", "1"]
     assert (tmp_path / "c" / "discrepancies.csv").exists()
+
+
+def test_markdown_of_what_did_not_drift_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = [str(run(tmp_path / name, record_row())) for name in "ab"]
+    assert main(["diff", *folders, "--format", "markdown"]) == 0
+    assert capsys.readouterr().out.strip() == "**No drift: 1 rows agree to rounding.**"
+
+
+def test_merging_tells_of_a_torn_end_and_of_what_failed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failed = {key: value for key, value in record_row().items() if key in COMMON}
+    one = run(tmp_path / "a", {**failed, "kind": "failure", "reason": "it broke"})
+    together = run(tmp_path / "c", record_row(batch="1"), index=1)
+    first = (one / "records.jsonl").read_bytes()
+    with (together / "records.jsonl").open("ab") as file:
+        file.write(first[: len(first) // 2])
+    assert main(["merge", str(one), "--output", str(together)]) == 1
+    told = capsys.readouterr()
+    assert "it broke" in told.out
+    assert "cut off" in told.err
+
+
+def test_markdown_tells_what_was_measured_differently(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = run(tmp_path / "a", record_row())
+    other = record_environment(torch="2.12.0")
+    monkeypatch.setattr("tests.commands.test_diff.ENVIRONMENT", other)
+    new = run(tmp_path / "b", record_row(environment=other["environment"]))
+    assert main(["diff", str(old), str(new), "--format", "markdown"]) == 0
+    shown = capsys.readouterr().out
+    assert "Measured differently:" in shown
+    assert "2.12.0" in shown

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -160,6 +161,7 @@ def test_it_answers_without_torch(arguments):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+@pytest.mark.skipif("COVERAGE_RUN" in os.environ, reason="coverage.py slows down what is timed")
 def test_it_answers_in_under_a_second():
     def once():
         start = time.perf_counter()
@@ -167,3 +169,27 @@ def test_it_answers_in_under_a_second():
         return time.perf_counter() - start
 
     assert min(once() for _ in range(3)) < 1
+
+
+def test_a_scale_alone_is_proved_on_scaled_losses(capsys):
+    assert (
+        main(["lr", "--optimizer", "SGD", "--set", "lr=0.1", "--scale", "8", "--prove", "--steps", "3"]) == 0
+    )
+    assert "Measured: 3 steps on scikit-learn's digits in float64" in capsys.readouterr().out
+
+
+def test_a_proof_measures_the_schedule_where_there_is_one(capsys):
+    options = [
+        "--optimizer",
+        "RAdam",
+        "--set",
+        "lr=0.01",
+        "--from",
+        "sum",
+        "--to",
+        "mean",
+        "--batch-size",
+        "8",
+    ]
+    assert main(["lr", *options, "--prove", "--steps", "8"]) == 0
+    assert "with the schedule" in capsys.readouterr().out

@@ -160,3 +160,42 @@ def test_a_rule_gives_its_hyperparameters_and_is_called_a_heuristic(capsys):
     assert "needs the gradient noise scale" in rows["noise-scale"]["reason"]
     plain = answer(capsys, *arguments, "--rule", "noise-scale", "--noise-scale", "1024")
     assert plain["rules"][0]["hyperparameters"]["lr"] == pytest.approx(1e-3 * (1 / 2) / (1 / 5))
+
+
+def test_a_given_batch_size_takes_the_place_of_the_cards(capsys):
+    options = ["--paper", "dqn-2015", "--to", "mean"]
+    assert "0.01/" not in run(capsys, *options, "--batch-size", "64")[1]
+    assert answer(capsys, *options, "--batch-size", "64")["own_words"]["eps"] == 0.01 / 64**2
+
+
+def test_a_source_that_is_given_takes_the_place_of_the_cards(capsys):
+    plain = answer(capsys, "--paper", "dqn-2015", "--from", "mean", "--to", "mean")
+    assert plain["own_words"]["eps"] == 0.01
+
+
+def test_a_proof_says_which_way_was_measured(capsys):
+    code, out, _ = run(
+        capsys, "--dialect", "keras", "--optimizer", "Adam", "--set", "lr=1e-3",
+        "--from", "sum", "--to", "mean", "--batch-size", "8", "--prove", "--steps", "2",
+    )  # fmt: skip
+    assert code == 0
+    assert "is tested against keras's formulas, step by step" in out
+
+
+def test_a_paper_in_pytorchs_words_has_no_others(capsys):
+    plain = answer(capsys, "--paper", "goyal-2017", "--to", "sum")
+    assert plain["own_words"] is None
+    assert plain["paper"]
+
+
+def test_rules_that_do_not_apply_say_why_among_the_others(capsys):
+    options = ["--optimizer", "SGD", "--set", "lr=0.1", "--rule", "*", "--batch-size", "8"]
+    code, out, _ = run(capsys, *options, "--to-batch-size", "32")
+    assert code == 0
+    assert ": does not apply: " in out
+
+
+def test_a_noise_scale_that_is_not_positive_is_bad_input(capsys):
+    options = ["--optimizer", "SGD", "--set", "lr=0.1", "--rule", "*", "--batch-size", "8"]
+    code, _, err = run(capsys, *options, "--to-batch-size", "32", "--noise-scale", "0")
+    assert (code, "--noise-scale is 0" in err) == (2, True)

@@ -132,3 +132,22 @@ def test_without_matplotlib_one_line_says_what_to_install(
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["plot", run, "--kind", "scale", "--out", str(tmp_path / "f.svg")]) == 2
     assert "pip install 'gradsuite[plot]'" in capsys.readouterr().err
+
+
+def test_the_weights_of_a_thread_are_measured_and_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "w.svg"
+    assert main(["plot", "threads/reduction-methods", "--kind", "weights", "--out", str(out)]) == 0
+    assert "<svg" in out.read_text()
+
+
+def test_a_run_without_the_measurement_has_no_such_figure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("matplotlib")
+    bare = str(write(tmp_path / "bare", [row for row in rows() if row["kind"] in BARE]))
+    assert main(["plot", bare, "--kind", "trajectory", "--out", str(tmp_path / "f.svg")]) == 2
+    assert "the run has nothing for --kind trajectory: it was --quick" in capsys.readouterr().err
+
+
+BARE = ("environment", "discrepancy")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +14,7 @@ from suite.conventions import conventions, faults
 from suite.gram import unit_norms
 from suite.protocols import run
 from suite.strategies import examples
+from suite.strategies.examples import Example
 from suite.units import Units
 
 FAULTS = [c.name for c in conventions if c.family == "faults"]
@@ -75,3 +79,16 @@ def test_multiplying_by_the_batch_size_undoes_the_mean() -> None:
 
 def test_the_faults_live_in_their_own_module() -> None:
     assert all(getattr(faults, c.column.__name__) is c for c in conventions if c.family == "faults")
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_a_parameter_that_no_loss_reads_gets_nothing_from_a_broken_loop(name: str) -> None:
+    columns = {"microbatch": [0, 0, 1], "rank": [0, 1, 1], "elements": [1, 2, 3]}
+    units = Units.of(3, columns, window=2, max_norm=0.5)
+    rows = [[1.0, 2.0], [0.0, -1.0], [3.0, 0.5]]
+    used = Example.of(units, rows).loop
+    model = torch.nn.ModuleDict({"used": used.model, "unread": torch.nn.Linear(2, 1).double()})
+    loop = replace(used, model=model, unreduced=lambda model, batch: used.unreduced(model["used"], batch))
+    expected = run(conventions[name].protocol, used)
+    found = run(conventions[name].protocol, loop)
+    assert found.tolist() == [*expected.tolist(), 0.0, 0.0, 0.0]

@@ -14,6 +14,8 @@ from torch import nn
 import suite
 from cases import models
 from suite.engines import engines
+from suite.engines.check import check
+from suite.engines.engine import Refused
 from suite.errors import CaseError, UsageError
 
 
@@ -218,3 +220,27 @@ def test_a_model_without_trained_parameters_fails_the_case() -> None:
 def test_an_unknown_engine_is_answered_with_those_that_there_are() -> None:
     with pytest.raises(UsageError, match="no engine is named 'opcus': did you mean 'opacus'"):
         suite.gradients(models.mlp(6, 5, 3), VECTORS, cross_entropy, engine="opcus")
+
+
+class Borrowed(nn.Module):
+    """Reads the weight of a layer that it does not call: the hooks of Opacus see nothing of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.head = nn.Linear(6, 5), nn.Linear(5, 3)
+
+    def forward(self, x):
+        return self.head(torch.tanh(F.linear(x, self.layer.weight)))
+
+
+def test_opacus_is_refused_where_its_hooks_miss_a_parameter() -> None:
+    found = suite.gradients(Borrowed().double(), VECTORS, cross_entropy, engine="opacus")
+    assert found.refused["opacus"] == "gave no per-sample gradient of layer.weight, which has a gradient"
+
+
+def test_gradients_of_another_number_of_units_are_refused() -> None:
+    model = models.mlp(6, 5, 3).double()
+    fewer = (VECTORS[0][:4], VECTORS[1][:4])
+    given = engines["loop"].compute(model, fewer, cross_entropy)
+    with pytest.raises(Refused, match="gave 4 gradients where there are 5 units"):
+        check(given, model, VECTORS, cross_entropy)

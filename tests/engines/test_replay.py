@@ -63,6 +63,18 @@ def test_other_batches_models_and_parameters_are_computed_anew() -> None:
     assert plain.calls == 6
 
 
+def test_gradients_beyond_what_may_be_kept_are_right_and_computed_again(monkeypatch) -> None:
+    monkeypatch.setattr("suite.engines.replay.REMEMBERED", 84)  # bytes: the gradients of one weighting
+    model, replay = nn.Linear(6, 3), Replay(Counted())
+    first, second = torch.ones(5), torch.arange(5.0)
+    for weights in (first, second, first, second):
+        expected = gradients(Counted(), model, BATCH, weights)
+        for got, want in zip(gradients(replay, model, BATCH, weights), expected, strict=True):
+            assert torch.equal(got, want)
+    (tape,) = replay._tapes.values()
+    assert len(tape.pulled) == 1
+
+
 def transformer() -> nn.Module:
     layer = nn.TransformerEncoderLayer(6, 2, 12, dropout=0.0, activation="gelu", batch_first=True)
     return nn.Sequential(nn.Unflatten(1, (1, 6)), layer, nn.Flatten(), nn.Linear(6, 3))
@@ -99,3 +111,12 @@ def test_weights_of_any_size_give_what_they_give(weight: float) -> None:
         expected = gradients(Counted(), model, BATCH, weights)
         for got, want in zip(gradients(replay, model, BATCH, weights), expected, strict=True):
             assert torch.equal(got.nan_to_num(7), want.nan_to_num(7))
+
+
+def test_a_forward_pass_without_gradients_is_not_remembered() -> None:
+    model, plain = nn.Linear(6, 3), Counted()
+    replay = Replay(plain)
+    with torch.no_grad():
+        replay(model, BATCH)
+        replay(model, BATCH)
+    assert plain.calls == 2

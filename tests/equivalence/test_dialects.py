@@ -18,6 +18,7 @@ from suite.equivalence.dialects import (
     scaled,
     translate,
 )
+from suite.equivalence.dialects.dialect import rate_schedule
 from suite.errors import UsageError
 from tests.equivalence import literal
 from tests.equivalence.following import START, deviation, follow, gradient
@@ -495,3 +496,43 @@ def test_a_parameter_group_keeps_its_share_of_what_is_scheduled():
         assert second["lr"] == pytest.approx(2 * first["lr"])
         assert second["weight_decay"] == 0.0
         assert first["weight_decay"] == translation.schedule["weight_decay"](step)
+
+
+def test_a_schedule_may_be_given_as_one():
+    given = rate_schedule([0.1, 0.2], "SGD")
+    assert rate_schedule(given, "SGD") is given
+
+
+def test_a_step_beyond_the_given_rates_is_refused():
+    with pytest.raises(UsageError, match="SGD: lr has 2 steps, step 3 is asked for; give more rates"):
+        rate_schedule([0.1, 0.2], "SGD")(3)
+
+
+def test_training_lasts_a_step_at_least():
+    with pytest.raises(UsageError, match="steps is 0; it must be at least 1"):
+        translate("torch", "SGD", {"lr": 0.1}, steps=0)
+
+
+def test_two_decays_of_adagrad_have_no_one_translation():
+    settings = {"learning_rate": 0.1, "weight_decay": 0.1, "l2": 0.1}
+    found = translate("keras", "Adagrad", settings)
+    assert not found.exact
+
+
+def test_none_stays_where_it_is_the_default():
+    assert translate("keras", "Adam", {"learning_rate": 0.1, "weight_decay": None}).exact
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"), [({"nesterov": True}, "no Nesterov momentum"), ({"threshold": 4}, "from ρ = 5 on")]
+)
+def test_what_torchs_radam_cannot_do_is_said(settings, says):
+    found = translate("optax", "radam", {"learning_rate": 0.1, **settings})
+    assert not found.exact
+    assert says in found.reason
+
+
+def test_without_decay_sgdw_is_sgd():
+    settings = {"lr": 0.1, "momentum": 0.9}
+    found = translate("adamw-paper", "SGDW", {**settings, "weight_decay": 0.0})
+    assert not found.factors

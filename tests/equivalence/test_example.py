@@ -67,3 +67,11 @@ def test_batches_go_on_after_the_end_of_the_data():
     inputs, _ = problem.batch(1)
     assert inputs.shape == (1000, 64)
     assert torch.equal(inputs[-1], problem.inputs[202])
+
+
+def test_a_scaled_loop_has_a_scaled_gradient():
+    problem = digits(Sizes(4))
+    _, old = gradient(problem, problem.scaled(1), 2)
+    loss, new = gradient(problem, problem.scaled(8), 2)
+    assert torch.equal(new, 8 * old)
+    assert loss.item() == pytest.approx(8 * problem.scaled(1)(problem.model, 2).item())

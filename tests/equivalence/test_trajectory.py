@@ -7,7 +7,7 @@ import torch
 
 from suite.conventions import conventions
 from suite.equivalence.equivalent import equivalent
-from suite.equivalence.trajectory import distance, following, prove, trajectory
+from suite.equivalence.trajectory import Training, distance, following, prove, trajectory
 from suite.errors import UsageError
 from suite.protocols import Loop
 from suite.units import Units
@@ -119,3 +119,9 @@ def test_under_clipping_the_sum_stands_for_a_loss_that_does_not_exist():
     loss = backward(model, 0)
     assert loss.item() == pytest.approx(model(inputs).square().sum().item())
     assert torch.cat([p.grad.flatten() for p in model.parameters()]).norm().item() <= 0.1 * (1 + 1e-9)
+
+
+def test_an_optimizer_may_be_given_by_its_class():
+    trained = [Training(network(0), squares(0), cls, {"lr": 0.1}) for cls in ("SGD", torch.optim.SGD)]
+    one, two = (each.step(0) for each in trained)
+    assert torch.equal(one, two)

@@ -6,19 +6,22 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from suite.cli import main
 from suite.conventions import conventions
-from suite.errors import UsageError
-from suite.fuzz import Target, search
+from suite.errors import CaseError, UsageError
+from suite.fuzz import Target, search, targets
 from suite.fuzz.direction import worst_direction
-from suite.fuzz.search import Budget, worst
+from suite.fuzz.search import Budget, judgement, worst
 from suite.fuzz.targets import TARGETS, target_named
 from suite.recovery import solve
+from suite.strategies import problems
 
 MINE = """
 import torch
@@ -275,3 +278,97 @@ def test_wrong_input_is_one_line(
     said = capsys.readouterr().err
     assert says in said
     assert said.count("\n") == 1
+
+
+def test_what_a_judge_assumes_away_is_no_counter_example() -> None:
+    def judge(number: int) -> str:
+        assume(number % 2)
+        return ""
+
+    assert search(Target("odd", "all odd", st.integers(0, 99), judge, str), Budget(examples=20)).says == ""
+
+
+def test_an_unknown_target_is_answered_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'engine'"):
+        target_named("enigne")
+
+
+def any_problem() -> object:
+    return search(Target("any", "", problems(), lambda _: "it is one", str), Budget(examples=1)).example
+
+
+def test_an_engine_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = targets.suite.gradients
+
+    class Doubled:
+        engine = "doubled"
+
+        def __init__(self, *arguments: object, **_: object) -> None:
+            self.checked = original(*arguments)
+
+        def reduce(self, coefficients: object) -> object:
+            return 2 * self.checked.reduce(coefficients)
+
+    monkeypatch.setattr(targets.suite, "gradients", Doubled)
+    assert "doubled gives" in search(target_named("engine"), Budget(examples=100)).says
+
+
+def test_a_law_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = targets.equivalent
+
+    def unchanged(name: str, settings: object, *, scale: float) -> object:
+        return original(name, settings, scale=1.0)
+
+    monkeypatch.setattr(targets, "equivalent", unchanged)
+    assert "the weights part by" in search(target_named("law"), Budget(examples=200)).says
+
+
+def test_settings_that_no_optimizer_takes_contradict_the_law() -> None:
+    example = (("SGD", {"lr": 0.1, "wieght_decay": 1.0}), 2.0, any_problem())
+    assert "raised SGD has no hyperparameter 'wieght_decay'" in judgement(target_named("law"), example)
+
+
+def test_a_batch_without_gradients_does_not_contradict_recovery(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise CaseError("the losses depend on no parameter")
+
+    monkeypatch.setattr(targets.suite, "recover", refuse)
+    assert judgement(target_named("recovery"), (any_problem(), np.ones(1))) == ""
+
+
+@pytest.mark.parametrize(("norm", "cancels"), [(1e-12, True), (1e-3, False)])
+def test_units_that_cancel_leave_rounding_only(norm: float, cancels: bool) -> None:
+    assert targets._cancels(SimpleNamespace(norm=norm), np.array([1.0, -1.0])) is cancels
+
+
+def test_a_measure_that_nothing_reaches_again_has_no_worst_example() -> None:
+    seen: list[int] = []
+
+    def measure(number: int) -> float:
+        seen.append(number)
+        return float(len(seen) == 1)
+
+    assert worst(measure, st.integers(), [], Budget(examples=20)) is None
+
+
+def test_two_conventions_that_are_one_have_no_worst_batch(capsys: pytest.CaptureFixture[str]) -> None:
+    code = fuzz("--worst", "direction", "--between", "mean", "batchmean", "--examples", "50")
+    assert code == 0
+    assert "mean and batchmean never differed in direction" in capsys.readouterr().out
+
+
+def test_a_reduction_of_another_direction_is_said_to_be_beyond_learning_rates(
+    mine: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(mine).write_text(MINE + "\ndef signed(losses, units):\n    return -losses.mean()\n")
+    assert fuzz("--target", f"{mine}:signed", "--expect", "mean", "--examples", "200") == 1
+    assert "which no learning rate repairs on this batch" in capsys.readouterr().out
+
+
+def test_a_search_takes_the_minutes_that_it_is_given(capsys: pytest.CaptureFixture[str]) -> None:
+    assert fuzz("--target", "convention", "--minutes", "0.01") == 0
+    assert "No counter-example" in capsys.readouterr().out
+
+
+def test_a_law_that_says_it_is_not_exact_is_not_held_to_it() -> None:
+    assert judgement(target_named("law"), (("RAdam", {"lr": 0.1}), 4.0, any_problem())) == ""

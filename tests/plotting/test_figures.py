@@ -144,3 +144,63 @@ def test_weights_that_are_only_the_nearest_say_so() -> None:
         {"weights": [0.5, 0.5], "samples": 2, "linear": False, "residual": 0.3, "convention": None}
     )
     assert title == "The nearest weights: 30% of the gradient is no weighting of the units"
+
+
+def lines(figure: Any) -> list[str]:
+    return [text.get_text() for axes in figure.axes for text in axes.texts]
+
+
+def drawn(draw: Callable[[Any], None], width: float = max(style.WIDTHS.values())) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, 3), layout="constrained")
+    draw(figure)
+    return figure
+
+
+def test_noise_that_hides_the_gradient_has_words_in_place_of_a_bar() -> None:
+    hidden = [{**row, "square": -1.0} if row["kind"] == "noise" else row for row in rows()]
+    found = drawn(lambda figure: noise.draw(figure, noise_scales(Report(hidden))))
+    assert "its noise hides the gradient" in lines(found)
+
+
+def test_one_size_has_a_curve_without_an_exponent() -> None:
+    found = drawn(lambda figure: scale.draw(figure, curves(Report(rows(sizes=(8,)))), "mean", 2))
+    assert any(line.strip().startswith("sum") and "^" not in line for line in lines(found))
+
+
+def test_cells_that_are_too_small_for_numbers_have_none() -> None:
+    many = [discrepancy("one", 8, "0", f"own-{k}", scale=1.5 + k) for k in range(20)]
+    found = heatmap(Report([*rows()[:1], *many]))
+    shown, none = (lines(drawn(lambda figure: heat.draw(figure, found), width)) for width in (6.75, 2.0))
+    assert shown
+    assert not none
+
+
+def test_trainings_that_never_meet_have_no_zero_on_the_axis() -> None:
+    apart = [
+        {**row, "distance_by_step": [1e-9, 1e-8, 1e-7]} if row["kind"] == "proof" else row for row in rows()
+    ]
+    together, without = (
+        drawn(lambda figure, r=r: trajectory.draw(figure, paths(Report(r)))) for r in (rows(), apart)
+    )
+    labels = [[t.get_text() for t in f.axes[0].get_yticklabels()] for f in (together, without)]
+    assert "0" in labels[0]
+    assert "0" not in labels[1]
+
+
+def test_weights_that_are_no_multiples_are_numbers() -> None:
+    shown = weights.of_card({"weights": [0.25, 0.25, 0.25, 0.575], "samples": 4})
+    assert "2.3/n" in lines(drawn(lambda figure: weights.draw(figure, shown)))
+
+
+def test_large_weights_have_a_plain_axis() -> None:
+    shown = weights.of_card({"weights": [0.25, 0.25, 0.25, 25.0], "samples": 4})
+    assert "1e+02/n" not in lines(drawn(lambda figure: weights.draw(figure, shown)))
+    assert "100/n" in lines(drawn(lambda figure: weights.draw(figure, shown)))
+
+
+def test_a_file_without_a_card_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text("[]")
+    with pytest.raises(UsageError, match="holds no recovered weights"):
+        weights.of_file(tmp_path / "x.json")

@@ -8,6 +8,7 @@ from torch import nn
 
 from suite.errors import UsageError
 from suite.recovery import assert_convention
+from suite.units import Units
 from tests.recovery.steps import losses, mean, setting, weighted
 
 GIVEN = setting(8)
@@ -72,3 +73,14 @@ def test_an_unknown_convention_is_a_usage_error() -> None:
 def test_a_convention_without_its_column_says_what_is_missing() -> None:
     with pytest.raises(UsageError, match=r"there is no accumulation.*units="):
         check(mean, "mean-of-microbatch-means")
+
+
+def test_a_convention_whose_gradient_is_zero_has_no_multiple() -> None:
+    units = Units.of(8, {"weight": 0.0})
+    assert "The gradient of 'weighted-mean' is zero on this batch." in failure(
+        mean, "weighted-mean", units=units
+    )
+
+
+def test_a_gradient_of_zero_is_no_multiple_of_anything() -> None:
+    assert "another direction" in failure(weighted([0.0] * 8))

@@ -175,3 +175,99 @@ def test_what_cannot_be_told_is_not_named() -> None:
     assert found.residual > 1e-3
     assert found.cause is None
     assert "cannot be told" in str(found)
+
+
+class Attention(nn.Module):
+    """Looks at each number of a sample; with dropout inside torch's own function."""
+
+    def __init__(self, call) -> None:
+        super().__init__()
+        self.call = call
+
+    def forward(self, x):
+        q = x.unflatten(-1, (1, 6, 4))
+        return self.call(q, q, q, self.training).flatten(1)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda q, k, v, on: F.scaled_dot_product_attention(q, k, v, dropout_p=0.4 * on),
+        lambda q, k, v, on: F.scaled_dot_product_attention(q, k, v, None, 0.4 * on),
+    ],
+    ids=["by name", "by place"],
+)
+def test_dropout_inside_attention_is_named(call) -> None:
+    assert found_in(mean, Attention(call)).cause.name == "dropout"
+
+
+def test_noise_is_told_from_a_batchnorm_that_has_no_running_statistics() -> None:
+    assert found_in(noisy, nn.BatchNorm1d(24, track_running_stats=False)).cause.name == "noise"
+
+
+def test_what_is_beneath_a_nonlinear_step_is_said() -> None:
+    assert "Beneath it the weights are those of mean." in str(found_in(clipped(0.05, kind="value")))
+
+    def scaled(model, batch) -> None:
+        clipped(0.05, kind="value")(model, batch)
+        for parameter in model.parameters():
+            parameter.grad *= 0.3
+
+    assert "Beneath it the weights are those of 0.3 × mean." in str(found_in(scaled))
+
+
+def test_entries_held_too_low_are_no_clipping_by_value() -> None:
+    def step(model, batch):
+        mean(model, batch)
+        weight = model[0].weight.grad
+        # The two smallest entries are as large as the largest: nothing was cut off there.
+        weight.flatten()[weight.abs().flatten().argsort()[:2]] = 100 * weight.abs().max()
+
+    found = found_in(step)
+    assert not found.linear
+    assert found.cause is None or found.cause.name != "clipped by value"
+
+
+def test_a_tensor_whose_gradients_cancel_does_not_speak_for_tensors() -> None:
+    class Shifted(nn.Module):
+        """A parameter whose gradient is zero for each sample."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.idle = nn.Parameter(torch.ones(3))
+
+        def forward(self, x):
+            return x + 0 * self.idle.sum()
+
+    found = found_in(clipped(0.1, kind="tensor"), Shifted())
+    assert found.cause.name == "clipped tensor by tensor"
+
+
+def test_two_equal_entries_are_no_clipping_where_the_rest_is_no_weighting() -> None:
+    def step(model, batch):
+        for parameter in model.parameters():
+            wave = torch.sin(torch.arange(1.0, parameter.numel() + 1)).to(parameter)
+            parameter.grad = wave.reshape(parameter.shape)
+        model[0].weight.grad.flatten()[:2] = 5.0
+
+    found = found_in(step)
+    assert not found.linear
+    assert found.cause is None or found.cause.name != "clipped by value"
+
+
+def test_a_gradient_where_no_unit_has_any_is_no_factor_for_its_tensor() -> None:
+    class Idle(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.idle = nn.Parameter(torch.ones(3))
+
+        def forward(self, x):
+            return x + 0 * self.idle.sum()
+
+    def step(model, batch):
+        clipped(0.1, kind="tensor")(model, batch)
+        model[1].idle.grad = torch.ones_like(model[1].idle)
+
+    found = found_in(step, Idle())
+    assert not found.linear
+    assert found.cause is None or found.cause.name != "clipped tensor by tensor"

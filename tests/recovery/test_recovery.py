@@ -320,3 +320,10 @@ def test_the_weights_are_drawn_into_a_file(tmp_path: Path) -> None:
     found.plot(tmp_path / "weights.svg", width="one")
     assert (tmp_path / "weights.svg").read_text().startswith("<?xml")
     assert found.card()["samples"] == 4
+
+
+def test_a_report_of_many_weights_is_cut_and_says_so() -> None:
+    given_setting = setting(40)
+    shown = str(recover(weighted(np.arange(40.0)), given_setting.model, given_setting.batch, losses))
+    assert ".frame has them all" in shown
+    assert len(shown.splitlines()) < 40

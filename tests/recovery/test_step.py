@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from suite.errors import UsageError
-from suite.recovery.step import gradient_of, untouched
+from suite.recovery.step import gradient_of, in_eval_mode, untouched
 from tests.recovery.steps import losses, mean, setting
 
 GIVEN = setting()
@@ -153,3 +153,25 @@ def test_the_same_seed_gives_the_same_call() -> None:
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_a_copy_in_eval_mode_has_no_dropout_in_recurrent_layers() -> None:
+    model = torch.nn.LSTM(2, 3, num_layers=2, dropout=0.5)
+    calm = in_eval_mode(model)
+    assert (calm.dropout, calm.training, model.dropout) == (0.0, True, 0.5)
+    x = torch.randn(4, 5, 2)
+    assert torch.equal(calm(x)[0], calm(x)[0])
+
+
+def test_a_parameter_that_an_update_leaves_out_has_a_gradient_of_zero() -> None:
+    def step(model, batch):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        mean(model, batch)
+        model[0].bias.grad = None
+        optimizer.step()
+        optimizer.zero_grad()
+
+    with untouched(GIVEN.model):
+        found = gradient_of(step, GIVEN.model, GIVEN.batch)
+    assert not found["0.bias"].any()
+    assert found["0.weight"].any()

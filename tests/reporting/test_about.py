@@ -38,3 +38,7 @@ def test_the_first_row_to_begin_says_when_a_run_started() -> None:
 
 def test_each_value_is_said_once() -> None:
     assert said([{"k": 1}, {"k": 1}, {"k": None}, {"k": 2}], "k") == "1, 2"
+
+
+def test_a_device_without_a_name_is_called_by_its_kind() -> None:
+    assert provenance({**BARE, "device_name": None}, [BARE]).endswith("; cpu.")

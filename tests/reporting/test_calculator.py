@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from suite.conventions import conventions
 from suite.equivalence import LAWS, Sizes, scale_between
 from suite.errors import UsageError
-from suite.reporting.calculator import SYMBOLS, calculator
+from suite.reporting.calculator import SYMBOLS, _convention, _uneven, calculator
 
 DATA = calculator()
 SIZES = Sizes(24, 5, 4, 3, 7, 11)
@@ -52,3 +53,15 @@ def test_every_law_is_there_with_the_exponents_of_its_numbers() -> None:
             assert (entry["default"], entry["exponent"]) == (own.default, own.exponent)
         changed = {name for name, own in LAWS[law["name"]].hyperparameters.items() if own.exponent}
         assert changed <= {entry["name"] for entry in law["hyperparameters"]}
+
+
+def test_a_coefficient_that_is_no_product_of_sizes_is_left_out() -> None:
+    own = replace(conventions["mean"], name="own", column=lambda units: units.column(1 / (units.n + 1)))
+    assert _convention(own) is None
+
+
+def test_a_convention_that_refuses_uneven_parts_has_no_weighing_of_them() -> None:
+    def refuse(units: object) -> None:
+        raise UsageError("the ranks must be even")
+
+    assert _uneven(replace(conventions["mean"], column=refuse), "R") == ""

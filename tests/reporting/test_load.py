@@ -30,3 +30,8 @@ def test_a_pattern_that_matches_nothing_is_answered_with_what_is_near(
 ) -> None:
     with pytest.raises(UsageError, match=r"of this run is named .*: did you mean"):
         select(Report(rows()), cases, conventions)
+
+
+def test_a_run_without_cases_cannot_be_asked_for_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the run holds no case: leave out --case"):
+        load(write(tmp_path / "run", rows()[:1]), ["one"])

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import suite
 from suite.errors import UsageError
 from suite.running.cluster import Cluster
-from suite.running.items import Item, Outcome
+from suite.running.items import Item, Outcome, Settings
 from tests.running.same import SMALL, multiset, results
 
 distributed = pytest.importorskip("distributed", reason="needs Dask: pip install 'gradsuite[cluster]'")
@@ -91,3 +93,76 @@ def test_a_case_that_does_not_end_is_one_row_and_leaves_no_process(address: str)
 def test_no_scheduler_is_one_line() -> None:
     with pytest.raises(UsageError, match="no Dask scheduler answers at 'nonsense'"):
         suite.run(cluster="nonsense")
+
+
+class Client:
+    """A client of a cluster with these devices by worker, or with an error."""
+
+    def __init__(self, devices: dict[str, str], error: Exception | None = None) -> None:
+        self.devices, self.error = devices, error
+
+    def scheduler_info(self, **_: object) -> dict[str, dict[str, str]]:
+        return {"workers": self.devices}
+
+    def run(self, *_: object) -> dict[str, str]:
+        if self.error is not None:
+            raise self.error
+        return self.devices
+
+
+@pytest.mark.parametrize(
+    ("client", "said"),
+    [
+        (Client({}), "the cluster has no workers"),
+        (Client({"a": "cpu", "b": "cuda:0"}), "a has cpu, b has cuda:0"),
+        (Client({"a": ""}, ModuleNotFoundError("No module named 'suite'")), "cannot run this gradsuite"),
+        (Client({"a": ""}, UsageError("no dtype is named 'x'")), "^no dtype is named 'x'$"),
+    ],
+)
+def test_workers_that_do_not_fit_are_one_line(client: Client, said: str) -> None:
+    cluster = Cluster.__new__(Cluster)
+    cluster._client = client
+    with pytest.raises(UsageError, match=said):
+        cluster.device("auto")
+
+
+def test_workers_of_one_kind_say_their_device() -> None:
+    cluster = Cluster.__new__(Cluster)
+    cluster._client = Client({"a": "cpu", "b": "cpu"})
+    assert cluster.device("auto") == "cpu"
+
+
+def test_without_dask_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(UsageError, match=r"--cluster needs Dask: pip install 'gradsuite\[cluster\]'"):
+        suite.run(cluster="tcp://localhost:1")
+
+
+def test_of_a_case_that_killed_a_worker_alone_no_other_item_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(distributed, "as_completed", lambda futures, loop: futures)
+    cluster, tries = Cluster.__new__(Cluster), []
+    cluster._client = SimpleNamespace(loop=None)
+
+    def submit(item: Item) -> object:
+        tries.append(item.name)
+        return object()
+
+    def result(item: Item, future: object) -> tuple[str, bool]:
+        return item.name, item.case == "kills" or tries.count(item.name) == 1  # beside it, each seems to kill
+
+    monkeypatch.setattr(cluster, "_submit", submit)
+    monkeypatch.setattr(cluster, "_result", result)
+    items = [SimpleNamespace(name=n, case=c) for n, c in (("a", "kills"), ("b", "kills"), ("c", "works"))]
+    assert [outcome for _, outcome in cluster.map(items, lambda item: None)] == ["a", "b", "c"]
+    assert tries == ["a", "b", "c", "a", "c"]
+
+
+def test_an_error_of_dask_is_the_reason_of_a_failure_and_blames_no_worker() -> None:
+    cluster = Cluster.__new__(Cluster)
+    cluster.open(Settings("cpu", "float64", "opacus", (), (), "mean", 0))
+    future = SimpleNamespace(exception=lambda: OSError("connection lost"), release=lambda: None)
+    outcome, died = cluster._result(Item("cell", "small-works", 0), future)
+    assert not died
+    assert "connection lost" in outcome.rows[0]["reason"]

@@ -79,3 +79,7 @@ def test_installed_packages_are_not_followed() -> None:
     assert source("json") is not None
     assert "torch" in sys.modules
     assert digest(["suite.gram"]) == digest(["suite.gram", "suite.units", "suite.errors"])
+
+
+def test_what_is_no_name_of_a_module_has_no_source() -> None:
+    assert source("") is None

@@ -218,3 +218,13 @@ def test_a_run_is_not_merged_into_itself(tmp_path: Path) -> None:
         merge([tmp_path], tmp_path, print)
     assert multiset(written(tmp_path))
     assert load(tmp_path).torn is None
+
+
+def test_merging_once_more_writes_nothing_twice(tmp_path: Path) -> None:
+    parts = [tmp_path / str(k) for k in (1, 2)]
+    for k, part in enumerate(parts, start=1):
+        suite.run(**{**ASKED, "prove": 0}, output=part, shard=f"{k}/2")
+    once = merge(parts, tmp_path / "merged", print)
+    before = (tmp_path / "merged" / "records.jsonl").read_bytes()
+    assert merge(parts, tmp_path / "merged", print) == once
+    assert (tmp_path / "merged" / "records.jsonl").read_bytes() == before

@@ -49,6 +49,8 @@ def add_square(total: Tensor, flat: Tensor) -> None:
 
 
 def mirror(total: Tensor) -> None:
-    """Fill in what `blocks` left out: the upper triangle, from the lower."""
+    """Fill in the upper triangle from the lower, whatever stands there: pieces may leave it out."""
     for some, _ in blocks(len(total), total.device, NARROW):
         total[: some.start, some] = total[some, : some.start].T
+        square = total[some, some]
+        square.copy_(square.tril() + square.tril(-1).T)

@@ -57,10 +57,6 @@ class Piece(Protocol):
     def names(self) -> tuple[str, ...]:
         """Of the parameters."""
 
-    @property
-    def size(self) -> int:
-        """How many numbers they have, once formed."""
-
     def gram(self, total: Tensor) -> None:
         """Add the lower triangle of the parameters' part of the Gram matrix to `total` `[units, units]`."""
 
@@ -144,11 +140,6 @@ class Outer:
     def names(self) -> tuple[str, ...]:
         """Of the parameters."""
         return tuple(name for name in (self.weight, self.bias) if name is not None)
-
-    @property
-    def size(self) -> int:
-        """How many numbers the gradients have, once formed."""
-        return self.b.numel() * (self.a.shape[1] * bool(self.weight) + bool(self.bias))
 
     @property
     def _parts(self) -> int:
@@ -390,11 +381,6 @@ class Lookup:
     def names(self) -> tuple[str, ...]:
         """Of the parameter."""
         return (self.weight,)
-
-    @property
-    def size(self) -> int:
-        """How many numbers the gradients have, once formed."""
-        return self.b.shape[0] * self.b.shape[1] * self.height * self.b.shape[3]
 
     def _read(self) -> tuple[Tensor, Tensor]:
         """The rows that are read at all, and `[samples, positions]` which of them each position reads."""

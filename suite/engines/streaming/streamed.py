@@ -86,8 +86,8 @@ class Streamed:
 
         A hundred conventions take no more memory than the few directions that they span.
         """
-        saved = sum(piece.size for piece in self._pieces if isinstance(piece, Outer))
-        spanned = basis(coefficients, turned=saved > WORTH)
+        formed = sum(piece.b.numel() * piece.a.shape[1] for piece in self._pieces if isinstance(piece, Outer))
+        spanned = basis(coefficients, turned=formed > WORTH)
         found = empty(self._like, len(spanned.rows), self.shape[1])
         written = {name for piece in self._pieces for name in piece.names}
         blocks: dict[str, Tensor] = {}

@@ -74,19 +74,19 @@ def test_blocks_of_a_large_gram_matrix_fit_together(shape) -> None:
     assert max(distances(got, found.unit_gradients(), 0)) < 1e-12
 
 
-@pytest.mark.parametrize("name", ["BUFFER", "CACHED", "KEPT"])
+@pytest.mark.parametrize("name", ["BUFFER", "CACHED", "KEPT", "LARGE"])
 @pytest.mark.parametrize("make", [
     lambda: (nn.Sequential(nn.Conv2d(4, 6, 3, padding=1, groups=2), nn.Tanh(), nn.Flatten()), (4, 5, 5)),
     lambda: (nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)), (40, 5)),
     lambda: (nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)), (2, 5)),
 ])  # fmt: skip
 def test_results_do_not_depend_on_how_much_is_formed_at_a_time(monkeypatch, make, name) -> None:
-    from suite.engines.streaming import patches, streamed
+    from suite.engines.streaming import memory, patches, streamed
 
     compute = sys.modules["suite.engines.streaming.compute"]
     model, shape = make()
     found = Architecture(model.double(), (torch.randn(7, *shape, dtype=torch.float64),), losses)
-    module = {"BUFFER": compute, "CACHED": patches, "KEPT": streamed}[name]
+    module = {"BUFFER": compute, "CACHED": patches, "KEPT": streamed, "LARGE": memory}[name]
     monkeypatch.setattr(module, name, 1)
     got = STREAMING.compute(found.model, found.batch, losses)
     assert max(distances(got, found.unit_gradients(), 0)) < 1e-12
@@ -158,3 +158,128 @@ def test_models_that_opacus_gets_wrong_come_out_right(terms) -> None:
 
     found = suite.gradients(Tied().double(), (torch.randint(1, 7, (5, 3)),), terms, engine="streaming")
     assert found.engine == "streaming"
+
+
+class Frames(nn.Module):
+    """A layer that sees the frames of all samples as so many rows."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x):
+        return self.layers(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+
+
+FRAMES = {
+    "convolution": (Frames(nn.Conv2d(2, 4, 2, groups=2), nn.Tanh(), nn.Conv2d(4, 3, 2)), (3, 2, 4, 4)),
+    "norms": (
+        Frames(nn.GroupNorm(2, 4), nn.Tanh(), nn.BatchNorm1d(4).eval(), nn.Flatten(), nn.LayerNorm(12)),
+        (3, 4, 3),
+    ),
+    "linear": (Frames(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)), (3, 5)),
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+@pytest.mark.parametrize("losses", [one_term, two_terms])
+def test_rows_of_one_sample_are_added_up(kind, losses) -> None:
+    model, shape = FRAMES[kind]
+    found = Architecture(model.double(), (torch.randn(4, *shape, dtype=torch.float64),), losses)
+    got = STREAMING.compute(found.model, found.batch, losses)
+    assert max(distances(got, found.unit_gradients(), 0)) < 1e-12
+
+
+WIDE = {
+    "sequence": (nn.Linear(48, 40), (2, 48)),
+    "image": (nn.Conv2d(24, 24, 3, groups=2), (24, 4, 3)),
+}
+
+
+@pytest.mark.parametrize("kind", WIDE)
+@pytest.mark.parametrize("losses", [one_term, two_terms])
+@pytest.mark.parametrize("buffer", [1, 100, 1 << 24])
+def test_wide_layers_on_few_positions_take_inner_products_with_the_same_result(
+    kind, losses, buffer, monkeypatch
+) -> None:
+    from suite.engines.streaming.pieces import Positions
+
+    monkeypatch.setattr(sys.modules["suite.engines.streaming.compute"], "BUFFER", buffer)
+    layer, shape = WIDE[kind]
+    found = Architecture(layer.double(), (torch.randn(5, *shape, dtype=torch.float64),), losses)
+    got = STREAMING.compute(found.model, found.batch, losses)
+    assert [p.inner for p in got._pieces if isinstance(p, Positions)] == [True]
+    assert max(distances(got, found.unit_gradients(), 0)) < 1e-12
+
+
+class Kinds(nn.Module):
+    """One layer of each kind of piece."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(6, 4, padding_idx=0)
+        self.sequence = nn.Linear(4, 4)
+        self.kernel = nn.Conv1d(4, 3, 2)
+        self.norm = nn.GroupNorm(3, 3)
+        self.tracked = nn.BatchNorm1d(3).eval()
+        self.last = nn.LayerNorm(6)
+        self.head = nn.Linear(6, 2)
+
+    def forward(self, tokens):
+        x = self.kernel(torch.tanh(self.sequence(self.table(tokens))).mT)
+        return self.head(self.last(self.tracked(self.norm(x)).flatten(1)))
+
+
+TOKENS = (torch.tensor([[0, 1, 2], [3, 3, 5], [4, 0, 1], [2, 2, 2]]),)
+KINDS = [name for name, _ in Kinds().named_parameters()]
+
+
+@pytest.mark.parametrize("trained", [*KINDS, None])
+@pytest.mark.parametrize("kept", [0, 1 << 26])
+def test_each_parameter_alone_and_all_together_meet_the_regulariser(trained, kept, monkeypatch) -> None:
+    monkeypatch.setattr("suite.engines.streaming.streamed.KEPT", kept)
+    model = Kinds().double()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(trained in (None, name))
+    rows = Architecture(model, TOKENS, two_terms).unit_gradients()
+    theta = {name: torch.randn_like(p) for name, p in model.named_parameters() if p.requires_grad}
+    expected = torch.cat([rows, torch.cat([t.flatten() for t in theta.values()])[None]])
+    got = STREAMING.compute(model, TOKENS, two_terms).append(theta)
+    assert max(distances(got, expected, 0)) < 1e-12
+
+
+def test_a_layer_that_is_called_without_rows_is_left_to_torch_func() -> None:
+    class OneByOne(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Conv1d(2, 3, 2)
+
+        def forward(self, x):
+            return torch.stack([self.layer(sample) for sample in x])
+
+    model = OneByOne().double()
+    found = Architecture(model, (torch.randn(4, 2, 5, dtype=torch.float64),), losses)
+    got = STREAMING.compute(model, found.batch, losses)
+    assert max(distances(got, found.unit_gradients(), 0)) < 1e-12
+
+
+def test_a_call_without_gradients_leaves_nothing() -> None:
+    class Target(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(3, 2)
+
+        def forward(self, x):
+            with torch.no_grad():
+                target = self.layer(x + 1)
+            return self.layer(x) - target
+
+    model = Target().double()
+    found = Architecture(model, (torch.randn(4, 3, dtype=torch.float64),), losses)
+    got = STREAMING.compute(model, found.batch, losses)
+    assert max(distances(got, found.unit_gradients(), 0)) < 1e-12
+
+
+def test_the_gram_matrix_is_added_up_once() -> None:
+    got = STREAMING.compute(nn.Linear(3, 2), (torch.randn(4, 3),), losses)
+    assert got.gram() is got.gram()

@@ -1,0 +1,66 @@
+"""Workers: how they start, and how they end."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+import threading
+import time
+from multiprocessing.connection import Connection
+
+import pytest
+
+import suite
+from suite.errors import UsageError
+from suite.running import processes
+from suite.running.processes import Processes, Worker
+from tests.running.same import SMALL
+
+
+def dies(pipe: Connection, settings: object) -> None:
+    sys.exit(7)
+
+
+def deaf(ready: Connection) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ready.send(None)
+    time.sleep(60)
+
+
+def test_a_worker_that_cannot_start_says_what_a_script_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_work", dies)
+    with pytest.raises(UsageError, match=r"could not start \(exit code 7\): .* `if __name__ == "):
+        suite.run(["small-works"], ["sum"], from_files=[SMALL], prove=0, processes=1)
+
+
+def test_a_worker_that_does_not_listen_is_killed() -> None:
+    context = multiprocessing.get_context("spawn")
+    worker = Worker.__new__(Worker)
+    worker.pipe, theirs = context.Pipe()
+    worker.process = context.Process(target=deaf, args=(theirs,))
+    worker.process.start()
+    worker.pipe.recv()  # from now on it ignores what it is told
+    worker.stop()
+    assert worker.process.exitcode == -signal.SIGKILL
+
+
+def test_processes_that_get_no_work_are_not_started() -> None:
+    with Processes(2) as executor:
+        executor.open(None)
+        assert executor._workers == [None, None]
+    assert executor._workers == []
+
+
+def test_a_worker_may_be_started_from_a_thread() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    seen: list[object] = []
+
+    def start() -> None:
+        with processes._ignored_interrupt():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=start)
+    thread.start()
+    thread.join()
+    assert seen == [before]  # only the main thread may set what Ctrl-C does
