@@ -341,16 +341,6 @@ def test_units_that_cancel_leave_rounding_only(norm: float, cancels: bool) -> No
     assert targets._cancels(SimpleNamespace(norm=norm), np.array([1.0, -1.0])) is cancels
 
 
-def test_a_measure_that_nothing_reaches_again_has_no_worst_example() -> None:
-    seen: list[int] = []
-
-    def measure(number: int) -> float:
-        seen.append(number)
-        return float(len(seen) == 1)
-
-    assert worst(measure, st.integers(), [], Budget(examples=20)) is None
-
-
 def test_two_conventions_that_are_one_have_no_worst_batch(capsys: pytest.CaptureFixture[str]) -> None:
     code = fuzz("--worst", "direction", "--between", "mean", "batchmean", "--examples", "50")
     assert code == 0
