@@ -44,8 +44,9 @@ def check(
     units = gradients.shape[0]
     looks = [("the sum over all units", np.ones(units))]
     looks += [(f"unit {u}", np.eye(units)[u]) for u in _chosen(units)]
-    weights, directions = gradients.directions(np.stack([column for _, column in looks]))
+    # First: while it grows, nothing else may take memory.
     typical = float(np.sqrt(np.diagonal(gradients.gram()).max(initial=0.0)))
+    weights, directions = gradients.directions(np.stack([column for _, column in looks]))
     # Not before: its graph takes as much as what the engine has just let go.
     autograd = Pulled(model, batch, losses, list(trained.values()), step)
     if units != autograd.units:
