@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from suite.batch import Batch
+from suite.engines.chunks import Chunked
 from suite.engines.engine import Refused
 from suite.engines.gradients import UnitGradients
 from suite.engines.pulled import Pulled
@@ -46,6 +47,8 @@ def check(
     units = gradients.shape[0]
     looks = [("the sum over all units", np.ones(units))]
     looks += [(f"unit {u}", np.eye(units)[u]) for u in _chosen(units)]
+    if isinstance(gradients, Chunked):
+        gradients.gram()  # it is kept; while it grows, nothing else may take memory
     weights, directions = gradients.directions(np.stack([column for _, column in looks]))
 
     @cache

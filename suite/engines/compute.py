@@ -15,7 +15,7 @@ from suite import memory as memories
 from suite.autograd import grad
 from suite.batch import Batch
 from suite.engines.check import check
-from suite.engines.chunks import Chunked
+from suite.engines.chunks import Chunked, only
 from suite.engines.engine import Engine, Refused, engines
 from suite.engines.gradients import UnitGradients
 from suite.engines.held import held, saved
@@ -116,7 +116,9 @@ def gradients(
                 )
                 with torch.random.fork_rng(devices=_cuda(model)):
                     found = arranged.compute(_copy(model), batch, losses)
-                check(found, _copy(model), batch, losses, arranged.step)
+                # Autograd needs no numbers of its own.
+                shared = only(model, frozenset(name for name, _ in model.named_parameters()))
+                check(found, shared, batch, losses, arranged.step)
             except Refused as reason:
                 refused[candidate.name] = str(reason)
                 continue

@@ -133,7 +133,8 @@ def arrange(
     """
     units = size.units + more
     formed = units * size.gradient if engine.materialises else 0
-    fixed = gram_bytes(units) + (1 + reductions) * size.gradient
+    # A copy of the model, what is reduced, and what is appended.
+    fixed = gram_bytes(units) + (1 + reductions + more) * size.gradient
     if AMPLE * ((1 + more) * formed + size.saved + CHECKED * size.gradient) + fixed <= memory:
         return Arrangement(engine, size, memory)
     probe = _Probe(engine, model, batch, losses, size, memory, fixed)
@@ -145,12 +146,12 @@ def arrange(
             return Arrangement(engine, size, memory)
     groups = probe.groups(reductions)
     least = size.checking - size.saved + -(-size.saved // size.samples)
-    beside = gram_bytes(units) + size.gradient
+    beside = gram_bytes(units) + (1 + more) * size.gradient
     if groups:
         beside += reduction_bytes(engine, groups, reductions) + max(group.pair for group in groups)
     if not groups or max(least, beside) > memory:
         raise DoesNotFit(max(least, probe.least(reductions)), memory)
-    arrangement = Arrangement(engine, size, memory, groups)
+    arrangement = Arrangement(engine, size, memory - more * size.gradient, groups)
     if arrangement.step is not None or any(group.fits(probe.room) < size.samples for group in groups):
         _require_separable(model, batch, losses, size, arrangement.step or size.samples, groups, probe.room)
     return arrangement
