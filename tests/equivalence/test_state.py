@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 from torch import nn
 
@@ -86,7 +86,12 @@ def test_training_goes_on_within_rounding_after_a_switch_by_any_scale(
 ) -> None:
     hyper = data.draw(settings_of(name))
     model, make = problem(name, seed, hyper, convex=True)
-    assert switched(name, model, make, hyper, scale, after=88)[0] <= 1e-10
+    try:
+        gap, _ = switched(name, model, make, hyper, scale, after=88)
+    except UsageError as refused:
+        assert "does not fit a float" in str(refused)  # noqa: PT017  some settings are the least there is
+        reject()
+    assert gap <= 1e-10
 
 
 @pytest.mark.parametrize("name", sorted(SETTINGS.keys() - {"Rprop"}))  # only signs count there

@@ -14,11 +14,12 @@ import pytest
 import suite
 from suite.errors import UsageError
 from suite.running import processes
+from suite.running.items import Settings
 from suite.running.processes import Processes, Worker
 from tests.running.same import SMALL
 
 
-def dies(pipe: Connection, settings: object) -> None:
+def dies(*_: object) -> None:
     sys.exit(7)
 
 
@@ -38,18 +39,20 @@ def test_a_worker_that_does_not_listen_is_killed() -> None:
     context = multiprocessing.get_context("spawn")
     worker = Worker.__new__(Worker)
     worker.pipe, theirs = context.Pipe()
-    worker.process = context.Process(target=deaf, args=(theirs,))
-    worker.process.start()
+    worker._told, _ = context.Pipe(duplex=False)
+    worker._process = context.Process(target=deaf, args=(theirs,))
+    worker._process.start()
     worker.pipe.recv()  # from now on it ignores what it is told
     worker.stop()
-    assert worker.process.exitcode == -signal.SIGKILL
+    assert worker._process.exitcode == -signal.SIGKILL
 
 
 def test_processes_that_get_no_work_are_not_started() -> None:
     with Processes(2) as executor:
-        executor.open(None)
+        executor.device("cpu")
+        executor.open(Settings("cpu", "float32", "opacus", (), (), "mean", 0))
+        assert list(executor.map([], print)) == []
         assert executor._workers == [None, None]
-    assert executor._workers == []
 
 
 def test_a_worker_may_be_started_from_a_thread() -> None:
