@@ -116,7 +116,7 @@ def test_what_a_gram_matrix_cannot_tell_apart_is_the_same_or_nothing(
     rows = np.array([drawn[0], sign * drawn[0] * (1 + 10.0**apart * drawn[1])])
     gram = rows @ rows.T
     alone = compare(gram, column(1, 0), column(0, 1))
-    assert (alone.verdict, alone.scale) == (Verdict.ROUNDING if sign > 0 else Verdict.SCALE, ONE_OF[sign])
+    assert (alone.verdict, alone.scale) == (Verdict.ROUNDING if sign > 0 else Verdict.DIRECTION, ONE_OF[sign])
     difference = column(1, -sign)
     assert compare(gram, difference, column(1, 0)).reason == "the convention's gradient is zero"
     assert compare(gram, column(1, 0), difference).reason == "the reference's gradient is zero"

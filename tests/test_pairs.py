@@ -88,4 +88,4 @@ def test_the_noise_of_a_batch_is_that_of_its_samples(report: Report) -> None:
 
 @pytest.mark.parametrize("scale", [None, 0.0])
 def test_a_pair_without_a_scale_has_none_the_other_way_round(scale: float | None) -> None:
-    assert _reverse(Pair(scale, 1.0)) == Pair(None, 1.0)
+    assert _reverse(Pair(scale, 1.0), None) == Pair(None, 1.0)

@@ -10,7 +10,7 @@ from cases import cases
 from suite.conventions import conventions
 from suite.errors import UsageError
 from suite.plan import training
-from suite.proof import _each
+from suite.proof import Trained, _each
 from suite.report import Report
 from suite.strategies import Example
 from suite.units import Units
@@ -94,6 +94,6 @@ def test_a_training_that_proves_nothing_says_why(monkeypatch: pytest.MonkeyPatch
 def test_a_batch_without_weight_has_no_scale() -> None:
     loop = Example.of(Units.of(2, {"weight": 0.0}), [[1.0], [2.0]]).loop
     pair = conventions["weighted-sum"], conventions["weighted-mean"]
-    assert _each(loop.model, [loop], pair) == {
+    assert _each(loop.model, [loop], pair, Trained()) == {
         "proof_reason": "a batch has no weight at all: it has no scale"
     }
