@@ -249,11 +249,8 @@ def _notes(baseline: Iterable[Row], run: Iterable[Row]) -> list[str]:
     old, new = (_environments(rows) for rows in (baseline, run))
     left_out = {"schema", "kind", "started", *COST}
     names = [name for name in dict.fromkeys((*old, *new)) if name not in left_out]
-    return [
-        f"{name}: {' and '.join(old.get(name, ['–']))} → {' and '.join(new.get(name, ['–']))}"
-        for name in names
-        if old.get(name) != new.get(name)
-    ]
+    told = [(name, *(" and ".join(where.get(name, ["–"])) for where in (old, new))) for name in names]
+    return [f"{name}: {before} → {after}" for name, before, after in told if before != after]
 
 
 def _environments(rows: Iterable[Row]) -> dict[str, list[str]]:

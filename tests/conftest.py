@@ -16,7 +16,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     import torch
 
     quick = os.environ.get(VARIABLE) != "nightly"
-    takes_long = pytest.mark.skip(reason="starts many processes: HYPOTHESIS_PROFILE=nightly runs it")
+    takes_long = pytest.mark.skip(reason="takes long: HYPOTHESIS_PROFILE=nightly runs it")
     no_gpu = pytest.mark.skip(reason="needs a CUDA device, and this machine or build of torch has none")
     for item in items:
         if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):

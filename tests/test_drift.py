@@ -135,6 +135,12 @@ def test_versions_and_machines_that_differ_are_a_note(baseline: list[dict]) -> N
     assert note.endswith(" → 99")
 
 
+def test_what_an_older_run_did_not_say_and_a_newer_says_is_not_set_is_no_note(baseline: list[dict]) -> None:
+    other = [{**row, "memory": None} if row["kind"] == "environment" else row for row in baseline]
+    older = [{key: value for key, value in row.items() if key != "memory"} for row in baseline]
+    assert not diff(older, other).notes
+
+
 def test_another_kind_of_device_is_compared_where_a_run_has_one(baseline: list[dict]) -> None:
     cuda = [{**row, "device": "cuda:1"} for row in baseline]
     assert not diff(baseline, cuda).changes

@@ -83,7 +83,7 @@ def table(found: Kept) -> Table:
 def _split(name: str) -> tuple[str, str]:
     """The job and the family of a benchmark at the family's own size, of others no family."""
     match = re.fullmatch(r"(?P<test>\w+)\[(?P<what>.*)\]", name)
-    if not match or match["test"] == "the_streaming_engine_at_other_sizes":
+    if not match or match["test"] in ("the_streaming_engine_at_other_sizes", "the_grid"):
         return name, ""
     family = next(f for f in sorted(FAMILIES, key=len, reverse=True) if f in match["what"])
     rest = re.sub(rf"-?{family}-?", "", match["what"])

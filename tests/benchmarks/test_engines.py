@@ -46,7 +46,7 @@ def columns(gram: np.ndarray, count: int) -> np.ndarray:
     return np.stack([(few if k % 4 == 0 else [mean, weighted])[k // 4 % 2] * (k + 1) for k in range(count)])
 
 
-def compare(benchmark, family: Family, units: int, action: Callable) -> float:
+def compare(benchmark, family: Family, units: int, action: Callable, rounds: int = ROUNDS) -> float:
     torch.manual_seed(0)
     model, batch = family.model(), family.batch(units)
 
@@ -60,7 +60,7 @@ def compare(benchmark, family: Family, units: int, action: Callable) -> float:
     ordinary()
     benchmark.pedantic(act, rounds=1, warmup_rounds=1)
     ratios = []
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         before, between, after = (seconds(a, CPU) for a in (ordinary, act, ordinary))
         ratios.append(2 * between / (before + after))
     ratio = statistics.median(ratios)
@@ -103,6 +103,22 @@ def test_the_streaming_engine_at_other_sizes(benchmark, units: int, family: Fami
     if units * (3 << 20) > 1 << 30 and family.name == "resnet-groupnorm":
         pytest.skip("the ordinary pass alone takes more than 1 GB")
     compare(benchmark, family, units, whole_job("streaming", family, 12))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+@pytest.mark.parametrize("conventions", [1, 10, 100])
+@pytest.mark.parametrize("units", SIZES)
+@pytest.mark.parametrize("engine", engines.names)
+def test_the_grid(benchmark, engine: str, units: int, conventions: int, family: Family) -> None:
+    numbers = sum(p.numel() for p in family.model().parameters())
+    if engines[engine].materialises and 4 * units * numbers > 2 << 30:
+        pytest.skip("the units' gradients take more than 2 GB")
+    if units * (3 << 20) > 1 << 30 and family.name == "resnet-groupnorm":
+        pytest.skip("the ordinary pass alone takes more than 1 GB")
+    if engine == "loop" and units > SIZES[0]:
+        pytest.skip("one backward pass a unit: the cost is known from the smallest batch")
+    compare(benchmark, family, units, whole_job(engine, family, conventions), rounds=3)
 
 
 @pytest.mark.parametrize("family", FAMILIES[:4], ids=lambda f: f.name)
