@@ -11,7 +11,7 @@ from suite.errors import unknown
 from suite.strategies.everywhere import leave_constants_out, take_constants
 
 VARIABLE = "HYPOTHESIS_PROFILE"
-EXAMPLES = {"dev": 10, "ci": 50, "nightly": 2500}
+EXAMPLES = {"dev": 10, "ci": 50, "nightly": 1500}
 """How many examples each property gets."""
 
 
