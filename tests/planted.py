@@ -88,11 +88,10 @@ PLANTED = (
     Planted(
         "a Gram block",
         "suite/engines/gradients.py",
-        "        for block in self.blocks.values():\n            rows = block.flatten(1)\n",
-        "        for block in self.blocks.values():\n"
-        "            if block[0].numel() == 1:\n"  # the bias of one output
-        "                continue\n"
-        "            rows = block.flatten(1)\n",
+        "    for name, block in rows.items():\n",
+        "    for name, block in rows.items():\n"
+        "        if block[0].numel() == 1:\n"  # the bias of one output
+        "            continue\n",
         (ENGINES,),
     ),
     Planted(
@@ -101,6 +100,14 @@ PLANTED = (
         "wanted = slice(start, start + CHUNK)",
         "wanted = slice(start, start + CHUNK - 1)",  # the same up to 16383 parameters
         ("tests/recovery/test_solve.py",),
+    ),
+    Planted(
+        "a chunk boundary",
+        "suite/engines/chunks.py",
+        "for begin in range(start, stop, max(1, step))]",
+        # The same unless one sample is left over.
+        "for begin in range(start, max(stop - 1, start + 1), max(1, step))]",
+        ("tests/engines/test_chunks.py",),
     ),
     Planted(
         "a weight divisor",
@@ -112,8 +119,8 @@ PLANTED = (
     Planted(
         "a dtype cast",
         "suite/engines/gradients.py",
-        'rows = rows.cpu().double() if rows.device.type == "mps" else rows.double()',
-        'rows = rows.cpu().double() if rows.device.type == "mps" else rows',  # the same in float64
+        'return part.cpu().double() if part.device.type == "mps" else part.double()',
+        'return part.cpu().double() if part.device.type == "mps" else part',  # the same in float64
         (FORMATS,),
     ),
     Planted(
