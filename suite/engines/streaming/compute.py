@@ -28,8 +28,8 @@ SHARE = 8
 def compute(model: nn.Module, batch: Batch, losses: Losses, memory: int | None = None) -> Streamed:
     """The gradients of the units, held as layer inputs and output gradients.
 
-    Parts whose rows are their own in every layer (stacked augmented copies) take one backward pass, and
-    so few that they are not counted where no layer mixes their positions (tokens without attention);
+    Parts whose rows are their own in every layer (stacked augmented copies) take one backward pass, those
+    whose positions no layer mixes (tokens without attention) two or three;
     others (several terms of one output) take one a part. Parameters that are used otherwise than by
     calls of layers that this engine knows go through `torch.func`, they alone.
 

@@ -58,7 +58,6 @@ class Streamed:
 
     def _added_up(self) -> Gram:
         total = self._like.new_zeros(self._units, self._units)
-        border = self._like.new_zeros(self._units)
         room = self._kept
         for index, piece in enumerate(self._pieces):
             if isinstance(piece, Positions) and not piece.inner and piece.size <= room:
@@ -66,14 +65,12 @@ class Streamed:
                 piece = self._pieces[index] = Formed(piece.formed())
                 room -= piece.size
             piece.gram(total)
-            if self._last is not None:
-                border += piece.project(self._last)
         mirror(total)
         found = total.cpu().double().numpy()
         if self._last is None:
             return found
         square = sum(float(part.double().square().sum()) for part in self._last.values())
-        side = border.cpu().double().numpy()
+        side = self.project(self._last)
         return np.block([[found, side[:, None]], [side[None, :], np.array([[square]])]])
 
     def reduce(self, coefficients: ArrayLike) -> Tensor:
