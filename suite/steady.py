@@ -46,7 +46,7 @@ def kept(states: Sequence[State], devices: Sequence[torch.device] = ()) -> Itera
 def steady(device: torch.device, *, deterministic: bool = True) -> Iterator[None]:
     """Torch in a known state: deterministic algorithms, no TF32, gradients on; all put back afterwards."""
     with kept((*COMPUTATION, *PROCESS), [device] if device.type == "cuda" else []):
-        if deterministic and device.type == "cuda":
+        if deterministic and device.type == "cuda":  # uncovered: needs a CUDA device
             # cuBLAS is deterministic only with a fixed workspace, and reads this when it starts.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         _set_deterministic((deterministic, False))
@@ -105,7 +105,7 @@ def _set_filters(before: list[Any]) -> None:
 def _device() -> torch.device:
     try:
         return torch.get_default_device()
-    except AttributeError:  # torch 2.6, after somebody set it to None
+    except AttributeError:  # uncovered: torch 2.6 alone, after somebody set it to None
         return torch.device("cpu")
 
 

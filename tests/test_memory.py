@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from hypothesis import given
@@ -52,3 +54,11 @@ def test_a_container_has_no_more_than_its_limit(tmp_path, monkeypatch: pytest.Mo
     assert free(torch.device("cpu")) > 10_000
     (tmp_path / "memory.max").write_text("1000\n")
     assert free(torch.device("cpu")) == 300 < unbounded
+
+
+def test_where_nobody_says_what_is_free_there_is_no_bound(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "GROUP", tmp_path)
+    monkeypatch.setattr(memory, "MEMINFO", tmp_path / "meminfo")
+    assert free(torch.device("cpu")) == sys.maxsize
+    (tmp_path / "meminfo").write_text("MemAvailable:       2 kB\n")
+    assert free(torch.device("cpu")) == 2048

@@ -80,6 +80,7 @@ def test_every_built_in_card_is_whole(name):
     ("old", "new", "says"),
     [
         ('title = "A Paper"\n', "", "title is missing"),
+        ('title = "A Paper"', 'title = ""', "title is empty"),
         ("year = 2020", 'year = "2020"', "year is '2020'; a whole number is needed"),
         ("year = 2020", "year = true", "year is True; a whole number is needed"),
         ('arxiv = "2001.00001"\n', "", "one of arxiv, doi or url is needed"),

@@ -71,6 +71,19 @@ def test_steps_go_through_full_batches_epoch_after_epoch() -> None:
     assert all(len(cell.rows) == 128 for cell in found)
 
 
+@pytest.mark.parametrize(("most", "kept"), [(1 << 24, True), (0, False)])
+def test_trained_weights_are_kept_up_to_a_number(
+    monkeypatch: pytest.MonkeyPatch, most: int, kept: bool
+) -> None:
+    monkeypatch.setattr("suite.proof.REMEMBERED", most)
+    loop = Example.of(Units.of(2), [[1.0], [2.0]]).loop
+    asked = loop.model, [loop, loop], conventions["mean"], "SGD", {"lr": 0.1}
+    trained = Trained()
+    first, second = trained.weights(*asked), trained.weights(*asked)
+    assert (first is second) == kept
+    assert all(map(torch.equal, first, second))
+
+
 def test_every_step_of_a_proof_is_recorded(report: Report) -> None:
     same, each = proof(report, "element-mean"), proof(report, "weighted-sum", reference="weighted-mean")
     for row, names in ((same, ("distance", "distance_unchanged")),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,6 +59,30 @@ def test_what_somebody_set_in_torchs_new_words_is_known_and_put_back() -> None:
     finally:
         products.fp32_precision = before
     assert not products.allow_tf32
+
+
+def test_a_default_device_is_put_back_that_is_not_the_cpu() -> None:
+    torch.set_default_device("meta")
+    try:
+        with steady(CPU):
+            torch.set_default_device("cpu")
+        assert torch.get_default_device().type == "meta"
+    finally:
+        torch.set_default_device(None)
+    assert torch.empty(1).device == CPU
+
+
+def test_where_the_directory_was_removed_there_is_none_to_go_back_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, other = tmp_path / "gone", tmp_path / "other"
+    for folder in (gone, other):
+        folder.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with steady(CPU):
+        os.chdir(other)
+    assert Path.cwd() == other
 
 
 def draw() -> tuple[float, float, float]:

@@ -47,6 +47,21 @@ def test_a_column_that_cannot_be_is_refused_in_one_line(columns: dict, said: str
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"parts": ["a", "b"]}, "parts are ['a', 'b']: a tuple of names is needed"),
+        ({"parts": (1,)}, "parts are (1,): a tuple of names is needed"),
+        ({"part_kind": "copy"}, "part_kind is 'copy': 'terms' or 'copies' is needed"),
+    ],
+)
+def test_names_of_parts_that_cannot_be_are_refused_in_one_line(settings: dict, said: str) -> None:
+    columns = {"sample": np.arange(2), "part": np.zeros(2), "elements": np.ones(2)}
+    with pytest.raises(UsageError) as error:
+        Units(**columns, **settings)
+    assert str(error.value) == f"units: {said}"
+
+
 def test_columns_of_different_lengths_are_refused() -> None:
     with pytest.raises(UsageError, match="one value for each of the 2 units"):
         Units(sample=np.arange(2), part=np.zeros(2), elements=np.ones(3))

@@ -140,8 +140,8 @@ class Chunked:
         """In how many pieces the gradients are computed, each of some parameters and some samples."""
         job = self._job
         whole = (group.fits(job.room) >= job.samples for group in job.groups)
-        held = (min(job.samples, _hold(job, group)[0]) for group in job.groups)
-        return sum(1 if w else -(-job.samples // h) for w, h in zip(whole, held, strict=True))
+        passed = (min(job.samples, *_hold(job, group)) for group in job.groups)
+        return sum(1 if w else -(-job.samples // p) for w, p in zip(whole, passed, strict=True))
 
     def gram(self) -> Gram:
         """`[units, units]` in float64: `G Gᵀ`, added up over parameters, chunk by chunk."""

@@ -138,19 +138,17 @@ def arrange(
     if AMPLE * ((1 + more) * formed + size.saved + CHECKED * size.gradient) + fixed <= memory:
         return Arrangement(engine, size, memory)
     probe = _Probe(engine, model, batch, losses, size, memory, fixed)
-    whole = probe.whole()
-    if whole is not None:
-        takes = whole.pair + (size.samples - 2) * whole.each + fixed
-        left = probe.left * size.samples // 2
-        if max(takes, 2 * left * more + fixed, left + size.checking) <= memory:
-            return Arrangement(engine, size, memory)
+    at_once = probe.at_once(more)
+    if at_once is not None and at_once <= memory:
+        return Arrangement(engine, size, memory)
     groups = probe.groups(reductions)
     least = size.checking - size.saved + -(-size.saved // size.samples)
     beside = gram_bytes(units) + (1 + more) * size.gradient
     if groups:
         beside += reduction_bytes(engine, groups, reductions) + max(group.pair for group in groups)
     if not groups or max(least, beside) > memory:
-        raise DoesNotFit(max(least, probe.least(reductions)), memory)
+        pieces = max(least, probe.least(reductions))
+        raise DoesNotFit(pieces if at_once is None else min(pieces, at_once), memory)
     arrangement = Arrangement(engine, size, memory - more * size.gradient, groups)
     if arrangement.step is not None or any(group.fits(probe.room) < size.samples for group in groups):
         _require_separable(model, batch, losses, size, arrangement.step or size.samples, groups, probe.room)
@@ -180,10 +178,15 @@ class _Probe:
         # Where no use is found in the graph (a pass that hides it), all may be used.
         self.sizes = {name: p.numel() * p.itemsize for name, p in trained.items() if not read or name in read}
 
-    def whole(self) -> Group | None:
-        """All parameters together; None where two samples of them may be too many."""
-        names = frozenset(self.sizes)
-        return self._measured(names) if self._least(names) <= self.room else None
+    def at_once(self, more: int) -> int | None:
+        """What all parameters and samples together take; None where two samples of them may be too many."""
+        names, size = frozenset(self.sizes), self.size
+        if self._least(names) > max(0, self.room):
+            return None
+        whole = self._measured(names)
+        takes = whole.pair + (size.samples - 2) * whole.each + self.fixed
+        left = self.left * size.samples // 2
+        return max(takes, 2 * left * more + self.fixed, left + size.checking)
 
     def groups(self, reductions: int) -> list[Group]:
         """As few groups as let all samples go through together, so far as that can be; none if none fits."""

@@ -107,7 +107,7 @@ class Worker:
         self.pipe.close()
         self._told.close()
         pid = self._process.pid
-        if pid is not None and os.name == "posix":
+        if pid is not None and os.name == "posix":  # uncovered branch: on Windows alone
             with suppress(ProcessLookupError, PermissionError):  # it has no group yet, or no more
                 os.killpg(pid, signal.SIGKILL)
         self._process.kill()
@@ -248,7 +248,7 @@ def _work(
             with limits.limited(limit, told):
                 outcome = bench.perform(item)
             pipe.send(outcome)
-    except (EOFError, ConnectionError):
+    except (EOFError, ConnectionError):  # uncovered: with the pipe the process ends, by force if need be
         return
 
 
@@ -256,14 +256,14 @@ def _follow_driver() -> None:
     """End this process, and those that it starts, with the driver: its item may never end by itself."""
     driver = multiprocessing.parent_process()
     assert driver is not None  # noqa: S101  it was started by one
-    if os.name == "posix":
+    if os.name == "posix":  # uncovered branch: on Windows alone
         os.setpgid(0, 0)
 
     def follow() -> None:
         driver.join()
-        if os.name == "posix":
+        if os.name == "posix":  # uncovered: it ends the process, which tells nobody what it ran
             os.killpg(0, signal.SIGKILL)
-        os._exit(1)  # what it is at may never end
+        os._exit(1)  # what it is at may never end; uncovered: on Windows alone
 
     threading.Thread(target=follow, daemon=True).start()
 

@@ -18,7 +18,7 @@ from typing import Any
 
 try:
     from hypothesis.internal.conjecture import providers
-except ImportError:  # older, with nothing to replace
+except ImportError:  # uncovered: in older versions alone, which have nothing to replace
     providers = None  # type: ignore[assignment]
 
 NAME = "_get_local_constants"
@@ -27,13 +27,13 @@ _original = getattr(providers, NAME, None)
 
 def leave_constants_out() -> None:
     """From now on, draw what does not depend on what is imported."""
-    if _original is not None:
+    if _original is not None:  # uncovered branch: older versions alone have none
         _put(_none)
 
 
 def take_constants() -> None:
     """From now on, draw as Hypothesis does by itself."""
-    if _original is not None:
+    if _original is not None:  # uncovered branch: older versions alone have none
         _put(_original)
 
 
@@ -45,7 +45,7 @@ def everywhere_alike() -> Iterator[None]:
     try:
         yield
     finally:
-        if before is not None:
+        if before is not None:  # uncovered branch: older versions alone have none
             _put(before)
 
 

@@ -3,10 +3,27 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from suite.cli import main
+
+ONE_WIDE_LAYER = """
+import torch
+from torch import nn
+from cases.case import Problem, case
+
+@case(dataset="random numbers", batch_sizes=(8,))
+def one_wide_layer():
+    'Half a million parameters, nearly all of them in one weight.'
+    data = torch.randn(8, 50, generator=torch.Generator().manual_seed(0))
+    return Problem(
+        model=lambda: nn.Sequential(nn.Linear(50, 700), nn.Tanh(), nn.Linear(700, 700)),
+        data=(data,),
+        losses=lambda model, batch: model(batch[0]).square().sum(1),
+    )
+"""
 
 
 def test_every_engine_is_a_row_and_the_wrong_one_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -37,6 +54,19 @@ def test_a_refused_engine_is_a_line_of_the_table(capsys: pytest.CaptureFixture[s
     options = ["--case", "channels-last-convolution", "--engine", "opacus", "--units", "4", "--rounds", "1"]
     assert main(["bench", *options]) == 0
     assert "refused: it is wrong for model.0.weight" in capsys.readouterr().out
+
+
+def test_an_engine_that_does_not_fit_is_refused_and_the_others_are_timed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "one_wide_layer.py"
+    file.write_text(ONE_WIDE_LAYER)
+    options = ["--cases", str(file), "--case", "one-wide-layer", "--units", "8", "--rounds", "1"]
+    engines = ["--engine", "opacus", "--engine", "streaming"]
+    assert main(["bench", *options, *engines, "--memory", "22MB", "--conventions", "2", "--json"]) == 0
+    rows = {row["engine"]: row for row in json.loads(capsys.readouterr().out)["rows"]}
+    assert "at least, in the smallest pieces, where 22 MB are allowed" in rows["opacus"]["refused"]
+    assert rows["streaming"]["tables"] > 0
 
 
 def test_more_units_than_the_case_has_are_bad_input(capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,6 +39,13 @@ def test_rows_leave_out_groups_of_units_that_are_alike() -> None:
     assert sorted(np.count_nonzero(found.rows, axis=1)) == [2, 2, 4, 6]
 
 
+def test_groups_that_are_multiples_of_each_other_are_left_out_together() -> None:
+    rows = np.array([[1, 1, 2, 2, 1, 1, 0], [1, 1, 2, 2, -1, 0, 3]])  # the second pair is twice the first
+    found = basis(rows, turned=True)
+    assert sorted(np.count_nonzero(found.rows, axis=1)) == [3, 6]
+    np.testing.assert_allclose(found.weights @ found.rows, rows, rtol=0, atol=1e-14)
+
+
 def test_a_clipped_mean_beside_the_mean_is_reduced_over_the_clipped_alone() -> None:
     clipped = np.array([1, 1, 1, 1, 1, 0.5, 0.3])
     found = basis([np.ones(7), clipped], turned=True)

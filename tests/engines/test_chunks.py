@@ -17,6 +17,7 @@ import suite
 from suite import batch as batches
 from suite.engines import engines, room
 from suite.engines.chunks import Chunked, Group, Job
+from suite.engines.compute import require_room, size_of
 from suite.engines.engine import Refused
 from suite.engines.held import held, saved
 from suite.errors import CaseError
@@ -160,6 +161,17 @@ def test_what_does_not_fit_says_how_much_it_needs_and_that_much_is_enough() -> N
     room.arrange(engines["opacus"], model, batch, cross_entropy, size, told.value.needed)
 
 
+def test_what_is_said_to_be_needed_is_no_more_than_that() -> None:
+    model, batch = wide()
+    size = size_of(model, batch, cross_entropy)
+    with pytest.raises(room.DoesNotFit) as told:
+        room.arrange(engines["streaming"], model, batch, cross_entropy, size, 1000)
+    needed = told.value.needed
+    room.arrange(engines["streaming"], model, batch, cross_entropy, size, needed)
+    with pytest.raises(room.DoesNotFit):
+        room.arrange(engines["streaming"], model, batch, cross_entropy, size, needed * 98 // 100)
+
+
 def test_losses_that_couple_samples_are_not_taken_in_chunks() -> None:
     model, batch = wide()
 
@@ -171,6 +183,57 @@ def test_losses_that_couple_samples_are_not_taken_in_chunks() -> None:
         suite.gradients(model, batch, coupled, engine="loop", memory=4_000_000)
 
 
+def test_losses_that_are_no_losses_of_two_samples_are_not_taken_in_pieces() -> None:
+    model, batch = wide()
+
+    def forty(model, batch):
+        return cross_entropy(model, batch).view(40)
+
+    with pytest.raises(CaseError, match=r"opacus cannot be given two samples of the batch: shape '\[40\]'"):
+        suite.gradients(model, batch, forty, memory=4_000_000)
+    # What is refused for another reason than memory is not told as lack of it.
+    require_room(model, batch, forty, 4_000_000)
+
+
+def test_losses_with_other_parts_for_fewer_samples_are_not_taken_in_chunks() -> None:
+    model, batch = wide()
+
+    def shrinking(model, batch):
+        found = cross_entropy(model, batch)
+        return torch.stack([found, found], 1) if len(found) == 40 else found
+
+    with pytest.raises(CaseError, match=r"(\d) samples gave \1 units where each has 2"):
+        Chunked(job(engines["loop"], model, batch, shrinking, [3])).gram()
+
+
+def test_more_reduced_gradients_than_fit_are_refused_at_once() -> None:
+    model, batch = wide()
+    found = suite.gradients(model, batch, cross_entropy, memory=4_000_000)
+    assert found.chunks > 1
+    with pytest.raises(CaseError, match=r"40 reduced gradients and .* more than the 4 MB that are allowed"):
+        found.reduce(np.eye(40))
+    assert found.reduce(np.eye(40)[:3]).shape == (3, found.shape[1])
+
+
+def test_autograd_takes_few_samples_at_a_time_where_a_pass_of_all_does_not_fit() -> None:
+    seen: list[int] = []
+    size = 2000
+
+    def waves(model, batch):
+        seen.append(len(batch))
+        x = model(batch) * torch.linspace(0, 1, size, dtype=batch.dtype)
+        return x.sin().exp().sin().sum(1)
+
+    model, batch = nn.Linear(4, 1).double(), torch.randn(200, 4, dtype=torch.float64)
+    whole = suite.gradients(model, batch, waves)
+    saving = whole.size.saved
+    seen.clear()
+    found = suite.gradients(model, batch, waves, memory=saving)
+    assert distance(found.gram(), whole.gram()) < 1e-12
+    assert found.chunks > 1
+    assert 8 < sorted(seen)[len(seen) // 2] < 200
+
+
 def test_all_gradients_are_formed_where_they_fit_and_else_it_is_said() -> None:
     model, batch = wide()
     whole = suite.gradients(model, batch, cross_entropy)
@@ -179,6 +242,15 @@ def test_all_gradients_are_formed_where_they_fit_and_else_it_is_said() -> None:
     with pytest.raises(CaseError, match="all gradients together take"):
         suite.gradients(model, batch, cross_entropy, memory=4_500_000).blocks  # noqa: B018  it raises
     torch.testing.assert_close(found.matrix, whole.matrix, rtol=1e-12, atol=1e-14)
+    vector = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
+    pieces = found.gradients
+    assert isinstance(pieces, Chunked)
+    flat = torch.cat([part.flatten() for part in vector.values()])
+    np.testing.assert_allclose(pieces.project(vector), whole.matrix @ flat, rtol=1e-12)
+    more = pieces.append(vector)
+    assert more.gram() is more.gram()  # nothing is computed twice
+    last = torch.cat([block[-1].flatten() for block in more.blocks.values()])
+    assert torch.equal(last, flat)
 
 
 def test_what_is_held_is_counted_once_while_it_lives() -> None:
@@ -197,3 +269,12 @@ def test_what_a_backward_pass_needs_is_counted_without_being_kept() -> None:
     layer, x = nn.Linear(5, 3), torch.randn(7, 5)
     found, size = saved(lambda: layer(x).exp(), [x, *layer.parameters()])
     assert (found.shape, size) == ((7, 3), 7 * 3 * 4)
+
+
+def test_tensors_without_memory_of_their_own_are_not_counted() -> None:
+    values = torch.ones(1000)
+
+    def action() -> torch.Tensor:
+        return torch.sparse_coo_tensor(torch.arange(1000)[None], values, check_invariants=False)
+
+    assert held(action, [values])[0] == 8000 + 24  # the indices, and their least and largest

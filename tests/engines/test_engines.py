@@ -212,6 +212,41 @@ def test_losses_without_a_usable_gradient_fail_the_case(losses, said) -> None:
         suite.gradients(models.mlp(6, 5, 3).double(), VECTORS, losses)
 
 
+def test_a_batch_without_samples_is_bad_input() -> None:
+    with pytest.raises(UsageError, match="the batch has no sample"):
+        suite.gradients(models.mlp(6, 5, 3).double(), tuple(t[:0] for t in VECTORS), cross_entropy)
+
+
+def test_an_error_of_the_losses_is_told_as_it_is() -> None:
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        suite.gradients(models.mlp(7, 5, 3).double(), VECTORS, cross_entropy)
+
+
+@pytest.mark.parametrize(
+    "penalty", [lambda m: torch.tensor(torch.nan), lambda m: torch.ones(2), lambda m: 1.0]
+)
+def test_a_regulariser_that_is_no_number_fails_the_case(penalty) -> None:
+    with pytest.raises(CaseError, match="the regulariser fails: it gives no finite scalar"):
+        suite.gradients(models.mlp(6, 5, 3).double(), VECTORS, cross_entropy, regulariser=penalty)
+
+
+def test_losses_may_differentiate_by_torch_func_themselves() -> None:
+    """As of a solution of `|∇u| = 1`, whose residual contains the gradient by the input."""
+
+    def residual(model, batch):
+        named = dict(model.named_parameters())
+
+        def u(x):
+            return torch.func.functional_call(model, named, (x[None],))[0].sum()
+
+        return torch.func.vmap(torch.func.grad(u))(batch[0]).square().sum(1) - 1
+
+    model = models.mlp(6, 5, 3).double()
+    found = suite.gradients(model, VECTORS, residual)
+    torch.testing.assert_close(found.matrix, by_definition(model, VECTORS, residual))
+    assert found.size.saved > 0
+
+
 def test_a_model_without_trained_parameters_fails_the_case() -> None:
     with pytest.raises(CaseError, match="no parameter that requires a gradient"):
         suite.gradients(nn.Identity(), VECTORS, lambda m, b: m(b[0]).sum(1))

@@ -95,6 +95,15 @@ def test_an_impossible_scale_is_refused(scale):
         check_scale(scale)
 
 
+def test_whole_numbers_that_no_float_holds_are_refused():
+    with pytest.raises(UsageError, match=r"the scale is 1000.*… \(401 characters\): a finite number"):
+        check_scale(10**400)
+    with pytest.raises(UsageError, match="a number of thousands of digits"):
+        check_scale(10**5000)
+    with pytest.raises(UsageError, match=r"lr is 1000.*\(401 characters\), it must be"):
+        equivalent("SGD", {"lr": 10**400}, scale=2)
+
+
 def test_a_negative_scale_is_explained():
     with pytest.raises(UsageError, match=r"give 2 and set the optimizer's maximize"):
         check_scale(-2)

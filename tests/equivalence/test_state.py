@@ -10,6 +10,7 @@ from hypothesis import given, reject
 from hypothesis import strategies as st
 from torch import nn
 
+from suite import equivalence
 from suite.equivalence import convert_state
 from suite.equivalence.trajectory import Training, distance
 from suite.errors import UsageError
@@ -168,3 +169,8 @@ def test_a_buffer_that_the_law_does_not_know_stops_the_conversion() -> None:
     with pytest.raises(UsageError, match="the state of Adam holds ema"):
         convert_state(training.optimizer, 2)
     assert training.optimizer.param_groups[0]["eps"] == 1e-8
+
+
+def test_a_misspelt_name_is_no_attribute_of_the_package() -> None:
+    with pytest.raises(AttributeError, match=r"module 'suite\.equivalence' has no attribute 'convert_sate'"):
+        equivalence.convert_sate  # noqa: B018  it raises

@@ -187,6 +187,18 @@ def test_what_was_climbed_to_is_returned_though_no_other_search_finds_it(tmp_pat
     assert again[1] >= found[1]
 
 
+def test_of_a_measure_that_is_never_the_same_again_the_largest_is_returned() -> None:
+    seen: list[float] = []
+
+    def falling(number: int) -> float:
+        seen.append(0.5 ** len(seen))
+        return seen[-1]
+
+    found = worst(falling, st.integers(), [st.integers(0, 9)], Budget(examples=5))
+    assert found is not None
+    assert found[1] == max(seen)
+
+
 def test_the_worst_direction_of_an_earlier_search_is_where_the_next_begins(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

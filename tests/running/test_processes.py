@@ -35,6 +35,21 @@ def test_a_worker_that_cannot_start_says_what_a_script_needs(monkeypatch: pytest
         suite.run(["small-works"], ["sum"], from_files=[SMALL], prove=0, processes=1)
 
 
+def says_nothing(pipe: Connection, *_: object) -> None:
+    pipe.send(None)  # ready
+    pipe.recv()
+    time.sleep(60)
+
+
+def test_a_worker_that_neither_answers_nor_ends_in_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "_work", says_nothing)
+    monkeypatch.setattr("suite.running.limits.GRACE", 0.1)
+    found = suite.run(["small-works"], ["sum"], from_files=[SMALL], prove=0, processes=1, time_limit=0.1)
+    assert {row["reason"] for row in found.failures} == {
+        "it did not end within 0.1 s, the time limit, and was stopped"
+    }
+
+
 def test_a_worker_that_does_not_listen_is_killed() -> None:
     context = multiprocessing.get_context("spawn")
     worker = Worker.__new__(Worker)
