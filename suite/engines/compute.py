@@ -94,7 +94,8 @@ def gradients(
         regulariser: `regulariser(model)` gives a scalar, whose gradient becomes the last unit.
         memory: how many bytes may be held while they are computed; half of what is free if None.
             Where the whole does not fit, some parameters and some samples are taken at a time; what is
-            asked of the result later keeps to it too.
+            asked of the result later keeps to it too. Not bounded is a forward pass of the whole batch,
+            which keeps nothing for a backward pass.
 
     Returns:
         The gradients, unit by unit (sample by sample, part by part within a sample).

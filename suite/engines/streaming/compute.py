@@ -13,7 +13,8 @@ from suite.batch import Batch
 from suite.engines import functional
 from suite.engines.streaming.capture import Call, captured, uses
 from suite.engines.streaming.layers import LAYERS, Use, rows, supported
-from suite.engines.streaming.pieces import Formed, Piece
+from suite.engines.streaming.piece import Piece
+from suite.engines.streaming.pieces import Formed
 from suite.engines.streaming.streamed import Streamed
 from suite.engines.streaming.tokens import unmixed
 from suite.protocols import Losses

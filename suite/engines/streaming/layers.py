@@ -11,8 +11,11 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
 
 from suite.engines.engine import Refused
+from suite.engines.streaming.lookup import Lookup
 from suite.engines.streaming.patches import Unfolded
-from suite.engines.streaming.pieces import Formed, Held, Lookup, Outer, Piece, Positions
+from suite.engines.streaming.piece import Piece
+from suite.engines.streaming.pieces import Formed, Outer
+from suite.engines.streaming.positions import Held, Positions
 
 Names = Mapping[str, str]
 

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from suite.engines.basis import basis
 from suite.engines.streaming.memory import empty, mirror
-from suite.engines.streaming.pieces import Blocks, Formed, Outer, Piece, Positions, Rows
+from suite.engines.streaming.piece import Blocks, Piece, Rows
+from suite.engines.streaming.pieces import Formed, Outer
+from suite.engines.streaming.positions import Positions
 from suite.gram import Gram
 
 

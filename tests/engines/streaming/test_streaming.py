@@ -202,7 +202,7 @@ WIDE = {
 def test_wide_layers_on_few_positions_take_inner_products_with_the_same_result(
     kind, losses, buffer, monkeypatch
 ) -> None:
-    from suite.engines.streaming.pieces import Positions
+    from suite.engines.streaming.positions import Positions
 
     monkeypatch.setattr(sys.modules["suite.engines.streaming.compute"], "BUFFER", buffer)
     layer, shape = WIDE[kind]
