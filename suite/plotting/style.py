@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import UsageError
+from suite.spread import spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -122,15 +123,7 @@ def apart(ends: list[tuple[float, str, str]], axes: Axes, x: float, size: float)
     inches = axes.get_position().height * float(axes.figure.bbox.height) / axes.figure.dpi
     step = size * 1.2 / 72 / inches * (high - low)
     order = sorted(ends)
-    places = [float(log10(value)) for value, _, _ in order]
-    for _ in range(300):
-        for k in range(len(places) - 1):
-            lack = step - (places[k + 1] - places[k])
-            if lack > 0:
-                places[k] -= lack / 2
-                places[k + 1] += lack / 2
-        if places:  # all within the axes; uncovered branch: each panel has a curve
-            places[0], places[-1] = max(places[0], low), min(places[-1], high)
+    places = spread([float(log10(value)) for value, _, _ in order], step, low, high)
     for place, (value, label, colour) in zip(places, order, strict=True):
         axes.annotate(
             label,

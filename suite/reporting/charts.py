@@ -7,8 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from suite.spread import spread
+
 WIDTH, HEIGHT = 540, 220
 LEFT, RIGHT, TOP, BOTTOM = 40, 225, 12, 34
+LABEL = 11.0
+"""Height of a label."""
 
 
 @dataclass(frozen=True)
@@ -87,23 +91,11 @@ def _labels(ends: list[tuple[float, Line]]) -> Iterator[str]:
     """Labels beside the ends of the lines, apart from each other."""
     ends = sorted(ends, key=lambda end: end[0])
     start = WIDTH - RIGHT
-    for place, (y, line) in zip(_spread([y for y, _ in ends]), ends, strict=True):
+    places = spread([y for y, _ in ends], LABEL, TOP, HEIGHT - 6)
+    for place, (y, line) in zip(places, ends, strict=True):
         lead = f'x1="{start + 2}" y1="{y:.1f}" x2="{start + 12}" y2="{place:.1f}"'
         yield f'<line class="lead {line.style}" {lead}/>'
         yield f'<text x="{start + 15}" y="{place + 3:.1f}">{escape(line.label)}</text>'
-
-
-def _spread(places: list[float], step: float = 11.0) -> list[float]:
-    for _ in range(200):
-        for k in range(len(places) - 1):
-            lack = step - (places[k + 1] - places[k])
-            if lack > 0:
-                places[k] -= lack / 2
-                places[k + 1] += lack / 2
-        if places:
-            shift = max(0.0, TOP - places[0]) - max(0.0, places[-1] - (HEIGHT - 6))
-            places = [place + shift for place in places]
-    return places
 
 
 def _at(value: float, *, log_x: bool) -> float:

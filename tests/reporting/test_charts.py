@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from xml.etree import ElementTree
 
-from suite.reporting.charts import HEIGHT, WIDTH, Line, _spread, chart
+from suite.reporting.charts import HEIGHT, WIDTH, Line, chart
 
 
 def drawn(lines: list[Line], **more: object) -> ElementTree.Element:
@@ -37,7 +37,3 @@ def test_text_is_escaped() -> None:
 
 def test_nothing_to_show_is_no_chart() -> None:
     assert chart([Line("a", [(1, 0.0)], "c0")], title="t", x="n", ticks=[1], log_x=True) == ""
-
-
-def test_no_labels_need_no_room() -> None:
-    assert _spread([]) == []
