@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from suite.engines.streaming.memory import add_square
 from suite.engines.streaming.piece import Blocks, Rows
+from suite.engines.streaming.symmetric import add_square
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from suite.engines.streaming.memory import add_square, blocks
 from suite.engines.streaming.piece import Blocks, Rows
+from suite.engines.streaming.symmetric import add_square, blocks
 
 SMALL = 4096
 """Fewer parameters than that share one product with others."""

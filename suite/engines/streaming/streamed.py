@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from suite.engines.basis import basis
-from suite.engines.streaming.memory import empty, mirror
 from suite.engines.streaming.piece import Blocks, Piece, Rows
 from suite.engines.streaming.pieces import Formed, Outer
 from suite.engines.streaming.positions import Positions
+from suite.engines.streaming.symmetric import empty, mirror
 from suite.gram import Gram
 
 

@@ -81,12 +81,12 @@ def test_blocks_of_a_large_gram_matrix_fit_together(shape) -> None:
     lambda: (nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)), (2, 5)),
 ])  # fmt: skip
 def test_results_do_not_depend_on_how_much_is_formed_at_a_time(monkeypatch, make, name) -> None:
-    from suite.engines.streaming import memory, patches, streamed
+    from suite.engines.streaming import patches, streamed, symmetric
 
     compute = sys.modules["suite.engines.streaming.compute"]
     model, shape = make()
     found = Architecture(model.double(), (torch.randn(7, *shape, dtype=torch.float64),), losses)
-    module = {"BUFFER": compute, "CACHED": patches, "KEPT": streamed, "LARGE": memory}[name]
+    module = {"BUFFER": compute, "CACHED": patches, "KEPT": streamed, "LARGE": symmetric}[name]
     monkeypatch.setattr(module, name, 1)
     got = STREAMING.compute(found.model, found.batch, losses)
     assert max(distances(got, found.unit_gradients(), 0)) < 1e-12

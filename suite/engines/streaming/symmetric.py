@@ -1,4 +1,4 @@
-"""Memory for large results, and products of which one half is the other's mirror image."""
+"""Symmetric products, of which one half is the other's mirror image, and memory for large results."""
 
 from __future__ import annotations
 
