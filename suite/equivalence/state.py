@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 from suite.equivalence.equivalent import Equivalence, equivalent
 from suite.equivalence.law import Law, Scale, check_scale
 from suite.equivalence.laws import law
+from suite.equivalence.schedulers import check, converted
 from suite.errors import UsageError
 
 
@@ -33,37 +35,43 @@ class Conversion:
     groups: tuple[Equivalence, ...]
 
 
-def convert_state(optimizer: torch.optim.Optimizer, scale: Scale) -> Conversion:
+def convert_state(
+    optimizer: torch.optim.Optimizer, scale: Scale, *, schedulers: Iterable[object] = ()
+) -> Conversion:
     """Rescale `optimizer`, in place, for gradients that are `scale` times as large from now on.
 
     Each state buffer is multiplied by `scale**exponent`, and so are the hyperparameters of each parameter
-    group and the `initial_lr` that a scheduler has left there. A scheduler's own `base_lrs` are out of
-    reach: make the scheduler anew, or multiply them as the rate was. Nothing changes if this raises.
+    group and all rates that its schedulers hold. A scheduler that is not given here goes on with the old
+    rates: give it, or make it anew. Nothing changes if this raises.
 
     Args:
         optimizer: of a class whose law is known.
         scale: gradient of the new convention / gradient of the old one.
+        schedulers: of `torch.optim.lr_scheduler`, that change the rates of this optimizer.
 
     Returns:
         Whether the trajectory is the same, why, and the hyperparameters of each group.
 
     Raises:
         UsageError: The optimizer has no law, its state holds a buffer that the law does not name, it is
-            in first steps that follow another law, or the scale is impossible.
+            in first steps that follow another law, the scale is impossible, or a scheduler is not one of
+            torch's or not this optimizer's.
     """
     found, scale = law(type(optimizer)), check_scale(scale)
     _check_state(found, optimizer)
+    scheduling = check(schedulers, optimizer)
     equivalences = tuple(_group(found, optimizer, group, scale) for group in optimizer.param_groups)
+
+    def rate(index: int, before: float) -> float:
+        given = equivalences[index].given | {"lr": before}
+        after = equivalent(type(optimizer), given, scale=scale, steps_done=_NOW)
+        return float(after.hyperparameters["lr"])
+
+    rates = list(converted(scheduling, optimizer, rate))
     rescale_buffers(optimizer, scale)
+    for where, name, value in rates:
+        where[name] = value
     for group, new in zip(optimizer.param_groups, equivalences, strict=True):
-        if "initial_lr" in group:
-            initial = equivalent(
-                type(optimizer),
-                new.given | {"lr": _plain(group["initial_lr"])},
-                scale=scale,
-                steps_done=_NOW,
-            )
-            _write(group, "initial_lr", initial.hyperparameters["lr"])
         for name, value in new.hyperparameters.items():
             _write(group, name, value)
     reasons = dict.fromkeys(new.reason for new in equivalences if not new.exact)
