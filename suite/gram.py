@@ -11,9 +11,29 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from suite.errors import CaseError
 from suite.units import Column, Index
 
 Gram = NDArray[np.float64]
+
+LARGE = 1e240
+"""Squared norms above this or below its inverse are refused: sums of them may leave what float64 holds."""
+
+
+def require_range(gram: Gram) -> None:
+    """Make sure that sums of inner products are numbers, and precise ones.
+
+    Raises:
+        CaseError: The largest gradient's square is infinite, or near the limits of float64.
+    """
+    largest = float(np.diagonal(gram).max(initial=0.0)) if np.isfinite(gram).all() else np.inf
+    if largest > LARGE or 0.0 < largest < 1 / LARGE:
+        raise out_of_range("large" if largest > LARGE else "small")
+
+
+def out_of_range(how: str) -> CaseError:
+    """Gradients that are too `how`."""
+    return CaseError(f"the gradients are so {how} that float64 does not hold their squares: scale the losses")
 
 
 def inner(gram: Gram, a: Column, b: Column) -> float:

@@ -21,7 +21,7 @@ from suite.engines.replay import Replay
 from suite.engines.room import DoesNotFit, Size
 from suite.equivalence.noise import noise_scale
 from suite.errors import CaseError, one_line
-from suite.gram import Gram, cancellation, per_sample, unit_norms
+from suite.gram import Gram, cancellation, out_of_range, per_sample, require_range, unit_norms
 from suite.memory import free
 from suite.pairs import pairs
 from suite.plan import Cell
@@ -81,6 +81,7 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
         model, batch, problem.losses, engine=how.engine, regulariser=problem.regulariser, memory=allowed
     )
     gram = found.gram()
+    require_range(gram)
 
     applying = []
     for convention in how.conventions:
@@ -94,6 +95,8 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
     columns = {name: c.coefficients(units, gram) for name, c in involved.items()}
     differences = [columns[a.name] - columns[b.name] for a, b in compared]
     weights, directions = found.directions(np.stack([*columns.values(), *differences]))
+    if directions.any() and not gram.any():
+        raise out_of_range("small")
     reduced = dict(zip(columns, weights[: len(columns)], strict=True))
     rest = None if how.memory is None else how.memory - _beside(found.size, len(directions))
     loop = Loop(model, batch, Replay(problem.losses, rest), units, problem.regulariser)

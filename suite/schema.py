@@ -116,6 +116,15 @@ class Discrepancy(OfBatch, tag="discrepancy"):
     rounding_tf32: Size = None
     chunks: Count = 1
 
+    def __post_init__(self) -> None:
+        _require_residual(self)
+
+
+def _require_residual(row: Discrepancy | Pair) -> None:
+    """Of another direction is what leaves something over, of which it is known how much."""
+    if row.verdict == "direction" and row.residual is None:
+        raise ValueError("Expected a number with the verdict 'direction', got `null` at `residual`")
+
 
 class Omitted(Measured, tag="omitted"):
     """A convention that does not apply."""
@@ -130,8 +139,11 @@ class Pair(OfBatch, tag="pair"):
     convention: str
     reference: str
     scale: Number
-    residual: Number
+    residual: Size
     verdict: Verdict
+
+    def __post_init__(self) -> None:
+        _require_residual(self)
 
 
 class Noise(OfBatch, tag="noise"):

@@ -103,6 +103,11 @@ def test_what_a_lost_power_supply_leaves_is_torn_not_foreign(tmp_path: Path) -> 
             b'"schema": 3, "kind": "disc',
             "row 2: schema 3 is of a newer",
         ),
+        (
+            b'"residual": 0.0, "max_abs": 0.5, "rounding": 1e-08, "verdict": "scale"',
+            b'"residual": null, "max_abs": 0.5, "rounding": 1e-08, "verdict": "direction"',
+            "row 2: Expected a number with the verdict 'direction', got `null` at `residual`",
+        ),
         (b'"scale": 2.0', b'"scale": NaN', "row 2 holds what no record does: a number that is not finite"),
         (b'"scale": 2.0', b'"scale": -1e999', "row 2 holds what no record does"),
         (b'"case": "mse"', b'"case": "\\ud800"', "row 2 holds what no record does: .* or broken text"),

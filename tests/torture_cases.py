@@ -75,6 +75,30 @@ def torture_nan():
 
 
 @torture
+def torture_far_too_large():
+    """The squares of its gradients are infinite."""
+    return problem(losses=lambda model, batch: losses(model, batch) * 1e200)
+
+
+@torture
+def torture_too_large():
+    """Sums of the squares of its gradients may be infinite."""
+    return problem(losses=lambda model, batch: losses(model, batch) * 1e150)
+
+
+@torture
+def torture_too_small():
+    """The squares of its gradients have lost their last digits."""
+    return problem(losses=lambda model, batch: losses(model, batch) * 1e-155)
+
+
+@torture
+def torture_far_too_small():
+    """The squares of its gradients are zero, its gradients are not."""
+    return problem(losses=lambda model, batch: losses(model, batch) * 1e-200)
+
+
+@torture
 def torture_infinite():
     """Its losses are infinite."""
     return problem(losses=lambda model, batch: losses(model, batch) / 0)
