@@ -10,7 +10,7 @@ from suite.errors import UsageError
 
 if TYPE_CHECKING:
     from suite.fuzz import Found, Target
-    from suite.fuzz.search import Budget
+    from suite.fuzz.examples import Budget
 
 NAMES = ("convention", "engine", "law", "recovery")
 FOLDER = Path(".gradsuite") / "examples"
@@ -80,7 +80,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def _budget(arguments: argparse.Namespace) -> Budget:
-    from suite.fuzz.search import Budget
+    from suite.fuzz.examples import Budget
 
     if arguments.minutes is not None:
         if arguments.examples is not None:

@@ -9,7 +9,8 @@ import numpy as np
 
 from suite.conventions import Convention
 from suite.errors import UsageError
-from suite.fuzz.search import Budget, worst
+from suite.fuzz.examples import Budget
+from suite.fuzz.worst import worst
 from suite.gram import inner, norm, unit_norms
 from suite.strategies import Example, examples
 

@@ -18,8 +18,10 @@ from suite.conventions import conventions
 from suite.errors import CaseError, UsageError
 from suite.fuzz import Target, search, targets
 from suite.fuzz.direction import worst_direction
-from suite.fuzz.search import Budget, judgement, worst
+from suite.fuzz.examples import Budget
+from suite.fuzz.search import judgement
 from suite.fuzz.targets import TARGETS, target_named
+from suite.fuzz.worst import worst
 from suite.recovery import solve
 from suite.strategies import problems
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from suite.fuzz import Target, search
-from suite.fuzz.search import Budget
+from suite.fuzz.examples import Budget
 from tests.parsers import PARSERS
 from tests.parsers.parser import Parser, fault
 

@@ -9,7 +9,8 @@ from tempfile import TemporaryDirectory
 from hypothesis import strategies as st
 
 from suite.fuzz import Target, search
-from suite.fuzz.search import Budget, worst
+from suite.fuzz.examples import Budget
+from suite.fuzz.worst import worst
 from tests.parsers.mutations import changed_bytes
 from tests.parsers.parser import Parser
 

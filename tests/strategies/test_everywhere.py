@@ -16,7 +16,7 @@ import hashlib
 from pathlib import Path
 from hypothesis import given, strategies as st
 from suite.fuzz import Target, search
-from suite.fuzz.search import Budget
+from suite.fuzz.examples import Budget
 from suite.strategies import units
 from suite.strategies.profiles import load_profile
 from suite.strategies.tables import source

@@ -1,0 +1,122 @@
+"""The search for the least example that a measure calls the worst."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Generic, TypeVar
+from unittest import SkipTest
+
+from hypothesis import Phase
+from hypothesis.database import ExampleDatabase, InMemoryExampleDatabase, ReadOnlyDatabase
+from hypothesis.errors import NoSuchExample
+from hypothesis.strategies import SearchStrategy
+
+from suite.fuzz.examples import ROUND, Budget, database_in, least_that
+from suite.strategies.everywhere import everywhere_alike
+
+REPLAY = (Phase.reuse, Phase.shrink)
+SEARCH = (Phase.generate, Phase.shrink)
+CLIMB = (Phase.generate, Phase.target, Phase.shrink)
+
+T = TypeVar("T")
+
+
+def worst(
+    measure: Callable[[T], float],
+    examples: SearchStrategy[T],
+    small: Sequence[SearchStrategy[T]],
+    budget: Budget,
+    *,
+    seed: int = 0,
+    folder: Path | None = None,
+    name: str = "worst",
+) -> tuple[T, float] | None:
+    """The least example whose measure is, up to a thousandth, the largest that was found.
+
+    Hypothesis climbs towards large measures, and then shrinks what keeps them. What an earlier search kept
+    is measured first, and nothing that measures less is returned.
+
+    Args:
+        measure: what is to be large; 0 or less where there is nothing to see.
+        examples: where examples are drawn from.
+        small: the same for small examples, from the smallest on: Hypothesis shrinks one step at a time.
+        budget: how long to climb.
+        seed: of the examples.
+        folder: see `search`.
+        name: what kept examples are filed under.
+
+    Returns:
+        The example and its measure, or None where no measure is above 0.
+    """
+    stages = [*small, examples, examples]
+    databases = [database_in(folder, f"{name} {step}") for step in range(len(stages))]
+    best = _Best(measure)
+    with everywhere_alike():
+        for few, database in zip(stages, databases, strict=True):
+            _replay(best, few, database)
+        kept = best.value
+        begin, climb = time.monotonic(), (0, 1)
+        for number, size in enumerate(budget.rounds(begin)):
+            if best.value >= 1.0:  # there is no more
+                break
+            if _climb(best, examples, size, (seed, number)):
+                climb = number, size
+        if best.value <= 0.0:
+            return None
+        enough = max(kept, best.value * (1 - 1e-3))
+
+        def met(example: T) -> bool:
+            return measure(example) >= enough
+
+        for step, (few, database) in enumerate(zip(stages, databases, strict=True)):
+            ways: list[tuple[tuple[Phase, ...], tuple[int, int], int]]
+            ways = [(REPLAY, (seed, step), 2 * ROUND)]
+            # What was climbed to is reached again on the same way, at last.
+            last = step == len(stages) - 1
+            ways += [(CLIMB, (seed, climb[0]), climb[1])] if last else [(SEARCH, (seed, step), 2 * ROUND)]
+            for phases, start, count in ways:
+                with suppress(NoSuchExample, SkipTest):
+                    database = database or InMemoryExampleDatabase()  # Hypothesis draws otherwise with none
+                    least = least_that(met, few, count, start, database, measure if last else None, phases)
+                    return least, measure(least)
+        return best.example, best.value
+
+
+class _Best(Generic[T]):
+    """The example of the largest measure so far."""
+
+    def __init__(self, measure: Callable[[T], float]) -> None:
+        self.measure = measure
+        self.value = 0.0
+        self.example: T
+
+    def look(self, example: T) -> float:
+        """Its measure."""
+        value = self.measure(example)
+        if value > self.value:
+            self.value, self.example = value, example
+        return value
+
+
+def _replay(best: _Best[T], examples: SearchStrategy[T], database: ExampleDatabase | None) -> None:
+    """Look at the examples that are kept; they stay there."""
+
+    def none_is_met(example: T) -> bool:
+        best.look(example)
+        return False
+
+    if database is not None:
+        # Hypothesis skips a test that is nothing but replayed where nothing is kept.
+        with suppress(NoSuchExample, SkipTest):
+            least_that(none_is_met, examples, 2 * ROUND, (0, 0), ReadOnlyDatabase(database), phases=REPLAY)
+
+
+def _climb(best: _Best[T], examples: SearchStrategy[T], count: int, seed: tuple[int, int]) -> bool:
+    """Whether one of `count` examples is better than the best so far."""
+    before = best.value
+    with suppress(NoSuchExample):
+        least_that(lambda _: False, examples, count, seed, InMemoryExampleDatabase(), best.look, CLIMB)
+    return best.value > before
