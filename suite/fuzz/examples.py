@@ -1,4 +1,4 @@
-"""Hypothesis at work for a search: what it finds it shrinks, keeps in a folder, and begins with the next time."""
+"""Hypothesis at work for a search: it shrinks and keeps what it finds, and begins with that the next time."""
 
 from __future__ import annotations
 
