@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from suite.steady import loading, seed, steady
+from suite.steady import COMPUTATION, kept, loading, seed, steady
 
 CPU = torch.device("cpu")
 
@@ -62,14 +62,12 @@ def test_what_somebody_set_in_torchs_new_words_is_known_and_put_back() -> None:
 
 
 def test_a_default_device_is_put_back_that_is_not_the_cpu() -> None:
-    torch.set_default_device("meta")
-    try:
+    with kept(COMPUTATION):
+        torch.set_default_device("meta")
         with steady(CPU):
             torch.set_default_device("cpu")
         assert torch.get_default_device().type == "meta"
-    finally:
-        torch.set_default_device(None)
-    assert torch.empty(1).device == CPU
+    assert torch.get_default_device() == torch.empty(1).device == CPU
 
 
 def test_where_the_directory_was_removed_there_is_none_to_go_back_to(

@@ -31,7 +31,7 @@ class Architecture:
         rows = []
         for loss in self.losses(self.model, self.batch).flatten():
             grads = torch.autograd.grad(loss, parameters, retain_graph=True, materialize_grads=True)
-            rows.append(torch.cat([g.flatten() for g in grads]))
+            rows.append(torch.cat([g.detach().flatten() for g in grads]))  # torch 2.6 leaves zeros attached
         return torch.stack(rows)
 
 
