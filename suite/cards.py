@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from math import inf
 from typing import Any
 
-from suite.errors import UsageError, one_line, unknown
+from suite.errors import UsageError, one_line, shortened, unknown
 
 VERIFIED = ("measured", "source read", "paper read", "third party", "not checked")
 """How a fact was verified, from strong to weak."""
@@ -66,8 +66,8 @@ def check(file: str, prefix: str, table: Mapping[str, Any], keys: Mapping[str, t
             raise UsageError(f"{file}: {prefix}{key} is {value!r}; {_KINDS[kind]} is needed")
         if kind in (str, list) and needed and not value:
             raise UsageError(f"{file}: {prefix}{key} is empty")
-        if kind in (int, float) and not 0 < value < inf:
-            raise UsageError(f"{file}: {prefix}{key} is {value!r}; it must be positive and finite")
+        if kind in (int, float) and not 0 < value <= sys.float_info.max:
+            raise UsageError(f"{file}: {prefix}{key} is {shortened(value)}; it must be positive and finite")
         if key == "verified" and value not in VERIFIED:
             raise UsageError(f"{file}: {prefix}{key} is {value!r}; it must be one of {', '.join(VERIFIED)}")
 

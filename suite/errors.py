@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from numbers import Real
 
 
 class UsageError(ValueError):
@@ -25,9 +26,9 @@ def one_line(error: BaseException) -> str:
 def shortened(value: object) -> str:
     """`value` as a message shows it, cut where it has hundreds of digits."""
     try:
-        shown = str(value)
+        shown = str(value) if isinstance(value, Real) else repr(value)
     except ValueError:  # Python writes out no whole number of more than 4300 digits
-        return "a number of thousands of digits"
+        return "of thousands of digits"
     return shown if len(shown) <= 60 else f"{shown[:20]}… ({len(shown)} characters)"
 
 

@@ -95,6 +95,8 @@ def test_every_built_in_card_is_whole(name):
             "max_norm = inf",
             r"gradient\.max_norm is inf; it must be positive and finite",
         ),
+        ("max_norm = 1", f"max_norm = 1{400 * '0'}", r"max_norm is 1000.*\(401 characters\); it must be"),
+        ("batch_size = 32", f"batch_size = 1{400 * '0'}", r"batch_size is 1000.*\(401 characters\); it must"),
         ("batch_size = 32", "batch_size = 3.5", r"gradient\.batch_size is 3\.5; a whole number is needed"),
         ("batch_size = 32", "batchsize = 32", r"did you mean 'gradient\.batch_size'"),
         ('dialect = "torch"', 'dialect = "pytorch"', r"optimizer\.dialect: no dialect is named 'pytorch'"),

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any, Literal
 
-from suite.equivalence.law import Law, Powers, Scale, check_scale, power_of_two, rescale
+from suite.equivalence.law import Law, Powers, Scale, check_scale, is_finite, power_of_two, rescale
 from suite.equivalence.laws import law
-from suite.errors import UsageError
+from suite.errors import UsageError, shortened
 
 Clip = Literal["norm", "plain", "value"]
 """`norm`: torch's clip_grad_norm_; `plain`: min(1, C/‖g‖); `value`: clip_grad_value_."""
@@ -200,9 +199,8 @@ def _why(rule: Law, settings: dict[str, Any], name: str) -> str:
 
 
 def _threshold(max_norm: object, scale: Scale) -> float:
-    number = isinstance(max_norm, Real) and not isinstance(max_norm, bool)
-    if not number or not 0 < float(max_norm) < math.inf:  # type: ignore[arg-type]  # a Real
-        raise UsageError(f"max_norm is {max_norm!r}: a finite number greater than 0 is needed")
+    if not is_finite(max_norm) or not max_norm > 0:  # type: ignore[operator]  # a Real
+        raise UsageError(f"max_norm is {shortened(max_norm)}: a finite number greater than 0 is needed")
     return float(rescale("max_norm", max_norm, scale, 1))
 
 

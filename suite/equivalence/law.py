@@ -234,19 +234,20 @@ def _check(optimizer: str, name: str, value: Any, entry: Entry) -> None:
     elif isinstance(default, tuple):
         fits = isinstance(value, tuple | list) and len(value) == len(default)
         if not fits or not all(
-            _finite(v) or (v is None and d is None) for v, d in zip(value, default, strict=True)
+            is_finite(v) or (v is None and d is None) for v, d in zip(value, default, strict=True)
         ):
             problem = f"{len(default)} numbers"
     elif _numeric(default) or (entry.exponent and default is None):
-        problem = "" if _finite(value) else "a finite number"
+        problem = "" if is_finite(value) else "a finite number"
         if not problem and name == "lr" and value < 0:
             problem = "not negative"
     if problem:
-        given = shortened(value) if isinstance(value, Real) else repr(value)
+        given = shortened(value)
         raise UsageError(f"{optimizer}: {name} is {given}, it must be {problem} (default: {default!r})")
 
 
-def _finite(value: Any) -> bool:
+def is_finite(value: object) -> bool:
+    """Whether it is a number, not nan, and such as a float holds."""
     if not isinstance(value, Real) or isinstance(value, bool):
         return False
     try:

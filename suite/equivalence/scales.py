@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from suite.conventions import Convention, conventions
-from suite.equivalence.law import Scale
+from suite.equivalence.law import Scale, is_finite
 from suite.errors import UsageError, shortened
 from suite.units import Column, Units
 
@@ -75,8 +74,8 @@ class Sizes:
             if value > self.samples:
                 raise UsageError(f"{option} is {value}, more than the {self.samples} samples of a batch")
         length = self.expected_batch_size
-        if length is not None and not 0 < length < math.inf:
-            raise UsageError(f"--expected-batch-size is {length}: a number above 0 is needed")
+        if length is not None and not (is_finite(length) and length > 0):
+            raise UsageError(f"--expected-batch-size is {shortened(length)}: a number above 0 is needed")
 
     def units(self, *, ragged: bool = False, regulariser: bool = False) -> Units:
         """The units table of such a batch; `ragged` makes samples and groups differ in size."""

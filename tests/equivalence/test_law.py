@@ -98,10 +98,14 @@ def test_an_impossible_scale_is_refused(scale):
 def test_whole_numbers_that_no_float_holds_are_refused():
     with pytest.raises(UsageError, match=r"the scale is 1000.*… \(401 characters\): a finite number"):
         check_scale(10**400)
-    with pytest.raises(UsageError, match="a number of thousands of digits"):
+    with pytest.raises(UsageError, match="the scale is of thousands of digits"):
         check_scale(10**5000)
     with pytest.raises(UsageError, match=r"lr is 1000.*\(401 characters\), it must be"):
         equivalent("SGD", {"lr": 10**400}, scale=2)
+    with pytest.raises(UsageError, match=r"betas is \(1000.*\(408 characters\), it must be 2 numbers"):
+        equivalent("Adam", {"betas": (10**400, 0.9)}, scale=2)
+    with pytest.raises(UsageError, match=r"max_norm is 1000.*: a finite number greater than 0 is needed"):
+        equivalent("SGD", {"lr": 0.1}, scale=2, max_norm=10**400)
 
 
 def test_a_negative_scale_is_explained():

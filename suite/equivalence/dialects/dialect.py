@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 from suite.equivalence.dialects.translation import Schedule, Translation
+from suite.equivalence.law import is_finite
 from suite.errors import UsageError, shortened, unknown
 from suite.registry import Registry
 
@@ -190,13 +189,8 @@ def _checked(optimizer: str, name: str, value: Any, default: Any) -> Any:
 
 
 def _number(optimizer: str, name: str, value: Any) -> float:
-    try:
-        finite = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(float(value))
-    except OverflowError:  # a whole number that no float holds
-        finite = False
-    if not finite:
-        shown = shortened(value) if isinstance(value, int) else repr(value)
-        raise UsageError(f"{optimizer}: {name} is {shown}; a finite number is needed")
+    if not is_finite(value):
+        raise UsageError(f"{optimizer}: {name} is {shortened(value)}; a finite number is needed")
     if value < 0:
         raise UsageError(f"{optimizer}: {name} is {value!r}; it must not be negative")
     return float(value)
