@@ -77,7 +77,8 @@ def run(
         cluster: the address of a Dask scheduler whose workers measure.
         time_limit: the seconds that one item may take: building a case, one of its batches, one proof or
             one claim. What takes longer is stopped, and is a failure; for that, all is measured in
-            another process. No limit if None.
+            another process. Case files that are not loaded five minutes later are an error. No limit
+            if None.
         progress: whether to show progress on standard error.
 
     Returns:
@@ -93,7 +94,7 @@ def run(
     from suite.sources import choose
     from suite.steady import loading
 
-    with loading():
+    with loading(), limits.loaded(time_limit):
         chosen, threads = choose(cases, from_files)
     choose_dtype(dtype)
     laws = tuple(law.name for law in LAWS.match(optimizers))

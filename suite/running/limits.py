@@ -9,11 +9,14 @@ from __future__ import annotations
 import faulthandler
 import math
 import re
+import signal
 import sysconfig
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from suite.errors import UsageError
 
@@ -22,6 +25,9 @@ GRACE = 2.0
 
 STARTING = 300.0
 """Seconds that a process has to start, which imports torch and the case files, before its limit counts."""
+
+YEARS = 1e8
+"""Seconds; the longest alarm, as the system refuses some that are longer."""
 
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<function>.*)$', re.MULTILINE)
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
@@ -55,6 +61,44 @@ def limited(seconds: float | None, told: int) -> Iterator[None]:
         yield
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+@contextmanager
+def loaded(seconds: float | None) -> Iterator[None]:
+    """Give up if the block, which imports case files, takes longer than to start a process and `seconds`.
+
+    It is the driver that imports them, which nobody can stop from outside: so this sees what goes on in
+    Python, in the main thread, on a system with alarms.
+
+    Args:
+        seconds: the limit of an item; None for none.
+
+    Raises:
+        UsageError: It does; the message names the line that it was at.
+    """
+    check(seconds)
+    alarms = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    if seconds is None or not alarms:
+        yield
+        return
+    most = min(STARTING + seconds, YEARS)
+
+    def late(_: int, frame: FrameType | None) -> None:
+        inside = [(f.f_code.co_filename, line) for f, line in traceback.walk_stack(frame)]
+        own = [place for place in inside if not place[0].startswith(("<", *_INSTALLED))]
+        file, line = (own or inside)[0]
+        raise UsageError(
+            f"the case files are not loaded after {most:g} s, at {Path(file).name}, line {line}: "
+            "what takes long belongs into the functions that build cases"
+        )
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, most)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def reason(seconds: float, told: str) -> str:

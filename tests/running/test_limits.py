@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 
-from suite.running.limits import limited, reason
+import suite
+from suite.errors import UsageError
+from suite.running.limits import limited, loaded, reason
 
 HANGS = """
 import ctypes, sys
@@ -59,3 +64,37 @@ def test_what_ends_in_time_goes_on(seconds: float | None, capfd: pytest.CaptureF
     with limited(seconds, 2):
         pass
     assert not capfd.readouterr().err
+
+
+def test_case_files_that_are_never_loaded_end_a_run_that_has_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "endless.py"
+    file.write_text("import time\nwhile True:\n    time.sleep(0.01)\n")
+    monkeypatch.setattr("suite.running.limits.STARTING", 0.1)
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(
+        UsageError, match=r"not loaded after 0\.2 s, at endless\.py, line [23]: what takes long"
+    ):
+        suite.run(["mse"], from_files=[file], time_limit=0.1)
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+@pytest.mark.parametrize("seconds", [None, 30, 1e300])
+def test_what_is_loaded_in_time_hears_nothing(seconds: float | None) -> None:
+    with loaded(seconds):
+        pass
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_in_a_thread_nothing_can_be_given_up() -> None:
+    done: list[bool] = []
+
+    def load() -> None:
+        with loaded(30):
+            done.append(True)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    thread.join()
+    assert done == [True]
