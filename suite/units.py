@@ -8,6 +8,7 @@ over its rows.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from suite.errors import UsageError
+from suite.errors import UsageError, shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -99,8 +100,10 @@ class Units:
                     f"units: column {name!r} has shape {list(array.shape)}, "
                     f"one value for each of the {len(self.sample)} units is needed"
                 )
-            if not np.isfinite(array).all() or (name in COUNTS and (array < 0).any()):
-                raise UsageError(f"units: column {name!r} must be finite, and counts not negative")
+            if not np.isfinite(array).all():
+                raise UsageError(f"units: column {name!r} must be finite")
+            if name in COUNTS and not ((array >= 0) & (array <= COUNTABLE)).all():
+                raise UsageError(f"units: column {name!r} counts, and goes from 0 to {COUNTABLE}")
             object.__setattr__(self, name, array)
         object.__setattr__(self, "data", self.sample != REGULARISER)
         self._check_settings()
@@ -112,9 +115,11 @@ class Units:
                 continue
             kind = Integral if isinstance(least, int) else Real
             fits = isinstance(value, kind) and not isinstance(value, bool)
-            if not fits or not least <= value < float("inf"):
-                needed = "a whole number" if kind is Integral else "a number"
-                raise UsageError(f"units: {name} is {value!r}: {needed} of at least {least} is needed")
+            most = COUNTABLE if kind is Integral else sys.float_info.max
+            if not fits or not least <= value <= most:
+                whole = f"a whole number from {least} to {most}"
+                needed = whole if kind is Integral else f"a finite number of at least {least}"
+                raise UsageError(f"units: {name} is {shortened(value)}: {needed} is needed")
         names = self.parts
         if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
             raise UsageError(f"units: parts are {names!r}: a tuple of names is needed")
@@ -245,6 +250,8 @@ LEAST: dict[str, float] = {
 """The settings that are numbers, and how small they may be; whole numbers where that is one."""
 INDICES = ("sample", "part", "microbatch", "rank")
 COUNTS = ("elements", "positions")
+COUNTABLE = 2**40
+"""A float counts further, products of two such numbers it does not."""
 
 
 def per(count: ArrayLike) -> Column:

@@ -36,7 +36,8 @@ def test_groups_that_are_empty_are_not_counted() -> None:
     [
         ({"wieght": 1}, "no column 'wieght'"),
         ({"weight": [1.0, 2.0]}, "must be a scalar, [3] or [3, 1]"),
-        ({"elements": [1, -1, 2]}, "counts not negative"),
+        ({"elements": [1, -1, 2]}, "column 'elements' counts, and goes from 0 to 1099511627776"),
+        ({"positions": [1, 1e308, 2]}, "column 'positions' counts, and goes from 0 to 1099511627776"),
         ({"weight": [1.0, np.nan, 2.0]}, "must be finite"),
     ],
 )
@@ -52,10 +53,15 @@ def test_a_column_that_cannot_be_is_refused_in_one_line(columns: dict, said: str
     [
         ({"parts": ["a", "b"]}, "parts are ['a', 'b']: a tuple of names is needed"),
         ({"parts": (1,)}, "parts are (1,): a tuple of names is needed"),
+        ({"window": 0}, "window is 0: a whole number from 1 to 1099511627776 is needed"),
+        (
+            {"max_norm": 10**310},
+            "max_norm is 10000000000000000000… (311 characters): a finite number of at least 0.0 is needed",
+        ),
         ({"part_kind": "copy"}, "part_kind is 'copy': 'terms' or 'copies' is needed"),
     ],
 )
-def test_names_of_parts_that_cannot_be_are_refused_in_one_line(settings: dict, said: str) -> None:
+def test_settings_that_cannot_be_are_refused_in_one_line(settings: dict, said: str) -> None:
     columns = {"sample": np.arange(2), "part": np.zeros(2), "elements": np.ones(2)}
     with pytest.raises(UsageError) as error:
         Units(**columns, **settings)

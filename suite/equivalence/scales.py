@@ -11,7 +11,7 @@ import numpy as np
 from suite.conventions import Convention, conventions
 from suite.equivalence.law import Scale, is_finite
 from suite.errors import UsageError, shortened
-from suite.units import Column, Units
+from suite.units import COUNTABLE, Column, Units
 
 _ROUNDING = 8 * np.finfo(np.float64).eps
 
@@ -36,8 +36,6 @@ BEYOND_SIZES = {
 
 MOST_SAMPLES = 2**22
 """Each sample has a row in a table."""
-COUNTABLE = 2**40
-"""A float counts further, products of two such numbers it does not."""
 
 
 @dataclass(frozen=True)
