@@ -152,7 +152,7 @@ def own_words(source: Source, result: Equivalence) -> str:
 
     translation = source.translation
     try:
-        scaled = rescale(translation.dialect, translation.written, source.given, float(result.scale))
+        scaled = rescale(translation.dialect, translation.written, source.given, result.scale)
     except UsageError as error:
         return f"In {translation.dialect}'s own words there are no constants: {error}."
     settings = ", ".join(f"{name}={value!r}" for name, value in scaled.items() if value is not None)
@@ -180,7 +180,7 @@ def as_dict(source: Source, result: Equivalence) -> dict[str, Any]:
     own = None
     if translation.dialect != "torch":
         try:
-            own = rescale(translation.dialect, translation.written, source.given, float(result.scale))
+            own = rescale(translation.dialect, translation.written, source.given, result.scale)
         except UsageError:
             own = None
     whole = scaled(translation, result.scale)

@@ -240,10 +240,15 @@ def _factor(exponent: Powers) -> str:
     return {0: "1", 1: "s", 2: "s²", -1: "1/s"}.get(exponent, f"s^{exponent}")
 
 
+LONG = 40
+"""Characters of a fraction that a person still reads."""
+
+
 def _show(value: Any) -> str:
     if isinstance(value, Fraction):
-        whole = value.denominator == 1
-        return str(value) if whole else f"{value} = {float(value):.6g}"
+        if len(str(value)) > LONG:
+            return repr(float(value))
+        return str(value) if value.denominator == 1 else f"{value} = {float(value):.6g}"
     return repr(value)
 
 

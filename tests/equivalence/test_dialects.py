@@ -376,7 +376,13 @@ def test_dqns_eps_becomes_dopamines():
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, math.inf, math.nan])
 def test_a_scale_must_be_positive_and_finite(scale):
-    with pytest.raises(UsageError, match="positive, finite"):
+    with pytest.raises(UsageError, match=r"number greater than 0 is needed|set the optimizer's maximize"):
+        rescale("keras", "SGD", {}, scale)
+
+
+@pytest.mark.parametrize("scale", [2e-311, 1e307])
+def test_what_no_float_holds_in_the_dialects_own_words_is_refused(scale):
+    with pytest.raises(UsageError, match=r"learning_rate=0\.01 times .* does not fit a float: take a scale"):
         rescale("keras", "SGD", {}, scale)
 
 

@@ -21,6 +21,7 @@ from suite.equivalence.dialects.dialect import (
 from suite.equivalence.dialects.factors import momentum_correction
 from suite.equivalence.dialects.scaling import scaled
 from suite.equivalence.dialects.translation import PARAM, Schedule, Translation
+from suite.equivalence.law import Scale, check_scale
 from suite.errors import UsageError
 
 # The order of import is the order of the tables.
@@ -107,7 +108,7 @@ def translate(
     return replace(translation, dialect=dialect, written=written.name, schedule=schedule, steps=steps)
 
 
-def rescale(dialect: str, optimizer: str, hyperparameters: Mapping[str, Any], scale: float) -> dict[str, Any]:
+def rescale(dialect: str, optimizer: str, hyperparameters: Mapping[str, Any], scale: Scale) -> dict[str, Any]:
     """The dialect's own hyperparameters that take the same steps with `scale` times the gradient.
 
     Args:
@@ -122,8 +123,7 @@ def rescale(dialect: str, optimizer: str, hyperparameters: Mapping[str, Any], sc
     Raises:
         UsageError: Something is unknown or wrong, or no constants absorb the scale.
     """
-    if not 0 < scale < float("inf"):
-        raise UsageError(f"scale is {scale}; it must be a positive, finite number")
+    check_scale(scale)
     if dialect == "torch":
         raise UsageError("PyTorch's own optimizers have laws: use suite.equivalence.equivalent")
     written = dialects[dialect][optimizer]

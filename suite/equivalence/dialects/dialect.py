@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from suite.equivalence.dialects.translation import Schedule, Translation
-from suite.equivalence.law import is_finite
+from suite.equivalence.law import Scale, is_finite, rescale
 from suite.errors import UsageError, shortened, unknown
 from suite.registry import Registry
 
@@ -34,11 +34,14 @@ class Parameter:
     default: Any = REQUIRED
     exponent: int | Callable[[Values], int] = 0
 
-    def scaled(self, values: Values, scale: float) -> Any:
-        """Its value for a gradient `scale` times as large."""
-        value = values[self.key]
+    def scaled(self, values: Values, scale: Scale) -> Any:
+        """Its value for a gradient `scale` times as large.
+
+        Raises:
+            UsageError: No float holds it.
+        """
         exponent = self.exponent if isinstance(self.exponent, int) else self.exponent(values)
-        return value * scale**exponent if exponent and value else value
+        return rescale(self.name, values[self.key], scale, exponent)
 
 
 @dataclass(frozen=True)
