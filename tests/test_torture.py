@@ -216,15 +216,16 @@ def hanging(*cases: str, **how: object) -> Report:
 
 
 def test_a_case_that_does_not_end_is_one_row_and_loses_nothing(tmp_path: Path) -> None:
-    report = hanging("holding-the-lock", prove=0, time_limit=5, output=tmp_path)
+    # Not less: the sound case before it imports an engine, under coverage on a busy machine too.
+    report = hanging("holding-the-lock", prove=0, time_limit=15, output=tmp_path)
     ((case, reason, seconds),) = [(row["case"], row["reason"], row["seconds"]) for row in report.failures]
     assert case == "hangs-holding-the-lock"
     assert re.fullmatch(
-        r"it did not end within 5 s, the time limit, and was stopped in <lambda> "
+        r"it did not end within 15 s, the time limit, and was stopped in <lambda> "
         r"\(torture_cases.py, line \d+\)",
         reason,
     )
-    assert 5 <= seconds < 60
+    assert 15 <= seconds < 60
     sound = hanging(prove=0, output=tmp_path)  # on with it, in this process
     assert report.discrepancies.equals(sound.discrepancies)
     assert set(report.discrepancies.case) == {"hangs-not"}
