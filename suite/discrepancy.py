@@ -105,7 +105,8 @@ def compare(gram: Gram, a: Column, b: Column, *, precision: float = EPS) -> Disc
             return Discrepancy(ratio, cosine, relative, 1.0, Verdict.DIRECTION)
         return Discrepancy(ratio, cosine, relative, norm(gram, rest) / size_a, Verdict.SCALE)
 
-    scale = inner(gram, a, b) / size_b**2
+    # No square of a norm: C's pow rounds it one way for a number and another for 16 times that number.
+    scale = inner(gram, a, b) / inner(gram, b, b)
     if scale < 0:
         return Discrepancy(scale, cosine, relative, 1.0, Verdict.DIRECTION)
     rest = a - scale * b

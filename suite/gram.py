@@ -73,8 +73,8 @@ def clip_factor(norms: Column | float, max_norm: float, added: float = 0.0) -> C
 
 def cancellation(gram: Gram, column: Column) -> float:
     """`(Σ|c_u|‖g_u‖)² / ‖cᵀG‖²`, by how much rounding is magnified in the squared norm of `cᵀG`."""
-    total = float(np.abs(column) @ unit_norms(gram)) ** 2
+    total = float(np.abs(column) @ unit_norms(gram))
     square = inner(gram, column, column)
     if total == 0.0:
         return 1.0
-    return total / square if square > 0.0 else np.inf
+    return total * total / square if square > 0.0 else np.inf

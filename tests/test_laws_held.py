@@ -234,6 +234,15 @@ def test_rescaling_the_losses_of_a_model_by_a_power_of_two_changes_no_verdict(
     assert first == again
 
 
+def test_sixteen_times_the_losses_change_no_digit_of_a_scale() -> None:
+    """In one of a thousand `x**2` is not `x * x`, nor 16 times `x` the same one."""
+    draw = np.random.default_rng(0)
+    for gradients in draw.normal(size=(4000, 2, 2)):
+        gram = gradients @ gradients.T
+        a, b = draw.normal(size=(2, 2))
+        assert compare(gram * 256, a, b) == compare(gram, a, b)
+
+
 @given(drawn=pairs())
 def test_a_verdict_that_is_exact_is_so_both_ways_and_scales_are_reciprocal(drawn) -> None:
     example, a, b = drawn
