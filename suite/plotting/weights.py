@@ -86,6 +86,7 @@ def of_file(path: Path) -> Weights:
     """
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(card, ensure_ascii=False).encode()  # half of a character is no text
     except (OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read as JSON: {one_line(error)}") from None
     if not isinstance(card, dict):

@@ -193,3 +193,11 @@ def test_a_proof_measures_the_schedule_where_there_is_one(capsys):
     ]
     assert main(["lr", *options, "--prove", "--steps", "8"]) == 0
     assert "with the schedule" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("scale", "shown"), [("1/32", "1/32 = 0.03125"), ("32", "32"), ("2.5e-300", "2.5e-300")]
+)
+def test_a_scale_is_shown_as_a_fraction_as_long_as_a_person_reads_it(capsys, scale, shown):
+    assert main(["lr", "--optimizer", "SGD", "--scale", scale]) == 0
+    assert f"the gradient becomes s = {shown} times what it was" in capsys.readouterr().out

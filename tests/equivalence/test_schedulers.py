@@ -106,6 +106,16 @@ def test_a_rate_that_is_a_tensor_stays_one() -> None:
     assert float(rate) == 0.02
 
 
+def test_rates_that_are_given_group_by_group_are_converted_one_by_one() -> None:
+    model = network(0)
+    groups = [{"params": model[0].parameters()}, {"params": model[2].parameters()}]
+    o = torch.optim.SGD(groups, lr=0.02)
+    scheduler = lr.ReduceLROnPlateau(o, min_lr=[0.004, 0.0])
+    convert_state(o, 4.0, schedulers=[scheduler])
+    assert scheduler.min_lrs == [0.001, 0.0]
+    assert scheduler.eps == 1e-8 / 4
+
+
 class Mine(lr.LRScheduler):
     peak = 0.1
 

@@ -201,6 +201,25 @@ def test_of_a_measure_that_is_never_the_same_again_the_largest_is_returned() -> 
     assert found[1] == max(seen)
 
 
+@pytest.mark.parametrize(("climbs", "found"), [(0, 3), (1, 4), (9, 13)])
+def test_what_is_climbed_to_while_an_example_is_shrunk_is_kept_as_well(
+    monkeypatch: pytest.MonkeyPatch, climbs: int, found: int
+) -> None:
+    asked: list[float] = []
+
+    def shrunk(best, enough: float, *_: object) -> tuple[int, float]:
+        asked.append(enough)
+        if len(asked) <= climbs:
+            best.look(10 + len(asked))  # on its way to the least that is enough
+        return 2 + len(asked), enough
+
+    monkeypatch.setattr("suite.fuzz.worst._least", shrunk)
+    example, value = worst(lambda number: number / 100, st.integers(0, 9), [], Budget(examples=50))
+    assert example == found
+    assert asked == sorted(asked)
+    assert value >= 0.09 * (1 - 1e-3)
+
+
 def test_the_worst_direction_of_an_earlier_search_is_where_the_next_begins(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -204,3 +204,9 @@ def test_a_file_without_a_card_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text("[]")
     with pytest.raises(UsageError, match="holds no recovered weights"):
         weights.of_file(tmp_path / "x.json")
+
+
+def test_a_card_with_half_a_character_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.json").write_text('{"weights": [1, 1], "fault": "\\ud800"}')
+    with pytest.raises(UsageError, match=r"x\.json cannot be read as JSON: .*surrogates not allowed"):
+        weights.of_file(tmp_path / "x.json")
