@@ -95,7 +95,7 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
     columns = {name: c.coefficients(units, gram) for name, c in involved.items()}
     differences = [columns[a.name] - columns[b.name] for a, b in compared]
     weights, directions = found.directions(np.stack([*columns.values(), *differences]))
-    if directions.any() and not gram.any():
+    if not gram.any() and directions.any():
         raise out_of_range("small")
     reduced = dict(zip(columns, weights[: len(columns)], strict=True))
     rest = None if how.memory is None else how.memory - _beside(found.size, len(directions))

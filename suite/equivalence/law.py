@@ -173,11 +173,7 @@ def check_scale(scale: object) -> Scale:
     """
     if isinstance(scale, bool) or not isinstance(scale, Real):
         raise UsageError(f"the scale is {scale!r}: a number greater than 0 is needed")
-    try:
-        near = float(scale)
-    except OverflowError:
-        near = math.inf
-    if not math.isfinite(near) or near == 0:
+    if not is_finite(scale) or float(scale) == 0:
         raise UsageError(f"the scale is {shortened(scale)}: a finite number greater than 0 is needed")
     if scale < 0:
         raise UsageError(
