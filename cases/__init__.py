@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from cases.case import Case, Problem, case, cases
+from suite.case import Case, Problem, case, cases
 
 if TYPE_CHECKING:
     from cases import data, losses, models

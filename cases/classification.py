@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import cases
-from cases.case import Problem, case
+from suite.case import Problem, case
 
 DIGITS = "scikit-learn digits: 1797 images of 8 × 8 pixels, 10 classes"
 WINE = "scikit-learn wine: 178 wines, 13 measurements, 3 cultivars"

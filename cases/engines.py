@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import cases
-from cases.case import Problem, case
 from cases.classification import DIGITS
+from suite.case import Problem, case
 
 
 @case(dataset=DIGITS, batch_sizes=(8,))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import cases
-from cases.case import Problem, case
+from suite.case import Problem, case
 
 
 @case(dataset="English text shipped with scikit-learn: lines of its data sets' descriptions")

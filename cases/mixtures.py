@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import cases
-from cases.case import Problem, case
 from cases.regression import DIABETES, TUMOURS
+from suite.case import Problem, case
 
 
 @case(dataset=DIABETES)

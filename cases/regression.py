@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import cases
-from cases.case import Problem, case
+from suite.case import Problem, case
 
 DIABETES = "scikit-learn diabetes: 442 patients, 10 measurements, 1 target"
 TUMOURS = "scikit-learn breast cancer: 569 tumours, 10 mean measurements, 10 worst ones as targets"

@@ -11,33 +11,33 @@ from typing import TYPE_CHECKING
 from suite.version import __version__
 
 if TYPE_CHECKING:
+    from suite.algebra.units import Units
     from suite.conventions import Convention
-    from suite.engines.compute import gradients
+    from suite.engines.per_sample_gradients import gradients
     from suite.equivalence.dialects import translate
     from suite.equivalence.equivalent import equivalent
     from suite.equivalence.law import law, register_law
     from suite.equivalence.state import convert_state
     from suite.errors import CaseError, UsageError
     from suite.recovery import Recovery, assert_convention, recover
-    from suite.report import Report
-    from suite.runner import run
-    from suite.units import Units
+    from suite.report.run_result import RunResult
+    from suite.running.run import run
 
 _HOMES = {
     "CaseError": "suite.errors",
     "Convention": "suite.conventions",
     "Recovery": "suite.recovery",
-    "Report": "suite.report",
-    "Units": "suite.units",
+    "RunResult": "suite.report.run_result",
+    "Units": "suite.algebra.units",
     "UsageError": "suite.errors",
     "assert_convention": "suite.recovery",
     "convert_state": "suite.equivalence.state",
     "equivalent": "suite.equivalence",
-    "gradients": "suite.engines.compute",
+    "gradients": "suite.engines.per_sample_gradients",
     "law": "suite.equivalence",
     "recover": "suite.recovery",
     "register_law": "suite.equivalence",
-    "run": "suite.runner",
+    "run": "suite.running.run",
     "translate": "suite.equivalence.dialects",
 }
 
@@ -45,7 +45,7 @@ __all__ = [
     "CaseError",
     "Convention",
     "Recovery",
-    "Report",
+    "RunResult",
     "Units",
     "UsageError",
     "__version__",
@@ -61,7 +61,12 @@ __all__ = [
 ]
 
 
+_FORMER = {"Report": "RunResult"}
+"""Names that were public before, and those of today."""
+
+
 def __getattr__(name: str) -> object:
+    name = _FORMER.get(name, name)
     if name not in _HOMES:
         raise AttributeError(f"module 'suite' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

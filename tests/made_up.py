@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from suite.schema import SCHEMA, name_of
+from suite.records.schema import SCHEMA, name_of
 
 
 def record_environment(**changes: object) -> dict[str, object]:
@@ -34,7 +34,7 @@ def record_row(**changes: object) -> dict[str, object]:
 
 @st.composite
 def record_blocks(draw: st.DrawFn) -> list[tuple[list, dict, list]]:
-    """Finished items as `suite.records.encode` takes them, the first with the environment."""
+    """Finished items as `suite.records.file.encode` takes them, the first with the environment."""
     environment = record_environment()
     blocks = []
     for k in range(draw(st.integers(1, 4))):

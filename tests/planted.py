@@ -54,14 +54,17 @@ class Planted:
 
 CONVENTIONS = "tests/conventions/test_conventions.py::test_coefficients_give_what_the_literal_loop_leaves"
 FORMATS = (
-    "tests/test_laws_held.py::"
+    "tests/equivalence/test_laws_held.py::"
     "test_a_gram_matrix_of_gradients_in_any_format_is_that_of_their_float64_values[dtype2]"
 )
 LAWS = (
     "tests/equivalence/test_laws.py::"
     "test_a_power_of_two_leaves_the_trajectory_and_scales_the_state_bit_for_bit[Adam]"
 )
-ENGINES = "tests/test_laws_held.py::test_engines_agree_with_autograd_and_with_their_own_gram_matrix_or_refuse"
+ENGINES = (
+    "tests/equivalence/test_laws_held.py::"
+    "test_engines_agree_with_autograd_and_with_their_own_gram_matrix_or_refuse"
+)
 
 PLANTED = (
     Planted(
@@ -87,7 +90,7 @@ PLANTED = (
     ),
     Planted(
         "a Gram block",
-        "suite/engines/gradients.py",
+        "suite/engines/unit_gradients.py",
         "    for name, block in rows.items():\n",
         "    for name, block in rows.items():\n"
         "        if block[0].numel() == 1:\n"  # the bias of one output
@@ -118,24 +121,24 @@ PLANTED = (
     ),
     Planted(
         "a dtype cast",
-        "suite/engines/gradients.py",
+        "suite/engines/unit_gradients.py",
         'return part.cpu().double() if part.device.type == "mps" else part.double()',
         'return part.cpu().double() if part.device.type == "mps" else part',  # the same in float64
         (FORMATS,),
     ),
     Planted(
         "a resume key",
-        "suite/running/bench.py",
+        "suite/running/worker.py",
         "known.append([s.device_type, s.dtype, s.engine, s.conventions, s.reference, s.seed])",
         "known.append([s.device_type, s.dtype, s.engine, s.conventions, s.reference])",
         ("tests/running/test_driver.py::test_other_settings_are_kept_beside",),
     ),
     Planted(
         "a verdict threshold",
-        "suite/discrepancy.py",
+        "suite/algebra/discrepancy.py",
         "nothing = np.sqrt(len(a) * precision)",
         "nothing = np.sqrt(len(a)) * precision",
-        ("tests/test_discrepancy.py",),
+        ("tests/algebra/test_discrepancy.py",),
     ),
     Planted(
         "a recovery bound",

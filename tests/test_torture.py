@@ -24,16 +24,17 @@ from hypothesis import strategies as st
 from torch.optim import optimizer
 
 import suite
-from suite import papers, records
-from suite.cli import main
+from suite.algebra.pairs import Pair, table
+from suite.cli.main import main
+from suite.discovery import load
 from suite.errors import UsageError
-from suite.pairs import Pair, table
-from suite.report import Report
-from suite.reporting.heatmap import heatmap
-from suite.sources import load
-from suite.steady import steady
-from suite.table import Table, latex_escape
-from tests.test_papers import CARD
+from suite.machine.global_state import steady
+from suite.papers import card as papers
+from suite.records import file as records
+from suite.report.heatmap import heatmap
+from suite.report.run_result import RunResult
+from suite.report.text_table import Table, latex_escape
+from tests.papers.test_card import CARD
 
 CASES = Path(__file__).with_name("torture_cases.py")
 
@@ -109,7 +110,7 @@ def answer(read: Callable[[], object]) -> object:
 
 
 @pytest.fixture(scope="module")
-def tortured() -> tuple[Report, dict, dict]:
+def tortured() -> tuple[RunResult, dict, dict]:
     with steady(torch.device("cpu")):
         pass  # torch imports more of itself now, once
     before = world()
@@ -209,7 +210,7 @@ def test_a_gradient_that_is_turned_round_is_direction_everywhere() -> None:
 # Cases that do not end.
 
 
-def hanging(*cases: str, **how: object) -> Report:
+def hanging(*cases: str, **how: object) -> RunResult:
     """A run of those, and of a sound one before and after them."""
     asked = ["hangs-not", *(f"hangs-{case}" for case in cases)]
     return suite.run(asked, ["sum"], from_files=[CASES], **how)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
-from cases.case import Problem, case
+from suite.case import Problem, case
 
 
 def losses(model, batch):

@@ -162,7 +162,7 @@ def report(measured: dict[str, Any], root: Path = ROOT) -> tuple[str, list[Gap]]
 
 
 def _package(file: str) -> str:
-    """`suite/engines/` of `suite/engines/streaming/layers.py`, `suite/*.py` of `suite/gram.py`."""
+    """`suite/engines/` of `suite/engines/streaming/layers.py`, `suite/*.py` of `suite/algebra/gram.py`."""
     top, *inside = file.split("/")
     return f"{top}/{inside[0]}/" if len(inside) > 1 else f"{top}/*.py"
 

@@ -4,20 +4,19 @@ A new one is one function in one of these modules: the literal loop that people 
 the `@convention` decorator, the coefficients that the loop amounts to.
 """
 
-from suite.conventions.convention import Convention, convention, conventions
-
 # The order of import is the order of the tables.
-from suite.conventions import (  # isort: skip
-    averages,
-    weights,
-    tokens,
+from suite.conventions import (
     accumulation,
-    ranks,
-    parts,
+    averages,
     clipping,
-    sampling,
     faults,
+    parts,
+    ranks,
+    sampling,
+    tokens,
+    weights,
 )
+from suite.conventions.convention import Convention, convention, conventions
 
 __all__ = [
     "Convention",

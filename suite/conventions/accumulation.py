@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from suite.algebra.units import per
 from suite.conventions.convention import convention
-from suite.units import per
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from suite.protocols import Loop
-    from suite.units import Column, Units
+    from suite.algebra.units import Column, Units
+    from suite.loops.loop import Loop
 
 
 def mean_loss(loop: Loop) -> Tensor:

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from suite.algebra.gram import clip_factor, norm, unit_norms
+from suite.algebra.units import per
 from suite.conventions.accumulation import mean_loss
 from suite.conventions.averages import mean, sum_
 from suite.conventions.convention import convention
-from suite.gram import clip_factor, norm, unit_norms
-from suite.units import per
 
 if TYPE_CHECKING:
-    from suite.gram import Gram
-    from suite.protocols import Loop
-    from suite.units import Column, Group, Units
+    from suite.algebra.gram import Gram
+    from suite.algebra.units import Column, Group, Units
+    from suite.loops.loop import Loop
 
 
 def clip_each_unit_loop(loop: Loop) -> None:

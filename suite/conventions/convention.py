@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from suite.registry import Registry
 
 if TYPE_CHECKING:
-    from suite.gram import Gram
-    from suite.protocols import Loop
-    from suite.units import Column, Units
+    from suite.algebra.gram import Gram
+    from suite.algebra.units import Column, Units
+    from suite.loops.loop import Loop
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Convention:
         used_by: who computes this.
         source: where that can be read.
         against: the convention that it is taken for, and so is compared with besides the reference.
-        needs: what the units table must hold; keys of `suite.units.NEEDS`.
+        needs: what the units table must hold; keys of `suite.algebra.units.NEEDS`.
         uses_gram: whether the coefficients depend on the Gram matrix.
         protocol: the literal loop, which leaves the gradient in `.grad`.
         column: the coefficients, from the units table (and the Gram matrix).

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from suite.algebra.gram import clip_factor, norm
+from suite.algebra.units import per
 from suite.conventions.accumulation import (
     mean_loss,
     mean_of_microbatch_means,
@@ -18,17 +20,15 @@ from suite.conventions.accumulation import (
 )
 from suite.conventions.convention import convention
 from suite.conventions.ranks import mean_of_rank_means
-from suite.gram import clip_factor, norm
-from suite.units import per
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
 
-    from suite.gram import Gram
-    from suite.protocols import Loop
-    from suite.units import Column, Units
+    from suite.algebra.gram import Gram
+    from suite.algebra.units import Column, Units
+    from suite.loops.loop import Loop
 
 
 def _sample_losses(loop: Loop) -> Iterator[Tensor]:

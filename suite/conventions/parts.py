@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from suite.algebra.units import per
 from suite.conventions.convention import convention
-from suite.units import per
 
 if TYPE_CHECKING:
-    from suite.protocols import Loop
-    from suite.units import Column, Units
+    from suite.algebra.units import Column, Units
+    from suite.loops.loop import Loop
 
 
 def sum_of_terms_loop(loop: Loop) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from suite.algebra.units import per
 from suite.conventions.accumulation import mean_loss
 from suite.conventions.convention import convention
-from suite.units import per
 
 if TYPE_CHECKING:
-    from suite.protocols import Gradient, Loop
-    from suite.units import Column, Units
+    from suite.algebra.units import Column, Units
+    from suite.loops.loop import Gradient, Loop
 
 
 def _rank_gradients(loop: Loop) -> list[Gradient]:

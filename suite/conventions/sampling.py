@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from suite.conventions.convention import convention
 
 if TYPE_CHECKING:
-    from suite.protocols import Loop
-    from suite.units import Column, Units
+    from suite.algebra.units import Column, Units
+    from suite.loops.loop import Loop
 
 
 def expected_batch_size_loop(loop: Loop) -> None:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from suite.algebra.units import per
 from suite.conventions.convention import convention
-from suite.units import per
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from suite.protocols import Loop
-    from suite.units import Column, Units
+    from suite.algebra.units import Column, Units
+    from suite.loops.loop import Loop
 
 
 def _weighted(loop: Loop) -> Tensor:

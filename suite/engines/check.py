@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from suite.batch import Batch
 from suite.engines.chunks import Chunked
 from suite.engines.engine import Refused
-from suite.engines.gradients import UnitGradients
-from suite.engines.pulled import Pulled
-from suite.protocols import Losses
+from suite.engines.unit_gradients import UnitGradients
+from suite.engines.weighted_vjp import Pulled
+from suite.loops.batch import Batch
+from suite.loops.loop import Losses
 
 SINGLE_UNITS = 3
 

@@ -18,14 +18,14 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from suite import batch as batches
-from suite.batch import Batch
+from suite.algebra.gram import Gram
 from suite.engines.basis import basis
-from suite.engines.gradients import CONVERTED, UnitGradients, products
+from suite.engines.unit_gradients import CONVERTED, UnitGradients, products
 from suite.errors import CaseError
-from suite.gram import Gram
-from suite.memory import told
-from suite.protocols import Losses
+from suite.loops import batch as batches
+from suite.loops.batch import Batch
+from suite.loops.loop import Losses
+from suite.machine.memory import told
 
 if TYPE_CHECKING:
     from suite.engines.engine import Engine

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from suite.batch import Batch
+from suite.algebra.gram import Gram
+from suite.algebra.units import Column
 from suite.engines.engine import Engine
-from suite.engines.room import Arrangement
-from suite.gram import Gram
-from suite.protocols import Losses
-from suite.units import Column
+from suite.engines.memory_plan import Arrangement
+from suite.loops.batch import Batch
+from suite.loops.loop import Losses
 
 Columns = Callable[[Gram], list[Column]]
 Action = Callable[[], object]

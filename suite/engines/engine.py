@@ -11,9 +11,9 @@ from suite.registry import Registry
 if TYPE_CHECKING:
     from torch import nn
 
-    from suite.batch import Batch
-    from suite.engines.gradients import UnitGradients
-    from suite.protocols import Losses
+    from suite.engines.unit_gradients import UnitGradients
+    from suite.loops.batch import Batch
+    from suite.loops.loop import Losses
 
 
 class Refused(Exception):  # noqa: N818  it is an answer, not a fault of the program
@@ -76,7 +76,7 @@ engines.add(
         summary="Opacus' GradSampleModule: hooks that form each layer's per-sample gradients.",
         note="Silently wrong for some models (permuted inputs of a convolution, weights used outside "
         "their module, padding_idx): the check that every engine has to pass finds them.",
-        module="suite.engines.opacus_hooks",
+        module="suite.engines.opacus",
     )
 )
 engines.add(
@@ -95,7 +95,7 @@ engines.add(
         summary="torch.func: vmap over samples of the gradient of one sample's losses.",
         note="Sees one sample at a time, so it cannot do losses that couple samples, nor code whose "
         "path depends on values.",
-        module="suite.engines.functional",
+        module="suite.engines.torch_func",
     )
 )
 engines.add(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from suite.autograd import grad
-from suite.batch import Batch
-from suite.engines.gradients import Materialised
-from suite.protocols import Losses
+from suite.engines.unit_gradients import Materialised
+from suite.loops.autograd import grad
+from suite.loops.batch import Batch
+from suite.loops.loop import Losses
 
 
 def compute(model: nn.Module, batch: Batch, losses: Losses) -> Materialised:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from suite.algebra.units import COUNTABLE, Column, Units
 from suite.conventions import Convention, conventions
 from suite.equivalence.law import Scale, is_finite
 from suite.errors import UsageError, shortened
-from suite.units import COUNTABLE, Column, Units
 
 _ROUNDING = 8 * np.finfo(np.float64).eps
 

@@ -17,7 +17,7 @@ from suite.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from suite.conventions import Convention
-    from suite.protocols import Loop
+    from suite.loops.loop import Loop
 
 Backward = Callable[[nn.Module, int], Tensor | None]
 """`backward(model, step)` adds the gradient of step 0, 1, … to `.grad`, and returns the loss, a scalar.

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from suite.algebra.gram import inner, norm, unit_norms
 from suite.conventions import Convention
 from suite.errors import UsageError
 from suite.fuzz.examples import Budget
 from suite.fuzz.worst import worst
-from suite.gram import inner, norm, unit_norms
 from suite.strategies import Example, examples
 
 SMALL = ((2, 1, False), (2, 2, False), (1, 1, True), (2, 1, True), (2, 2, True), (3, 2, True))

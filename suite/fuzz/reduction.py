@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from suite.commands.recover import load
+from suite.algebra.discrepancy import Verdict, compare
+from suite.algebra.gram import norm, unit_norms
+from suite.algebra.units import Column, Units
 from suite.conventions import Convention, conventions
-from suite.discrepancy import Verdict, compare
+from suite.discovery import load_python
 from suite.errors import UsageError, one_line
 from suite.fuzz.target import Target
-from suite.gram import norm, unit_norms
 from suite.strategies import Example, examples
-from suite.units import Column, Units
 
 Reduction = Callable[[Tensor, Units], Tensor]
 ROUNDING = 1e-9  # reductions may compute their weights in float32 tensors of counts, exact up to 2**24
@@ -48,7 +48,7 @@ def target_in(place: str, expected: str, *, empty: bool = True) -> Target:
             "`gradsuite recover --expect` holds a training step against it"
         )
     path, _, name = place.rpartition(":")
-    function = getattr(load(Path(path)), name, None)
+    function = getattr(load_python(Path(path), "PATH.py:NAME of the reduction"), name, None)
     if not callable(function):
         raise UsageError(f"{path} does not define {name}(losses, units)")
     return Target(

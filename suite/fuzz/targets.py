@@ -10,18 +10,18 @@ import torch
 from hypothesis import strategies as st
 
 import suite
-from suite.autograd import grad
+from suite.algebra.gram import unit_norms
+from suite.algebra.units import Column
 from suite.conventions import Convention, conventions
 from suite.engines import engines
 from suite.equivalence import equivalent
 from suite.equivalence.trajectory import prove
 from suite.errors import CaseError, UsageError, unknown
 from suite.fuzz.target import Target
-from suite.gram import unit_norms
-from suite.protocols import run
+from suite.loops.autograd import grad
+from suite.loops.loop import run
 from suite.recovery import Recovery
 from suite.strategies import Example, Problem, coefficients, examples, optimizers, powers_of_two, problems
-from suite.units import Column
 
 ROUNDING = 1e-12
 STEPS = 25
@@ -68,7 +68,7 @@ def _convention_python(convention: Convention, example: Example) -> str:
     return f"""\
 from suite import Units
 from suite.conventions import conventions
-from suite.protocols import run
+from suite.loops.loop import run
 from suite.recovery import Recovery
 from suite.strategies import Example
 
@@ -116,7 +116,7 @@ def _engine_python(name: str, problem: Problem) -> str:
 {problem.python}
 
 import suite
-from suite.autograd import grad
+from suite.loops.autograd import grad
 
 found = suite.gradients(model, batch, losses, engine={name!r})
 print(found.engine, "gives", found.matrix)

@@ -8,18 +8,19 @@ from suite.conventions import conventions
 from suite.equivalence import equivalent, law
 from suite.errors import UsageError
 from suite.recovery.experiment import Experiment
-from suite.recovery.naming import compared
-from suite.recovery.recovery import Recovery, experiment, recovery
+from suite.recovery.identify import compared
+from suite.recovery.recovery import experiment, recovery
+from suite.recovery.result import Recovery
 
 if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-    from suite.batch import Batch
+    from suite.algebra.units import Units
     from suite.conventions import Convention
-    from suite.protocols import Losses, Regulariser
+    from suite.loops.batch import Batch
+    from suite.loops.loop import Losses, Regulariser
     from suite.recovery.step import Step
-    from suite.units import Units
 
 TOLD = ("SGD", "Adam", "AdamW")
 COMMON = ("lr", "eps", "weight_decay")

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from suite.recovery.experiment import Experiment, Weighting
-from suite.recovery.naming import Match, plainness, rounded
+from suite.recovery.identify import Match, plainness, rounded
 from suite.recovery.solve import Root, solve
 from suite.recovery.step import Blocks
 
 if TYPE_CHECKING:
-    from suite.units import Column
+    from suite.algebra.units import Column
 
 SEEDS = (1, 2)
 

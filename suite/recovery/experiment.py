@@ -14,15 +14,15 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from suite.autograd import grad
-from suite.batch import Batch
+from suite.algebra.units import Column, Units
 from suite.conventions import Convention
-from suite.engines.compute import Checked
-from suite.protocols import Losses, Regulariser
-from suite.recovery.naming import Match, applying, matches
+from suite.engines.per_sample_gradients import Checked
+from suite.loops.autograd import grad
+from suite.loops.batch import Batch
+from suite.loops.loop import Losses, Regulariser
+from suite.recovery.identify import Match, applying, matches
 from suite.recovery.solve import Root, Solution, roots, solve, together
 from suite.recovery.step import Blocks, Step, gradient_of, in_eval_mode, untouched
-from suite.units import Column, Units
 
 ROUNDINGS = 16  # of the machine epsilon: the least error that a gradient is trusted to have
 

@@ -7,127 +7,21 @@ no weighting explains is the residual, and where its cause can be told it is nam
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
 import numpy as np
-from numpy.typing import NDArray
 from torch import nn
 
-from suite import batch as batches
-from suite.batch import Batch
-from suite.conventions import Convention
-from suite.engines.compute import Checked, gradients
+from suite.algebra.units import Units
+from suite.engines.per_sample_gradients import Checked, gradients
 from suite.errors import UsageError
-from suite.protocols import Losses, Regulariser
-from suite.recovery.causes import Cause, clipped_by_norm, why
+from suite.loops import batch as batches
+from suite.loops.batch import Batch
+from suite.loops.loop import Losses, Regulariser
+from suite.recovery.causes import clipped_by_norm, why
 from suite.recovery.experiment import Experiment
-from suite.recovery.naming import coinciding, mistake
-from suite.recovery.solve import Group, groups
+from suite.recovery.identify import coinciding, mistake
+from suite.recovery.result import Recovery
+from suite.recovery.solve import groups
 from suite.recovery.step import Step, gradient_of, in_eval_mode
-from suite.units import Column, Units
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-@dataclass(frozen=True, eq=False)
-class Recovery:
-    """The weights behind a gradient, and what can be said of them.
-
-    Args:
-        units: the units table.
-        weights: `[units]` the weight of each unit; nan where it cannot be told.
-        error: `[units]` a bound of each weight's error; infinite where it cannot be told.
-        identifiable: `[units]` whether the weight can be told from this batch.
-        groups: units whose gradients are multiples of each other, with the sum that can be told.
-        silent: the units whose gradient is zero.
-        residual: the norm of what no weighting of the units explains, relative to the gradient.
-        norm: the norm of the gradient.
-        condition: by how much the units' gradients, brought to length one, magnify an error at most.
-        linear: whether the gradient is a weighting of the units, up to rounding.
-        spans: whether the units' gradients span all directions, so that any gradient is a weighting.
-        convention: the registered convention whose coefficients these are, times `scale`, or None.
-        scale: the gradient over the convention's; None where there is no convention.
-        also: the names of the other conventions that give this very gradient on this batch.
-        fault: the known mistake among them, where it shows on this batch, or None.
-        cause: what was done to the gradient besides weighting, where that can be told, or None.
-        engine: the engine that computed the units' gradients.
-    """
-
-    units: Units
-    weights: Column
-    error: Column
-    identifiable: NDArray[np.bool_]
-    groups: tuple[Group, ...]
-    silent: tuple[int, ...]
-    residual: float
-    norm: float
-    condition: float
-    linear: bool
-    spans: bool
-    convention: Convention | None
-    scale: float | None
-    also: tuple[str, ...]
-    fault: Convention | None
-    cause: Cause | None
-    engine: str
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All conventions that give this gradient on this batch, as it is or times `scale`."""
-        return () if self.convention is None else (self.convention.name, *self.also)
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """The units table with weights, error bounds and what can be told."""
-        return self.units.frame.assign(weight=self.weights, error=self.error, identifiable=self.identifiable)
-
-    def card(self) -> dict[str, Any]:
-        """All of it, for machines."""
-        return {
-            "samples": self.units.n,
-            "weights": self.weights.tolist(),
-            "error": self.error.tolist(),
-            "identifiable": self.identifiable.tolist(),
-            "groups": [
-                {"units": g.units, "ratios": g.ratios, "total": g.total, "error": g.error}
-                for g in self.groups
-            ],
-            "silent": self.silent,
-            "residual": self.residual,
-            "norm": self.norm,
-            "condition": self.condition,
-            "linear": self.linear,
-            "spans": self.spans,
-            "convention": self.convention and self.convention.name,
-            "scale": self.scale,
-            "also": self.also,
-            "fault": self.fault and self.fault.name,
-            "cause": self.cause and {"name": self.cause.name, "says": self.cause.says},
-            "engine": self.engine,
-        }
-
-    def plot(self, path: str | Path, *, width: str = "two") -> None:
-        """Draw the weights, a bar a unit, into a file that ends in .pdf, .svg or .png.
-
-        Args:
-            path: of the file.
-            width: of one or of `two` columns of a page.
-
-        Raises:
-            UsageError: Another ending or width, matplotlib is missing, or the file cannot be written.
-        """
-        from suite.plotting import style, weights
-
-        shown = weights.of_card(self.card())
-        style.save(Path(path), width, lambda figure: weights.draw(figure, shown))
-
-    def __str__(self) -> str:
-        from suite.recovery.text import text
-
-        return text(self)
 
 
 def recover(

@@ -16,8 +16,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from suite.gram import Gram
-from suite.units import Column
+from suite.algebra.gram import Gram
+from suite.algebra.units import Column
 
 CHUNK = 16384  # parameters at a time: a piece stays near the processor
 EPS = float(np.finfo(np.float64).eps)

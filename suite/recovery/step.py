@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from suite import steady
-from suite.batch import Batch, map_tensors
 from suite.errors import UsageError, one_line
+from suite.loops.batch import Batch, map_tensors
+from suite.machine import global_state as steady
 
 Step = Callable[[nn.Module, Batch], Any]
 Blocks = dict[str, Tensor]

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from suite.units import Column, Units
-
-if TYPE_CHECKING:
-    from suite.recovery.recovery import Recovery
+from suite.algebra.units import Column, Units
+from suite.recovery.findings import Findings
 
 LINES = 24
 
 
-def text(found: Recovery) -> str:
+def text(found: Findings) -> str:
     """The report."""
     lines = [_headline(found), *_remarks(found), "", *table(found)]
     return "\n".join(lines)
 
 
-def table(found: Recovery) -> list[str]:
+def table(found: Findings) -> list[str]:
     """The weights, neighbours that are the same on one line; the first lines only of a long table.
 
     Where the step is no weighting these are the weights beneath the cause, or else the nearest ones.
@@ -74,7 +71,7 @@ def share_of_n(weight: float, n: int, error: float = 0.0) -> str:
     return f"{near.numerator}/{below}"
 
 
-def _headline(found: Recovery) -> str:
+def _headline(found: Findings) -> str:
     count, n = len(found.weights), found.units.n
     units = f"{count} units of {n} samples" if count != n else f"{n} samples"
     if found.norm == 0.0:
@@ -95,7 +92,7 @@ def _headline(found: Recovery) -> str:
     return f"{units}: the {what} {scale}{found.convention.name}{clipped}."
 
 
-def _remarks(found: Recovery) -> list[str]:
+def _remarks(found: Findings) -> list[str]:
     lines = []
     if found.fault is not None:
         too = "" if found.fault is found.convention else " leaves these weights too"

@@ -9,15 +9,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from suite.errors import UsageError
-from suite.records import plain
-from suite.running.items import Executor, Item, Outcome, Row, Settings, fingerprint, identity, lost, work
+from suite.records.file import plain
+from suite.records.schema import SCHEMA
 from suite.running.order import pairs, proof
-from suite.schema import SCHEMA
+from suite.running.tasks import Executor, Item, Outcome, Row, Settings, fingerprint, identity, lost, work
 
 if TYPE_CHECKING:
-    from cases.threads import Thread
-    from suite.progress import Progress
-    from suite.recorder import Recorder
+    from suite.claim import ClaimSource
+    from suite.machine.progress import Progress
+    from suite.records.writer import Recorder
 
 PAIRS = 10_000
 
@@ -47,13 +47,13 @@ class Plan:
         return dataclasses.replace(self, items=items, proofs=proofs)
 
 
-def make(executor: Executor, cases: Sequence[str], threads: Sequence[Thread], *, proven: bool) -> Plan:
-    """The plan of a run over these cases and threads.
+def make(executor: Executor, cases: Sequence[str], sources: Sequence[ClaimSource], *, proven: bool) -> Plan:
+    """The plan of a run over these cases and sources of claims.
 
     Raises:
         UsageError: A batch size that was asked for does not fit a case.
     """
-    claims = {t.name: [Item("claim", t.name, claim=c.name) for c in t.claims()] for t in threads}
+    claims = {s.name: [Item("claim", s.name, claim=c.name) for c in s.claims()] for s in sources}
     found = {
         item.case: (item, outcome)
         for item, outcome in executor.map([Item("plan", name) for name in (*cases, *claims)], _silently)
@@ -195,8 +195,8 @@ class Driver:
         """The environment of the driver, for what no worker lived to tell."""
         import torch
 
-        from suite.environment import describe
-        from suite.schema import name_of
+        from suite.machine.environment import describe
+        from suite.records.schema import name_of
 
         s = self._settings
         row = (

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from suite.errors import UsageError
-from suite.running.items import Item, Row
+from suite.running.tasks import Item, Row
 
 PROOF_BATCH_SIZE = 8
 
@@ -24,7 +24,7 @@ def pairs(item: Item, rows: Iterable[Row]) -> list[Item]:
     They come of the full batches of its size and of nothing else, so that it makes no difference which
     other items a run, or a part of it, has.
     """
-    from suite.learning_rates import learning_rates
+    from suite.report.learning_rates import learning_rates
 
     size = item.batch_size
     chosen = [

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
+from suite.algebra.units import Column, Units
 from suite.conventions import Convention
 from suite.conventions import conventions as registry
-from suite.units import Column, Units
 
 ENTRIES = st.one_of(
     st.sampled_from([1.0, 0.0, 2.0, 0.5]),

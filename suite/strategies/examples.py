@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from suite.protocols import Loop
+from suite.algebra.units import Units
+from suite.loops.loop import Loop
 from suite.strategies.tables import source, tables
-from suite.units import Units
 
 if TYPE_CHECKING:
-    from suite.batch import Batch
-    from suite.gram import Gram
+    from suite.algebra.gram import Gram
+    from suite.loops.batch import Batch
 
 
 @dataclass(frozen=True, eq=False)

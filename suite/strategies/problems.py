@@ -12,8 +12,8 @@ from suite.errors import unknown
 if TYPE_CHECKING:
     from torch import nn
 
-    from suite.batch import Batch
-    from suite.protocols import Losses
+    from suite.loops.batch import Batch
+    from suite.loops.loop import Losses
 
 HEADER = """\
 import torch

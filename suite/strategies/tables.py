@@ -10,8 +10,8 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from suite.algebra.units import NEEDS, Units
 from suite.errors import UsageError, unknown
-from suite.units import NEEDS, Units
 
 Kind = Literal["terms", "copies"]
 KINDS: tuple[Kind, ...] = ("terms", "copies")
@@ -58,7 +58,7 @@ def units(
     order, some of them empty, and the window be partial.
 
     Args:
-        needs: keys of `suite.units.NEEDS`, as conventions have them: `conventions[name].needs`.
+        needs: keys of `suite.algebra.units.NEEDS`, as conventions have them: `conventions[name].needs`.
         min_samples: the smallest batch.
         max_samples: the largest batch.
         empty: whether units without elements, and weights of zero, may be drawn.

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from suite.table import Table
+from suite.report.text_table import Table
 
 REFERENCE = Path(__file__).parents[2] / "results/reference/cpu/benchmarks.json"
 SLOWER = 1.25

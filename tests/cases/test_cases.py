@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from cases import cases, data
-from suite import batch as batches
+from suite.algebra.gram import unit_norms
 from suite.conventions import conventions
-from suite.engines.compute import gradients
-from suite.gram import unit_norms
-from suite.plan import Cell
-from suite.protocols import Loop, run
+from suite.engines.per_sample_gradients import gradients
+from suite.loops import batch as batches
+from suite.loops.loop import Loop, run
+from suite.running.plan import Cell
 
 CPU = torch.device("cpu")
 

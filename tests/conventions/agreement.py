@@ -9,9 +9,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from suite import Units, gradients
-from suite.batch import Batch, size
 from suite.conventions import conventions
-from suite.protocols import Losses, Regulariser
+from suite.loops.batch import Batch, size
+from suite.loops.loop import Losses, Regulariser
 
 ROUNDING = 1e-12
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from suite.algebra.gram import unit_norms
+from suite.algebra.units import NEEDS, Units
 from suite.conventions import conventions
-from suite.gram import unit_norms
-from suite.protocols import run
+from suite.loops.loop import run
 from suite.strategies import examples
-from suite.units import NEEDS, Units
 
 
 @pytest.mark.parametrize("name", conventions.names)

@@ -10,12 +10,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from suite.algebra.gram import unit_norms
+from suite.algebra.units import Units
 from suite.conventions import conventions, faults
-from suite.gram import unit_norms
-from suite.protocols import run
+from suite.loops.loop import run
 from suite.strategies import examples
 from suite.strategies.examples import Example
-from suite.units import Units
 
 FAULTS = [c.name for c in conventions if c.family == "faults"]
 

@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from suite import Units, gradients
 from suite.conventions import conventions
-from suite.protocols import Losses
+from suite.loops.loop import Losses
 from tests.conventions.agreement import (
     ROUNDING,
     by_backward,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from suite.algebra.units import Units
 from suite.conventions import conventions
-from suite.units import Units
 
 UNITS = Units.of(
     4,

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from suite.autograd import grad
 from suite.engines.engine import engines
 from suite.errors import one_line
+from suite.loops.autograd import grad
 
 FILE = Path(__file__).parents[2] / "results" / "reference" / "engines.md"
 EXACT = 1e-9

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 import suite
-from suite import batch as batches
-from suite.engines import engines, room
+from suite.engines import engines
+from suite.engines import memory_plan as room
 from suite.engines.chunks import Chunked, Group, Job
-from suite.engines.compute import require_room, size_of
 from suite.engines.engine import Refused
-from suite.engines.held import held, saved
+from suite.engines.per_sample_gradients import require_room, size_of
 from suite.errors import CaseError
+from suite.loops import batch as batches
+from suite.machine.allocations import held, saved
 from suite.strategies import Problem, problems
 
 

@@ -10,14 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from suite.equivalence.dialects import (
-    dialects,
-    momentum_correction,
-    prepare,
-    rescale,
-    scaled,
-    translate,
-)
+from suite.equivalence.dialects import dialects, momentum_correction, prepare, rescale, scaled, translate
 from suite.equivalence.dialects.dialect import rate_schedule
 from suite.errors import UsageError
 from tests.equivalence import literal

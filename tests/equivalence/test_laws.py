@@ -12,14 +12,7 @@ from suite.equivalence.equivalent import equivalent
 from suite.equivalence.laws import LAWS
 from suite.equivalence.trajectory import Training, distance, trajectory
 from suite.strategies.optimizers import SETTINGS, settings_of
-from tests.equivalence.problems import (
-    LOUD,
-    OTHER_SCALES,
-    POWERS_OF_TWO,
-    buffers,
-    examples,
-    problem,
-)
+from tests.equivalence.problems import LOUD, OTHER_SCALES, POWERS_OF_TWO, buffers, examples, problem
 
 EXACT = sorted(SETTINGS)
 SEEDS = st.integers(0, 2**16)

@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
+from suite.algebra.units import Units
 from suite.conventions import conventions
 from suite.equivalence.equivalent import equivalent
 from suite.equivalence.trajectory import Training, distance, following, prove, trajectory
 from suite.errors import UsageError
-from suite.protocols import Loop
-from suite.units import Units
+from suite.loops.loop import Loop
 from tests.equivalence.problems import network, squares
 
 

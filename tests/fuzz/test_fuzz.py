@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from suite.cli import main
+from suite.cli.main import main
 from suite.conventions import conventions
 from suite.errors import CaseError, UsageError
 from suite.fuzz import Target, search, targets

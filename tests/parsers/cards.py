@@ -12,10 +12,10 @@ from unittest import mock
 
 from hypothesis import strategies as st
 
-from suite.papers import load, papers
+from suite.papers.card import load, papers
+from tests.papers.test_card import CARD
 from tests.parsers.mutations import changed_bytes, changed_tree
 from tests.parsers.parser import Parser, run
-from tests.test_papers import CARD
 
 BUILT_IN = tuple(
     (Path(__file__).parents[2] / "cases" / "papers" / f"{name}.toml").read_bytes()

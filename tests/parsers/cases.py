@@ -10,13 +10,13 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from cases.case import cases
+from suite.case import cases
 from tests.parsers.parser import Parser, run
 
 HEADER = """\
 import datetime
 import torch
-from cases.case import Problem, case
+from suite.case import Problem, case
 
 torch.manual_seed(0)
 nan, inf = float("nan"), float("inf")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.parsers.cases import own_registry
 from tests.parsers.parser import Parser, run
-from tests.reporting.rows import rows, write
+from tests.report.rows import rows, write
 
 NUMBERS = (
     "0", "1", "2", "32", "-1", "nan", "inf", "-inf", "1e400", "1e-400", "1e308", "5e-324", "1e9999999",
@@ -76,7 +76,7 @@ CASES = st.sampled_from(
     ]
 )
 RUNS = st.sampled_from(
-    ["RUN", "RUN/records.jsonl", "missing", "file", ".", "", "x" * 300, "threads/x", "RUN/x.json"]
+    ["RUN", "RUN/records.jsonl", "missing", "file", ".", "", "x" * 300, "claims/x", "RUN/x.json"]
 )
 
 # The options of each command: those with a value and what it may be, and those without.

@@ -18,7 +18,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.errors import HypothesisException
 
-from suite.cli import main
+from suite.cli.main import main
 from suite.errors import UsageError, one_line
 
 ROOT = Path(__file__).parents[2]

@@ -10,13 +10,13 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from suite import records
-from suite.merging import merge
-from suite.recorder import Recorder
-from suite.schema import check
+from suite.records import file as records
+from suite.records.merge import merge
+from suite.records.schema import check
+from suite.records.writer import Recorder
 from tests.parsers.mutations import changed_bytes
 from tests.parsers.parser import Parser
-from tests.reporting.rows import hostile, rows, write
+from tests.report.rows import hostile, rows, write
 
 
 @cache

@@ -10,11 +10,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from suite.records import FILE
-from suite.schema import SCHEMA, name_of
+from suite.records.file import FILE
+from suite.records.schema import SCHEMA, name_of
 from tests.parsers.mutations import changed_tree
 from tests.parsers.parser import Parser, run
-from tests.reporting.rows import hostile, rows
+from tests.report.rows import hostile, rows
 
 Row = dict[str, Any]
 KINDS = ("discrepancy", "scale", "trajectory", "noise-scale", "weights")
@@ -38,7 +38,7 @@ FIGURES = tuple(("plot", "RUN", "--kind", kind, "--out", "figure.svg") for kind 
 def samples() -> tuple[list[Row], ...]:
     """Rows of runs, complete."""
     claim: Row = {
-        "kind": "claim", "case": "threads/x", "claim": "a", "claimed": "b", "measured": "c",
+        "kind": "claim", "case": "claims/x", "claim": "a", "claimed": "b", "measured": "c",
         "verdict": "confirmed", "numbers": {"weights": [0.5, None, 0.25], "samples": 3, "x": 1.0},
         "note": "d",
     }  # fmt: skip

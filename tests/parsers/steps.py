@@ -10,7 +10,7 @@ from tests.parsers.cases import HEADER as CASE_HEADER
 from tests.parsers.cases import ODD, own_registry
 from tests.parsers.parser import Parser, run
 
-HEADER = CASE_HEADER.replace("from cases.case import Problem, case\n", "from suite import Units\n")
+HEADER = CASE_HEADER.replace("from suite.case import Problem, case\n", "from suite import Units\n")
 NAMES: dict[str, str] = {
     "model": "torch.nn.Linear(3, 1)",
     "batch": "(torch.randn(4, 3), torch.randn(4, 1))",

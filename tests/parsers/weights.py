@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from suite.plotting.weights import of_file
+from suite.figures.weights import of_file
 from tests.parsers.mutations import changed_bytes, changed_tree
 from tests.parsers.parser import Parser, run
 

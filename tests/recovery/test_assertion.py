@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from suite.algebra.units import Units
 from suite.errors import UsageError
 from suite.recovery import assert_convention
-from suite.units import Units
 from tests.recovery.steps import losses, mean, setting, weighted
 
 GIVEN = setting(8)

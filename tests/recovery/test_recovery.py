@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from suite.algebra.units import Units
 from suite.conventions import conventions
 from suite.errors import CaseError, UsageError
-from suite.protocols import Loop
+from suite.loops.loop import Loop
 from suite.recovery import recover
-from suite.units import Units
 from tests.recovery.steps import losses, mean, one_by_one, returned, setting, weighted
 
 SEEDS = st.integers(0, 2**16)

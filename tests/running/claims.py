@@ -1,6 +1,6 @@
 """A thread with two claims, for the tests of runs."""
 
-from cases.threads.claim import Finding, claim
+from suite.claim import Finding, claim
 
 
 @claim("Two is two")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from suite.records import COST, load
+from suite.records.file import COST, load
 
 SMALL = Path(__file__).with_name("small.py")
 

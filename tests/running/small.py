@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from cases.case import Problem, case
+from suite.case import Problem, case
 
 
 def losses(model, batch):

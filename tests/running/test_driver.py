@@ -9,15 +9,15 @@ import pytest
 
 import suite
 from cases import cases
-from cases.threads import Thread, threads
+from suite.claim import ClaimSource, claim_sources
 from suite.conventions import conventions
 from suite.engines import engines
 from suite.errors import UsageError
-from suite.merging import merge
-from suite.records import load, read
-from suite.running import bench as benches
-from suite.running import code
-from suite.running.items import Item
+from suite.records.file import load, read
+from suite.records.merge import merge
+from suite.running import fingerprint as code
+from suite.running import worker as benches
+from suite.running.tasks import Item
 from tests.running.same import SMALL, multiset, results, written
 
 ASKED = {"cases": ["small-works*"], "conventions": ["sum", "half-mean"], "from_files": [SMALL], "prove": 2}
@@ -165,8 +165,8 @@ def test_shards_and_merge_are_the_whole_run(tmp_path: Path, measured: list, coun
 def test_claims_of_threads_are_items_as_well(
     tmp_path: Path, measured: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    thread = Thread("threads/of-tests", "?", "nowhere", "tests.running.claims")
-    monkeypatch.setitem(threads._items, thread.name, thread)
+    thread = ClaimSource("claims/of-tests", "?", "nowhere", "tests.running.claims")
+    monkeypatch.setitem(claim_sources._items, thread.name, thread)
     first = suite.run([thread.name], output=tmp_path)
     assert [(row["claim"], row["verdict"]) for row in first.of("claim")] == [("two", "holds")]
     assert [(row["claim"], row["reason"]) for row in first.failures] == [("broken", "RuntimeError: no")]
@@ -187,7 +187,7 @@ def test_a_row_says_where_it_comes_from(tmp_path: Path) -> None:
         assert row["peak_memory"] is None or row["peak_memory"] > 10_000_000
 
 
-def results_with_costs(report: suite.Report) -> list[dict]:
+def results_with_costs(report: suite.RunResult) -> list[dict]:
     return [row for row in report.rows if row["kind"] != "environment"]
 
 

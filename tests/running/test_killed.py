@@ -15,7 +15,7 @@ import pytest
 
 import suite
 from suite.errors import UsageError
-from suite.records import load, read
+from suite.records.file import load, read
 from tests.running.same import SMALL, multiset, results, written
 
 ASKED = {"cases": ["small-works*"], "conventions": ["*mean*", "*sum*"], "from_files": [SMALL], "prove": 3}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suite.running.items import Item
 from suite.running.order import Shard, pairs, proof
+from suite.running.tasks import Item
 from tests.made_up import record_row
 
 ITEMS = st.lists(

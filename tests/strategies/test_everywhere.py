@@ -15,7 +15,8 @@ SHOW = """
 import hashlib
 from pathlib import Path
 from hypothesis import given, strategies as st
-from suite.fuzz import Target, search
+from suite.fuzz import Target
+from suite.fuzz import search
 from suite.fuzz.examples import Budget
 from suite.strategies import units
 from suite.strategies.profiles import load_profile

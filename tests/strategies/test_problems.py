@@ -24,9 +24,7 @@ from suite.strategies import (
     settings_of,
     units,
 )
-from suite.strategies import (
-    conventions as drawn_conventions,
-)
+from suite.strategies import conventions as drawn_conventions
 from suite.strategies.problems import KINDS
 
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import find, given
 from hypothesis import strategies as st
 
+from suite.algebra.units import COLUMNS, NEEDS, Units
 from suite.conventions import conventions
 from suite.errors import UsageError
 from suite.strategies import Example, examples, units
 from suite.strategies.tables import SETTINGS, source
-from suite.units import COLUMNS, NEEDS, Units
 
 
 @pytest.mark.parametrize("name", conventions.names)

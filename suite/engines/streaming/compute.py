@@ -8,16 +8,16 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from suite import batch as batches
-from suite.batch import Batch
-from suite.engines import functional
+from suite.engines import torch_func as functional
 from suite.engines.streaming.capture import Call, captured, uses
+from suite.engines.streaming.layer_gradients import Formed
 from suite.engines.streaming.layers import LAYERS, Use, rows, supported
-from suite.engines.streaming.piece import Piece
-from suite.engines.streaming.pieces import Formed
+from suite.engines.streaming.outer_product import Piece
 from suite.engines.streaming.streamed import Streamed
 from suite.engines.streaming.tokens import unmixed
-from suite.protocols import Losses
+from suite.loops import batch as batches
+from suite.loops.batch import Batch
+from suite.loops.loop import Losses
 
 BUFFER = 1 << 24
 """How many numbers a layer may form at a time."""

@@ -11,10 +11,10 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
 
 from suite.engines.engine import Refused
-from suite.engines.streaming.lookup import Lookup
+from suite.engines.streaming.embedding import Lookup
+from suite.engines.streaming.layer_gradients import Formed, Outer
+from suite.engines.streaming.outer_product import Piece
 from suite.engines.streaming.patches import Unfolded
-from suite.engines.streaming.piece import Piece
-from suite.engines.streaming.pieces import Formed, Outer
 from suite.engines.streaming.positions import Held, Positions
 
 Names = Mapping[str, str]

@@ -10,8 +10,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from suite.engines.streaming.piece import Blocks, Rows
-from suite.engines.streaming.symmetric import add_square, empty
+from suite.engines.streaming.outer_product import Blocks, Rows
+from suite.engines.streaming.syrk import add_square, empty
 
 
 class Patches(Protocol):

@@ -9,12 +9,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from suite.algebra.gram import Gram
 from suite.engines.basis import basis
-from suite.engines.streaming.piece import Blocks, Piece, Rows
-from suite.engines.streaming.pieces import Formed, Outer
+from suite.engines.streaming.layer_gradients import Formed, Outer
+from suite.engines.streaming.outer_product import Blocks, Piece, Rows
 from suite.engines.streaming.positions import Positions
-from suite.engines.streaming.symmetric import empty, mirror
-from suite.gram import Gram
+from suite.engines.streaming.syrk import empty, mirror
 
 
 class Streamed:

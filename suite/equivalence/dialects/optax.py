@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from suite.equivalence.dialects import optax_steps as steps
-from suite.equivalence.dialects.dialect import (
-    Dialect,
-    Parameter,
-    Written,
-    dialects,
-)
+from suite.equivalence.dialects.dialect import Dialect, Parameter, Written, dialects
 
 RATE = Parameter("learning_rate", "lr")
 STEP = Parameter("learning_rate", "lr", exponent=-1)

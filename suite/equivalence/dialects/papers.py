@@ -6,14 +6,7 @@ import math
 from typing import Any
 
 from suite.equivalence.dialects import formulas
-from suite.equivalence.dialects.dialect import (
-    Dialect,
-    Parameter,
-    Setting,
-    Values,
-    Written,
-    dialects,
-)
+from suite.equivalence.dialects.dialect import Dialect, Parameter, Setting, Values, Written, dialects
 from suite.equivalence.dialects.translation import PARAM, Schedule, Translation
 
 BETAS = (Parameter("beta1", "beta1", 0.9), Parameter("beta2", "beta2", 0.999))

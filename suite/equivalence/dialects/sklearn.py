@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 from suite.equivalence.dialects import formulas
-from suite.equivalence.dialects.dialect import (
-    Dialect,
-    Parameter,
-    Setting,
-    Values,
-    Written,
-    dialects,
-)
+from suite.equivalence.dialects.dialect import Dialect, Parameter, Setting, Values, Written, dialects
 from suite.equivalence.dialects.translation import Schedule, Translation
 from suite.errors import UsageError
 

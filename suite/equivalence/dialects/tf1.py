@@ -5,14 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from suite.equivalence.dialects import formulas
-from suite.equivalence.dialects.dialect import (
-    Dialect,
-    Parameter,
-    Setting,
-    Values,
-    Written,
-    dialects,
-)
+from suite.equivalence.dialects.dialect import Dialect, Parameter, Setting, Values, Written, dialects
 
 if TYPE_CHECKING:
     from suite.equivalence.dialects.translation import Translation

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from suite.engines import engines
-from suite.engines.held import held
+from suite.machine.allocations import held
 from tests.benchmarks.families import FAMILIES, Family
 
 UNITS = {"mlp": 64, "lenet-groupnorm": 32, "resnet-groupnorm": 16, "gpt": 8, "mlp-10m": 16}

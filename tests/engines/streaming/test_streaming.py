@@ -81,7 +81,8 @@ def test_blocks_of_a_large_gram_matrix_fit_together(shape) -> None:
     lambda: (nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)), (2, 5)),
 ])  # fmt: skip
 def test_results_do_not_depend_on_how_much_is_formed_at_a_time(monkeypatch, make, name) -> None:
-    from suite.engines.streaming import patches, streamed, symmetric
+    from suite.engines.streaming import patches, streamed
+    from suite.engines.streaming import syrk as symmetric
 
     compute = sys.modules["suite.engines.streaming.compute"]
     model, shape = make()
@@ -96,7 +97,7 @@ def test_layers_that_are_known_do_without_torch_func(monkeypatch) -> None:
     def fail(*_, **__):
         raise AssertionError("torch.func was asked")
 
-    monkeypatch.setattr("suite.engines.functional.compute", fail)
+    monkeypatch.setattr("suite.engines.torch_func.compute", fail)
     model = nn.Sequential(
         nn.Conv2d(1, 4, 3, padding="same", padding_mode="circular"), nn.GroupNorm(2, 4),
         nn.ReLU(inplace=True), nn.Flatten(2), nn.Linear(16, 8), nn.LayerNorm(8), nn.Flatten(),

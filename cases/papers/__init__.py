@@ -1,0 +1,1 @@
+"""Papers: one card each, what its gradient is and how that is known."""

@@ -1,0 +1,1 @@
+"""The algebra of gradients: units, Gram matrix, discrepancies, and scales as formulas."""

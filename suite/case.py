@@ -1,0 +1,127 @@
+"""What a case is, and the decorator that registers one."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from suite.errors import UsageError
+from suite.registry import Registry
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+    from torch import Tensor, nn
+
+BATCH_SIZES = (1, 2, 8, 32, 128)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What a case is made of: a model, real data, and unreduced losses.
+
+    Args:
+        model: makes the model; its parameters come from torch's random state.
+        data: the whole data set as one batch: a tensor, or a tuple, list or dict of tensors.
+        losses: `losses(model, batch)` gives `[samples]`, or `[samples, parts]` where `parts` are
+            named. Each entry is summed over its own elements, never averaged.
+        columns: columns of the units table from a batch, each a scalar, `[samples]` or
+            `[samples, parts]`: `elements`, `positions`, `weight`.
+        collate: what a batch goes through after its samples were chosen (trimming of padding).
+        parts: the names of the parts.
+        part_kind: whether the parts are `terms` of the loss or augmented `copies`.
+        term_weight: λ, one weight a loss term.
+        regulariser: `regulariser(model)` gives a scalar that is added once.
+        max_elements: L_max, the longest sequence that the configuration allows.
+        max_norm: C, the clip threshold.
+        microbatches: K, into how many micro-batches a full batch is split.
+        ranks: R, over how many ranks a full batch is spread.
+    """
+
+    model: Callable[[], nn.Module]
+    data: Any
+    losses: Callable[[nn.Module, Any], Tensor]
+    columns: Callable[[Any], Mapping[str, ArrayLike]] | None = None
+    collate: Callable[[Any], Any] | None = None
+    parts: tuple[str, ...] = ()
+    part_kind: Literal["terms", "copies"] = "terms"
+    term_weight: tuple[float, ...] | None = None
+    regulariser: Callable[[nn.Module], Tensor] | None = None
+    max_elements: int | None = None
+    max_norm: float | None = 1.0
+    microbatches: int = 4
+    ranks: int = 2
+
+
+@dataclass(frozen=True)
+class Case:
+    """A named problem and the batch sizes that it is measured at.
+
+    Args:
+        name: as people type it.
+        family: the module that it is defined in.
+        summary: one line.
+        note: what else is to know; may be empty.
+        dataset: which data, and where they come from.
+        batch_sizes: the sizes of its full batches.
+        build: makes the problem.
+    """
+
+    name: str
+    family: str
+    summary: str
+    note: str
+    dataset: str
+    batch_sizes: tuple[int, ...]
+    build: Callable[[], Problem]
+
+    def card(self) -> dict[str, Any]:
+        """All that a person may want to know of it, for `gradsuite show`."""
+        return {
+            "case": self.name,
+            "family": self.family,
+            "summary": self.summary,
+            "data": self.dataset,
+            "batch sizes": ", ".join(map(str, self.batch_sizes)),
+            "note": self.note,
+        }
+
+
+cases: Registry[Case] = Registry("case")
+
+
+def case(
+    *, dataset: str, batch_sizes: tuple[int, ...] = BATCH_SIZES, name: str | None = None
+) -> Callable[[Callable[[], Problem]], Case]:
+    """Register the decorated function, which builds a `Problem`, as a case.
+
+    Its name (underscores become hyphens) is the case's unless `name` is given; its docstring is the
+    summary and the note.
+
+    Raises:
+        UsageError: A case of this name exists, or what is said of it is of the wrong kind.
+    """
+    texts = {"dataset": dataset} | ({} if name is None else {"name": name})
+    for what, text in texts.items():
+        if not isinstance(text, str) or not text.isprintable() or (what == "name" and not text.strip()):
+            raise UsageError(f"@case: {what} is {text!r}: a text of one line is needed")
+    sizes = batch_sizes if isinstance(batch_sizes, tuple | list | range) else ()
+    if not sizes or not all(type(size) is int and size >= 1 for size in sizes):
+        raise UsageError(f"@case: batch_sizes is {batch_sizes!r}: whole numbers of at least 1 are needed")
+
+    def register(build: Callable[[], Problem]) -> Case:
+        summary, _, note = inspect.cleandoc(build.__doc__ or "").partition("\n\n")
+        return cases.add(
+            Case(
+                name=name or build.__name__.replace("_", "-"),
+                family=build.__module__.rpartition(".")[2],
+                summary=" ".join(summary.split()),
+                note=" ".join(note.split()),
+                dataset=dataset,
+                batch_sizes=tuple(batch_sizes),
+                build=build,
+            )
+        )
+
+    return register

@@ -1,0 +1,211 @@
+"""Measure what each engine costs here, as a multiple of one ordinary forward and backward pass."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from suite.algebra.units import Units
+    from suite.case import Case, Problem
+    from suite.engines import Engine, Refused
+    from suite.engines.memory_plan import Arrangement
+    from suite.loops.batch import Batch
+    from suite.loops.loop import Losses
+
+CASES = ("cross-entropy-mlp", "cross-entropy-convolution", "next-token")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `gradsuite bench`."""
+    add = parser.add_argument
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps (default: auto)")
+    add(
+        "--case",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help=f"cases by name; repeatable (default: {', '.join(CASES)})",
+    )
+    add("--cases", action="append", default=[], metavar="PATH", help="a file with cases; repeatable")
+    add("--engine", action="append", default=[], metavar="GLOB", help="engines by name; repeatable")
+    add("--units", default=32, type=int, metavar="N", help="samples in the batch (default: 32)")
+    add("--conventions", default=12, type=int, metavar="N", help="how many are reduced (default: 12)")
+    add("--rounds", default=7, type=int, metavar="N", help="medians are over so many (default: 7)")
+    add("--memory", metavar="BYTES", help="at most, as 500MB or 2GiB (default: no bound)")
+    add("--json", action="store_true", help="for machines")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Print a row for each case and engine.
+
+    Raises:
+        UsageError: A number is not positive, no case or engine has the name, or a case fits no engine.
+    """
+    from suite.discovery import load
+    from suite.engines import engines
+    from suite.errors import UsageError
+    from suite.machine.environment import choose_device, describe
+    from suite.machine.memory import amount
+
+    arguments.memory = amount(arguments.memory)
+    for option in ("units", "conventions", "rounds"):
+        if getattr(arguments, option) < 1:
+            raise UsageError(f"--{option} must be 1 or more, {getattr(arguments, option)} was given")
+    device = choose_device(arguments.device)
+    chosen = load(arguments.cases).match(arguments.case or CASES)
+    tried = engines.match(arguments.engine)
+    prepared = [_prepare(case, tried, device, arguments) for case in chosen]
+    rows = [row for case, one in zip(chosen, prepared, strict=True) for row in _rows(case, *one, arguments)]
+    if arguments.json:
+        print(json.dumps({"environment": describe(device), "rows": rows}, indent=2))
+    else:
+        _print(rows)
+    return 0
+
+
+def _prepare(
+    case: Case, tried: list[Engine], device: torch.device, arguments: argparse.Namespace
+) -> tuple[Problem, Batch, Units, dict[str, Engine | Arrangement | Refused]]:
+    """A case with its batch, and each engine as it fits into the memory, before anything is timed.
+
+    Raises:
+        UsageError: The batch is larger than the data, or no engine fits.
+    """
+    import torch
+
+    from suite.engines.engine import Refused
+    from suite.engines.memory_plan import DoesNotFit, arrange
+    from suite.engines.per_sample_gradients import size_of
+    from suite.errors import UsageError
+    from suite.loops import batch as batches
+    from suite.machine.memory import told
+    from suite.running.plan import Cell
+
+    problem = case.build()
+    available = batches.size(problem.data)
+    if arguments.units > available:
+        raise UsageError(f"case {case.name!r} has {available} samples, --units {arguments.units} was given")
+    cell = Cell(arguments.units, "0", torch.arange(arguments.units))
+    batch = cell.take(problem, device, torch.float32)
+    ways: dict[str, Engine | Arrangement | Refused] = {}
+    for engine in tried:
+        try:
+            ways[engine.name] = engine
+            if arguments.memory is not None:
+                model, losses = _model(problem, device), problem.losses
+                size = size_of(model, batch, losses)
+                rank = max(4, min(arguments.conventions, size.units))
+                ways[engine.name] = arrange(
+                    engine, model, batch, losses, size, arguments.memory, reductions=rank
+                )
+        except Refused as reason:
+            ways[engine.name] = reason
+    lacking = [way.needed for way in ways.values() if isinstance(way, DoesNotFit)]
+    if lacking and len(lacking) == len(ways):
+        raise UsageError(
+            f"case {case.name!r} needs {told(min(lacking))}, --memory allows {told(arguments.memory)}: "
+            "give more, or fewer --units or --conventions"
+        )
+    return problem, batch, cell.units(problem, batch), ways
+
+
+def _model(problem: Problem, device: torch.device) -> nn.Module:
+    import torch
+
+    torch.manual_seed(0)
+    return problem.model().to(device)
+
+
+def _rows(
+    case: Case,
+    problem: Problem,
+    batch: Batch,
+    units: Units,
+    ways: dict[str, Engine | Arrangement | Refused],
+    arguments: argparse.Namespace,
+) -> list[dict[str, Any]]:
+    from suite.engines.cost import cost
+    from suite.engines.engine import Refused
+    from suite.loops import batch as batches
+
+    rows = []
+    for name, engine in ways.items():
+        model = _model(problem, batches.tensors(batch)[0].device)
+        row: dict[str, Any] = {
+            "case": case.name,
+            "units": int(units.data.sum()),
+            "params": sum(p.numel() for p in model.parameters() if p.requires_grad),
+            "conventions": arguments.conventions,
+            "engine": name,
+        }
+        try:
+            if isinstance(engine, Refused):
+                raise engine
+            chunks = _check(engine, model, batch, problem.losses)
+            found = cost(
+                engine,
+                model,
+                batch,
+                problem.losses,
+                lambda gram: _columns(units, gram, arguments.conventions),
+                rounds=arguments.rounds,
+            )
+        except Refused as reason:
+            rows.append(row | {"refused": str(reason)})
+            continue
+        rows.append(row | {"chunks": chunks} | vars(found))
+    return rows
+
+
+def _check(engine: Engine | Arrangement, model: nn.Module, batch: Batch, losses: Losses) -> int:
+    """What is wrong is not timed. In how many pieces it is computed."""
+    import copy
+
+    from suite.engines.check import check
+
+    found = engine.compute(copy.deepcopy(model), batch, losses)
+    check(found, model, batch, losses, getattr(engine, "step", None))
+    return int(getattr(found, "chunks", 1))
+
+
+def _columns(units: Any, gram: Any, count: int) -> list[Any]:
+    """The coefficients of the first conventions that apply, clipping ones among them, and multiples."""
+    import numpy as np
+
+    from suite.conventions import conventions
+
+    applying = [c for c in conventions.match() if c.missing(units) is None]
+    clipping = [c for c in applying if c.uses_gram]
+    plain = [c for c in applying if not c.uses_gram]
+    few = max(1, count // 4)  # of a dozen, three clip
+    chosen = [*clipping[:few], *plain][:count]
+    full = np.zeros((len(gram), len(units)))
+    full[:, units.data] = np.eye(len(gram))  # a regulariser costs nothing that is measured here
+    whole = full.T @ gram @ full
+    columns = [c.coefficients(units, whole)[units.data] for c in chosen]
+    return [columns[k % len(columns)] * (1 + k // len(columns)) for k in range(count)]
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    header = ("case", "units", "params", "engine", "tables", "and gradients", "peak memory")
+    lines = [header]
+    for row in rows:
+        pieces = f" ({row['chunks']} pieces)" if row.get("chunks", 1) > 1 else ""
+        start = (row["case"], str(row["units"]), str(row["params"]), row["engine"] + pieces)
+        if "refused" in row:
+            lines.append((*start, f"refused: it {row['refused']}", "", ""))
+            continue
+        memory = "–" if row["peak"] is None else f"{row['peak'] / 1e6:.1f} MB"
+        lines.append((*start, f"{row['tables']:.2f} ×", f"{row['reduced']:.2f} ×", memory))
+    widths = [max(len(line[k]) for line in lines if not line[4].startswith("refused")) for k in range(7)]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    ordinary = {row["case"]: row for row in rows if "ordinary" in row}
+    for case, row in ordinary.items():
+        memory = "" if row["ordinary_peak"] is None else f", {row['ordinary_peak'] / 1e6:.1f} MB"
+        print(f"1 × of {case}: one forward and backward pass, {row['ordinary'] * 1e3:.2f} ms{memory}")

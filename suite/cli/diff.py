@@ -1,0 +1,94 @@
+"""Compare two runs: verdicts that changed, numbers beyond rounding, rows that are new or gone."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from suite.records.diff import Change, Drift
+
+SHOWN = 100
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `gradsuite diff`."""
+    parser.add_argument("baseline", type=Path, metavar="BASELINE", help="a folder, or its records.jsonl[.gz]")
+    parser.add_argument("run", type=Path, metavar="RUN", help="the same, of another run")
+    parser.add_argument("--format", choices=("text", "markdown"), default="text", help="(default: text)")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Print what drifted; 1 if anything did."""
+    from suite.records.diff import diff
+    from suite.records.file import read
+
+    drift = diff(read(arguments.baseline), read(arguments.run))
+    print(markdown(drift) if arguments.format == "markdown" else text(drift))
+    return 1 if drift.changes else 0
+
+
+def text(drift: Drift) -> str:
+    """For the terminal: a line a change."""
+    from suite.machine.terminal import coloured
+
+    lines = [coloured(_summary(drift), "red" if drift.changes else "green", sys.stdout)]
+    lines += [f"  {_where(change)}: {_what(change)}" for change in drift.changes[:SHOWN]]
+    lines += [f"  … and {len(drift.changes) - SHOWN} more"] if len(drift.changes) > SHOWN else []
+    lines += ["Measured differently:", *(f"  {note}" for note in drift.notes)] if drift.notes else []
+    lines += [coloured(f"Warning: {line}", "yellow", sys.stdout) for line in drift.warnings]
+    return "\n".join(lines)
+
+
+def markdown(drift: Drift) -> str:
+    """For a pull request or an issue."""
+    lines = [f"**{_summary(drift)}**", ""]
+    if drift.changes:
+        lines += ["| row | what | before | after | rounding could |", "|---|---|---|---|---|"]
+        for change in drift.changes[:SHOWN]:
+            bound = "" if change.bound is None else f"{change.bound:.2g}"
+            cells = [_where(change), change.what, _value(change.before), _value(change.after), bound]
+            lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
+        more = len(drift.changes) - SHOWN
+        lines += ["", f"… and {more} more."] if more > 0 else []
+    if drift.notes:
+        lines += ["", "Measured differently:", "", *(f"- {note}" for note in drift.notes)]
+    if drift.warnings:
+        lines += ["", "Slower, which is no drift:", "", *(f"- {line}" for line in drift.warnings)]
+    return "\n".join(lines)
+
+
+def _summary(drift: Drift) -> str:
+    if not drift.changes:
+        return f"No drift: {drift.compared} rows agree to rounding."
+    rows = {id(change.row) for change in drift.changes}
+    kinds = {"new": 0, "gone": 0, "verdict": 0, "other": 0}
+    for change in drift.changes:
+        kinds[change.what if change.what in kinds else "other"] += 1
+    return (
+        f"Drift in {len(rows)} rows; {drift.compared} were compared: {kinds['verdict']} verdicts and "
+        f"{kinds['other']} values changed, {kinds['new']} rows are new, {kinds['gone']} are gone."
+    )
+
+
+def _where(change: Change) -> str:
+    where = change.where
+    named = " ≠ ".join(str(where.pop(key)) for key in ("convention", "reference") if key in where)
+    words = {"batch_size": "batch size ", "batch": "batch ", "optimizer": "", "case": "", "claim": ""}
+    found = [f"{words[key]}{value}" for key, value in where.items()]
+    return ", ".join([*found, *([named] if named else [])])
+
+
+def _what(change: Change) -> str:
+    if change.what in ("new", "gone"):
+        return f"{change.what} ({_value(change.after if change.what == 'new' else change.before)})"
+    told = f"{change.what} {_value(change.before)} → {_value(change.after)}"
+    if change.bound is None:
+        return told
+    return f"{told}, by {abs(change.after - change.before):.2g}; rounding could by {change.bound:.2g}"
+
+
+def _value(value: Any) -> str:
+    return "–" if value is None else repr(value) if isinstance(value, float) else str(value)

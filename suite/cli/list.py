@@ -1,0 +1,31 @@
+"""List cases, claims, conventions, engines, papers, dialects and batch-size rules."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from suite.cli.catalogue import KINDS, catalogue
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `gradsuite list`."""
+    parser.add_argument("kind", nargs="?", choices=KINDS, help="one kind only")
+    parser.add_argument("--json", action="store_true", help="everything, for machines")
+    parser.add_argument("--cases", action="append", default=[], metavar="PATH", help="a file with cases")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Print names with their summaries, or cards as JSON."""
+    chosen = [arguments.kind] if arguments.kind else KINDS
+    found = {kind: list(catalogue(kind, arguments.cases)) for kind in chosen}
+    if arguments.json:
+        cards = {kind: [item.card() for item in items] for kind, items in found.items()}
+        print(json.dumps(cards, indent=2, ensure_ascii=False))
+        return 0
+    for kind, items in found.items():
+        print(f"{kind}:")
+        width = max((len(item.name) for item in items), default=0)
+        for item in items:
+            print(f"  {item.name:{width}}  {item.summary}")
+    return 0

@@ -1,0 +1,322 @@
+"""Print the hyperparameters with which another convention takes the same steps.
+
+`gradsuite lr --from sum --to mean --batch-size 32 --optimizer Adam --set lr=1e-3 --set weight_decay=0.01`
+multiplies each hyperparameter by its power of the scale, says why and whether that is exact, and gives a
+line of Python to paste. Only `--prove` needs torch: it trains both sides and measures how far they part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import math
+from contextlib import suppress
+from dataclasses import asdict
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from suite.cli import lr_sources as sources
+from suite.errors import UsageError
+
+if TYPE_CHECKING:
+    from suite.equivalence.equivalent import Equivalence
+    from suite.equivalence.law import Law, Powers, Scale
+    from suite.equivalence.scales import Scaling, Sizes
+    from suite.equivalence.trajectory import Proof
+
+LIMIT = 1e-10
+"""How far an exact law may be from the reference, relative, after 100 steps in float64."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of `gradsuite lr`."""
+    what = parser.add_argument_group("what to convert")
+    what.add_argument("--optimizer", metavar="NAME", help="a class of torch.optim, such as Adam")
+    sources.configure(parser)
+    what.add_argument(
+        "--set",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a hyperparameter of the old convention; torch's default where none is given",
+    )
+    what.add_argument("--max-norm", metavar="C", type=float, help="the clip threshold of the old one")
+    what.add_argument(
+        "--clip",
+        choices=("norm", "plain", "value"),
+        default="norm",
+        help="clipped by clip_grad_norm_ (the default), min(1, C/‖g‖) or clip_grad_value_",
+    )
+    between = parser.add_argument_group("between which conventions")
+    between.add_argument("--from", dest="source", metavar="CONVENTION", help="the old convention")
+    between.add_argument("--to", dest="target", metavar="CONVENTION", help="the new convention")
+    between.add_argument("--batch-size", metavar="N", type=int, help="samples in a batch")
+    between.add_argument("--elements", metavar="M", type=int, help="outputs or tokens a sample")
+    between.add_argument("--micro-batches", metavar="K", type=int, default=1, help="in a window")
+    between.add_argument("--ranks", metavar="R", type=int, default=1, help="that share the batch")
+    between.add_argument(
+        "--expected-batch-size", metavar="L", type=float, help="at which Poisson sampling aims"
+    )
+    between.add_argument("--max-elements", metavar="L", type=int, help="longest sequence allowed")
+    between.add_argument(
+        "--scale",
+        metavar="S",
+        help="new gradient / old gradient (0.03125 or 1/32), in place of two conventions",
+    )
+    how = parser.add_argument_group("how to answer")
+    how.add_argument(
+        "--prove", action="store_true", help="train both sides on real digits and compare the weights"
+    )
+    how.add_argument("--steps", metavar="K", type=int, default=100, help="of the proof (default: 100)")
+    how.add_argument("--laws", action="store_true", help="print the law of every optimizer instead")
+    how.add_argument("--json", action="store_true", help="print JSON")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Print the equivalent hyperparameters, or the laws.
+
+    Returns:
+        0, or 1 if `--prove` finds that hyperparameters called exact are not.
+    """
+    if args.laws:
+        _print_laws(as_json=args.json)
+        return 0
+    from suite.equivalence.equivalent import equivalent
+
+    source = sources.read(args, _settings(args.set))
+    scaling, sizes = _scaling(args)
+    result = equivalent(
+        source.translation.optimizer,
+        source.translation.hyperparameters,
+        scale=scaling.scale,
+        max_norm=args.max_norm,
+        clip=args.clip,
+    )
+    rules = sources.by_rule(args, result)
+    proof = _prove(scaling, sizes, result, args.steps) if args.prove else None
+    if args.json:
+        answer = _as_json(scaling, result, proof)
+        answer |= _plain(sources.as_dict(source, result) | ({"rules": rules} if rules else {}))
+        print(json.dumps(answer, indent=2, ensure_ascii=False))
+    else:
+        within = "" if source.plain else "Within PyTorch: "
+        before, after = sources.text(source, result, proved=args.prove)
+        blocks = [*before, _as_text(scaling, result, proof, within), *after]
+        print("\n\n".join(blocks + sources.rules_text(rules, args)))
+    return int(proof is not None and result.exact and proof.converted > LIMIT)
+
+
+def _settings(assignments: list[str]) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for assignment in assignments:
+        name, equals, text = assignment.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--set {assignment}: NAME=VALUE is needed, such as lr=1e-3")
+        if name.strip() in settings:
+            raise UsageError(f"--set {name.strip()} is given twice: give it once")
+        settings[name.strip()] = _value(text.strip())
+    return settings
+
+
+def _value(text: str) -> Any:
+    """A number, a tuple, True, False or None; text where it is none of these."""
+    words = {"true": True, "false": False, "none": None, "inf": math.inf, "nan": math.nan}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return text
+
+
+def _scaling(args: argparse.Namespace) -> tuple[Scaling, Sizes]:
+    """The scale that was asked for, and the batch in which it holds."""
+    from suite.equivalence.law import check_scale
+    from suite.equivalence.scales import Scaling, Sizes, scale_between
+
+    named = args.source is not None or args.target is not None
+    if named == (args.scale is not None):
+        raise UsageError("give two conventions (--from, --to and --batch-size), or --scale alone")
+    if named and (args.source is None or args.target is None or args.batch_size is None):
+        raise UsageError("--from, --to and --batch-size belong together: give all three")
+    sizes = Sizes(
+        samples=32 if args.batch_size is None else args.batch_size,
+        elements=args.elements,
+        microbatches=args.micro_batches,
+        ranks=args.ranks,
+        expected_batch_size=args.expected_batch_size,
+        max_elements=args.max_elements,
+    )
+    if named:
+        return scale_between(args.source, args.target, sizes), sizes
+    scale = check_scale(_number(args.scale))
+    return Scaling("old", "new", scale, scale, ()), sizes
+
+
+def _number(text: str) -> Scale:
+    try:
+        near = float(text)
+    except ValueError:
+        near = 1.0  # a fraction, perhaps
+    if near == 0 or not math.isfinite(near):
+        return near  # Fraction would write 1e999999999 out
+    with suppress(ValueError, ZeroDivisionError):
+        return Fraction(text)
+    raise UsageError(f"--scale is {text!r}: a number greater than 0 is needed, such as 32 or 1/32")
+
+
+def _prove(scaling: Scaling, sizes: Sizes, result: Equivalence, steps: int) -> Proof:
+    from suite.equivalence.digits import digits
+    from suite.equivalence.trajectory import prove
+
+    if steps < 1:
+        raise UsageError(f"--steps is {steps}: a whole number of at least 1 is needed")
+    if result.optimizer == "SparseAdam":
+        raise UsageError("--prove has no sparse gradients: prove Adam, which has the same law")
+    problem = digits(sizes, bias=result.optimizer != "Muon")
+    if scaling.source == "old":
+        sides = problem.scaled(1), problem.scaled(scaling.scale)
+    else:
+        units = sizes.units()
+        sides = problem.follow(scaling.source, units), problem.follow(scaling.target, units)
+    return prove(problem.model, *sides, result, steps=steps)
+
+
+def _as_text(scaling: Scaling, result: Equivalence, proof: Proof | None, within: str = "") -> str:
+    from tabulate import tabulate
+
+    rows = [[c.name, _show(c.old), _show(c.new), _factor(c.exponent), c.why] for c in result.changes]
+    head = ["hyperparameter", scaling.source, scaling.target, "factor", "why"]
+    blocks = [
+        f"{result.optimizer}, from {scaling.source} to {scaling.target}: "
+        f"the gradient becomes s = {_show(scaling.scale)} times what it was.",
+        tabulate(rows, head, tablefmt="simple", disable_numparse=True),
+        f"{_verdict(result, within)}.",
+        result.python,
+    ]
+    blocks += [_schedule(result)] if result.schedule else []
+    blocks += ["\n".join(f"Note: {note}." for note in _notes(scaling))] if _notes(scaling) else []
+    blocks += [_measured(proof)] if proof is not None else []
+    return "\n\n".join(block.rstrip() for block in blocks)
+
+
+def _verdict(result: Equivalence, within: str) -> str:
+    verdict = result.reason if result.exact else f"not exact: {result.reason}"
+    sentence = f"{within}{verdict}"
+    return f"{sentence[0].upper()}{sentence[1:]}"
+
+
+def _schedule(result: Equivalence) -> str:
+    lines = ["Exact, with a schedule:"]
+    for phase in result.schedule:
+        steps = f"steps {phase.first} to {phase.last}" if phase.last else f"from step {phase.first} on"
+        values = ", ".join(f"{k}={v!r}" for k, v in phase.hyperparameters.items())
+        lines.append(f"  {steps}: {values}")
+    return "\n".join(lines)
+
+
+def _notes(scaling: Scaling) -> list[str]:
+    if scaling.penalty == 1:
+        return list(scaling.notes)
+    penalty = f"a penalty that is a term of the loss: multiply its coefficient by {_show(scaling.penalty)}"
+    return [*scaling.notes, penalty]
+
+
+def _measured(proof: Proof) -> str:
+    lines = [
+        f"Measured: {proof.steps} steps on scikit-learn's digits in float64, largest ‖w_b − w_a‖/‖w_a‖:",
+        f"  {proof.converted:.3g} with these hyperparameters, "
+        f"{proof.unchanged:.3g} with the old ones left as they were",
+    ]
+    if proof.scheduled is not None:
+        lines.append(f"  {proof.scheduled:.3g} with the schedule")
+    return "\n".join(lines)
+
+
+def _factor(exponent: Powers) -> str:
+    if isinstance(exponent, tuple):
+        return f"({', '.join(_factor(e) for e in exponent)})"
+    return {0: "1", 1: "s", 2: "s²", -1: "1/s"}.get(exponent, f"s^{exponent}")
+
+
+LONG = 40
+"""Characters of a fraction that a person still reads."""
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, Fraction):
+        if len(str(value)) > LONG:
+            return repr(float(value))
+        return str(value) if value.denominator == 1 else f"{value} = {float(value):.6g}"
+    return repr(value)
+
+
+def _as_json(scaling: Scaling, result: Equivalence, proof: Proof | None) -> dict[str, Any]:
+    answer: dict[str, Any] = _plain(
+        {
+            "from": scaling.source,
+            "to": scaling.target,
+            **{k: v for k, v in asdict(result).items() if k != "scale"},
+            "scale": float(scaling.scale),
+            "penalty_factor": float(scaling.penalty),
+            "python": result.python,
+            "notes": list(scaling.notes),
+            "proof": None if proof is None else asdict(proof),
+        }
+    )
+    return answer
+
+
+def _plain(value: Any) -> Any:
+    """`value` with None for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _print_laws(*, as_json: bool) -> None:
+    from suite.equivalence.laws import LAWS
+
+    if as_json:
+        print(json.dumps([_law_as_json(law) for law in LAWS], indent=2, ensure_ascii=False))
+        return
+    from tabulate import tabulate
+
+    rows = [[law.name, _row(law), _state(law), law.limits or "exact"] for law in LAWS]
+    print(
+        "If every gradient is multiplied by s, multiply by these factors to keep the trajectory.\n"
+        "What is not named is multiplied by 1: momentum, betas, counts and options.\n"
+    )
+    head = ["optimizer", "hyperparameters", "state", "holds"]
+    print(tabulate(rows, head, tablefmt="simple", maxcolwidths=[None, 36, 34, 50]))
+    print(
+        "\nA clip threshold: s. Exact for min(1, C/‖g‖) and clip_grad_value_; "
+        "torch's clip_grad_norm_ adds 1e-6 to ‖g‖, which is not scaled."
+    )
+
+
+def _row(law: Law) -> str:
+    changed = []
+    for name, entry in law.hyperparameters.items():
+        if name == "lr" or entry.exponent != 0:
+            unless = f" (1 if {entry.flag})" if entry.flag else ""
+            changed.append(f"{name} {_factor(entry.exponent)}{unless}")
+    return ", ".join(changed)
+
+
+def _state(law: Law) -> str:
+    return ", ".join(f"{name} {_factor(power)}" for name, power in law.state.items() if power)
+
+
+def _law_as_json(law: Law) -> dict[str, Any]:
+    entries = {name: asdict(entry) for name, entry in law.hyperparameters.items()}
+    return {
+        "optimizer": law.name,
+        "hyperparameters": entries,
+        "state": dict(law.state),
+        "limits": law.limits,
+        "source": law.source,
+    }

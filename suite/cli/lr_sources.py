@@ -1,0 +1,255 @@
+"""Where `gradsuite lr` takes hyperparameters from: PyTorch's own, a dialect's, or a paper's card."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from suite.errors import UsageError
+
+if TYPE_CHECKING:
+    from suite.equivalence.dialects import Translation
+    from suite.equivalence.equivalent import Equivalence
+    from suite.papers.card import Paper
+
+
+@dataclass(frozen=True)
+class Source:
+    """What was asked to be converted.
+
+    Args:
+        translation: the optimizer in PyTorch's words.
+        given: the hyperparameters in the dialect's words.
+        paper: the card that they are from, or None.
+    """
+
+    translation: Translation
+    given: Mapping[str, Any]
+    paper: Paper | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether these were PyTorch's words from the start."""
+        return self.translation.dialect == "torch" and self.paper is None
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say where hyperparameters are from, and the batch-size rules."""
+    where = parser.add_argument_group("in whose words")
+    where.add_argument("--dialect", metavar="NAME", help="of --optimizer and --set: keras, tf1, optax, …")
+    where.add_argument("--paper", metavar="NAME", help="a paper's card: convention, sizes, optimizer")
+    rule = parser.add_argument_group("for another batch size (heuristics)")
+    rule.add_argument("--rule", metavar="NAME", help="a batch-size rule, or a pattern such as '*'")
+    rule.add_argument("--to-batch-size", metavar="N", type=int, help="the batch size that it is for")
+    rule.add_argument("--noise-scale", metavar="B", type=float, help="tr Σ/|G|², in samples")
+
+
+def read(args: argparse.Namespace, settings: dict[str, Any]) -> Source:
+    """The optimizer and hyperparameters that were asked for, in PyTorch's words.
+
+    Fills what a paper's card knows into `args`: conventions and sizes. Without two conventions or a scale,
+    nothing but the words change.
+
+    Raises:
+        UsageError: A name, a number or a combination is wrong, or something is missing.
+    """
+    from suite.equivalence.dialects import translate
+
+    paper = None if args.paper is None else _paper(args)
+    dialect = paper.dialect if paper else args.dialect or "torch"
+    optimizer = paper.optimizer if paper else args.optimizer
+    if optimizer is None:
+        raise UsageError("--optimizer is missing: name a class of torch.optim, such as SGD or Adam")
+    if paper:
+        settings = _overridden(paper, settings)
+    only_words = args.target is None and args.scale is None and (args.source is None or paper)
+    if only_words and (args.paper or args.dialect or args.rule):
+        args.source, args.scale = None, "1"
+    translation = translate(dialect, optimizer, settings, batch_size=args.batch_size)
+    return Source(translation, settings, paper)
+
+
+def _paper(args: argparse.Namespace) -> Paper:
+    from suite.papers.card import papers
+
+    paper = papers[args.paper]
+    for option in ("optimizer", "dialect"):
+        if getattr(args, option) is not None:
+            raise UsageError(f"--paper says the {option}: leave out --{option}, or --paper")
+    if args.source is None and args.scale is None:
+        args.source = paper.convention
+    for name, value in paper.sizes.items():
+        if getattr(args, name) in (None, 1):
+            setattr(args, name, value)
+    if args.batch_size is None and args.expected_batch_size is not None and args.target is not None:
+        raise UsageError(f"{paper.name} has batches of random size: give --batch-size")
+    if args.elements is None and args.target is not None and _goes_with_elements(args):
+        raise UsageError(f"the card of {paper.name} does not know the elements a sample: give --elements")
+    return paper
+
+
+def _goes_with_elements(args: argparse.Namespace) -> bool:
+    """Whether the scale between the two conventions depends on how many elements a sample has."""
+    from suite.equivalence.scales import Sizes, scale_between
+
+    try:
+        one, two = (
+            scale_between(args.source, args.target, Sizes(samples=args.batch_size or 1, elements=elements))
+            for elements in (1, 2)
+        )
+    except UsageError:  # what is wrong with the conventions is said where they are converted
+        return False
+    return one.scale != two.scale
+
+
+def _overridden(paper: Paper, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The card's hyperparameters, with those that were given in their place, in either spelling."""
+    from suite.equivalence.dialects import dialects
+
+    same: dict[str, set[str]] = {}
+    if paper.dialect != "torch":
+        parameters = dialects[paper.dialect][paper.optimizer].parameters
+        same = {name: {p.name, p.key} for p in parameters for name in (p.name, p.key)}
+    replaced = {other for name in settings for other in same.get(name, {name})}
+    merged = {k: v for k, v in paper.hyperparameters.items() if k not in replaced} | dict(settings)
+    if not paper.has_rate and not {"lr", *same.get("lr", ())} & set(settings):
+        raise UsageError(f"the card of {paper.name} has no learning rate: add --set lr=…")
+    return merged
+
+
+def text(source: Source, result: Equivalence, *, proved: bool) -> tuple[list[str], list[str]]:
+    """What is to be said before the conversion (the card, the verdict) and after (the loop)."""
+    from suite.equivalence.dialects import scaled
+
+    before = [_card(source.paper)] if source.paper else []
+    if source.translation.dialect == "torch":
+        return before, []
+    translation = scaled(source.translation, result.scale)
+    same = "the same optimizer as" if source.translation.exact else "NOT the same optimizer as"
+    before.append(
+        f"PyTorch's {translation.optimizer} is {same} {translation.dialect}'s {translation.written}: "
+        f"{source.translation.reason}."
+    )
+    before.append(own_words(source, result))
+    after = []
+    if proved:
+        after.append(
+            "What was measured is the way from one convention to the other within PyTorch; that the "
+            f"translation holds is tested against {translation.dialect}'s formulas, step by step."
+        )
+    if translation.instructions:
+        loop = "\n".join(f"  {line}" for line in translation.instructions)
+        after.append(f"In the training loop (suite.equivalence.dialects.prepare does it):\n{loop}")
+    after += ["\n".join(f"Note: {note}." for note in translation.notes)] if translation.notes else []
+    return before, after
+
+
+def own_words(source: Source, result: Equivalence) -> str:
+    """The dialect's own optimizer for the new convention, for those who stay with it."""
+    from suite.equivalence.dialects import rescale
+
+    translation = source.translation
+    try:
+        scaled = rescale(translation.dialect, translation.written, source.given, result.scale)
+    except UsageError as error:
+        return f"In {translation.dialect}'s own words there are no constants: {error}."
+    settings = ", ".join(f"{name}={value!r}" for name, value in scaled.items() if value is not None)
+    return f"In {translation.dialect}'s own words, exactly:\n  {translation.written}({settings})"
+
+
+def _card(paper: Paper) -> str:
+    lines = [
+        f"{paper.name}: {paper.summary} ({paper.reference})",
+        f"  gradient: {paper.convention}; {paper.where} ({paper.verified})",
+        f"  optimizer: {paper.optimizer}; {paper.optimizer_where} ({paper.optimizer_verified})",
+    ]
+    if paper.max_norm is not None:
+        lines.append(f"  clipping: at {paper.max_norm:g}; not converted here, see the notes")
+    return "\n".join([*lines, *(f"  note: {note}" for note in paper.notes)])
+
+
+def as_dict(source: Source, result: Equivalence) -> dict[str, Any]:
+    """The same for JSON."""
+    from suite.equivalence.dialects import rescale, scaled
+
+    translation = source.translation
+    if source.plain:
+        return {}
+    own = None
+    if translation.dialect != "torch":
+        try:
+            own = rescale(translation.dialect, translation.written, source.given, result.scale)
+        except UsageError:
+            own = None
+    whole = scaled(translation, result.scale)
+    return {
+        "exact": whole.exact and result.exact,
+        "reason": whole.reason if translation.dialect != "torch" else result.reason,
+        "paper": source.paper.card() if source.paper else None,
+        "translation": whole.as_dict(),
+        "own_words": own,
+    }
+
+
+def by_rule(args: argparse.Namespace, result: Equivalence) -> list[dict[str, Any]]:
+    """What the batch-size rules give for the converted hyperparameters, one row a rule.
+
+    Raises:
+        UsageError: A size is missing, or the one rule that was named does not apply.
+    """
+    if args.rule is None:
+        if args.to_batch_size is not None or args.noise_scale is not None:
+            raise UsageError("--to-batch-size and --noise-scale go with --rule: name a batch-size rule")
+        return []
+    if args.batch_size is None or args.to_batch_size is None:
+        raise UsageError("--rule needs --batch-size and --to-batch-size")
+    from suite.batch_size.noise import NoiseScale
+    from suite.batch_size.rules import rules
+    from suite.equivalence.laws import law
+
+    noise = None
+    if args.noise_scale is not None:
+        if not args.noise_scale > 0:
+            raise UsageError(f"--noise-scale is {args.noise_scale}; a number above 0 is needed")
+        noise = NoiseScale(trace=args.noise_scale, square=1.0, samples=0)
+    known = law(result.optimizer).settings(result.hyperparameters)
+    names = ("lr", "betas", "alpha", "eps")
+    settings = {name: known[name] for name in names if name in known}
+    rows = []
+    found = rules.match([args.rule])
+    for rule in found:
+        row: dict[str, Any] = {"rule": rule.name, "formula": rule.formula, "source": rule.source}
+        try:
+            new = rule.apply(result.optimizer, settings, args.batch_size, args.to_batch_size, noise=noise)
+        except UsageError as error:
+            if len(found) == 1:
+                raise
+            rows.append({**row, "hyperparameters": None, "reason": str(error)})
+            continue
+        rows.append({**row, "hyperparameters": new, "reason": ""})
+    return rows
+
+
+def rules_text(rows: list[dict[str, Any]], args: argparse.Namespace) -> list[str]:
+    """The rows of `by_rule` as text."""
+    if not rows:
+        return []
+    lines = [
+        f"From batches of {args.batch_size} to batches of {args.to_batch_size}, where no law is exact; "
+        "heuristics, for the mean over the batch:"
+    ]
+    for row in rows:
+        if row["hyperparameters"] is None:
+            lines.append(f"  {row['rule']}: does not apply: {row['reason']}")
+            continue
+        settings = ", ".join(f"{k}={_short(v)}" for k, v in row["hyperparameters"].items())
+        lines.append(f"  {row['rule']}: {settings}\n    {row['formula']}; {row['source']}")
+    return ["\n".join(lines)]
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(_short(v) for v in value)})"
+    return f"{value:.6g}" if isinstance(value, float) else repr(value)

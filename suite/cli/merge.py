@@ -1,0 +1,33 @@
+"""Put runs together: the parts of `gradsuite run --shard`, or runs of different things."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `gradsuite merge`."""
+    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders, or their records")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="where all of it goes")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Merge, write the tables, and say how much there is."""
+    from suite.equivalence.laws import LAWS
+    from suite.records.merge import merge
+    from suite.report.learning_rates import OPTIMIZERS
+    from suite.report.run_result import RunResult
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr)
+
+    rows = merge(arguments.runs, arguments.output, say)
+    report = RunResult(rows, tuple(law.name for law in LAWS.match(OPTIMIZERS)))
+    report.write(arguments.output)
+    for line in report.remarks:
+        print(line)
+    count = len(rows) - len(report.of("environment"))
+    print(f"{count} rows of {len(arguments.runs)} runs. Records and tables: {arguments.output}")
+    return 1 if report.failures else 0

@@ -1,0 +1,114 @@
+"""Draw a figure of a run, for a paper: vector graphics, for the colour-blind and for grey."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from suite.errors import UsageError
+
+if TYPE_CHECKING:
+    from suite.figures.weights import Weights
+
+KINDS = ("discrepancy", "scale", "weights", "trajectory", "noise-scale")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `gradsuite plot`."""
+    add = parser.add_argument
+    add(
+        "run",
+        metavar="RUN",
+        help="the folder of a run; for weights also a source of claims (claims/reduction-methods) or a file "
+        "that `gradsuite recover --json` printed",
+    )
+    add("--kind", choices=KINDS, required=True, help="what is drawn")
+    add("--out", metavar="FILE", type=Path, required=True, help="its ending says how: .pdf, .svg or .png")
+    add("--width", choices=("one", "two"), default="two", help="columns of a page (default: two)")
+    add("--case", action="append", default=[], metavar="GLOB", help="cases by name; repeatable")
+    add("--convention", action="append", default=[], metavar="GLOB", help="conventions; repeatable")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Draw one figure.
+
+    Raises:
+        UsageError: There is no run, matplotlib is missing, or the run holds nothing of this kind.
+    """
+    from suite.figures import style
+
+    if arguments.out.suffix not in style.ENDINGS:
+        raise UsageError(
+            f"--out is {str(arguments.out)!r}: a name that ends in {', '.join(style.ENDINGS)} is needed"
+        )
+    style.require()
+    style.save(arguments.out, arguments.width, _drawing(arguments))
+    print(f"Figure: {arguments.out}")
+    return 0
+
+
+def _drawing(arguments: argparse.Namespace) -> Callable[[Any], None]:
+    """What draws the figure that was asked for."""
+    from suite.figures import discrepancy, noise, scale, trajectory, weights
+    from suite.report import series as curves
+    from suite.report.heatmap import heatmap
+    from suite.report.load import load
+
+    kind = arguments.kind
+    if kind == "weights":
+        shown = _weights(arguments)
+        return lambda figure: weights.draw(figure, shown)
+    report = load(arguments.run, arguments.case, arguments.convention)
+    if kind == "discrepancy":
+        pairs = heatmap(report)
+        _require(len(pairs.names) > 1, kind, "two conventions of one case are needed")
+        return lambda figure: discrepancy.draw(figure, pairs)
+    if kind == "scale":
+        lines = curves.curves(report)
+        _require(lines, kind, "a convention other than the reference is needed")
+        cases = len({row["case"] for row in report.of("discrepancy")})
+        return lambda figure: scale.draw(figure, lines, report.environment["reference"], cases)
+    if kind == "trajectory":
+        paths = curves.paths(report)
+        _require(paths, kind, "it was --quick, had --prove 0, or is of an earlier version")
+        return lambda figure: trajectory.draw(figure, paths)
+    scales = curves.noise_scales(report)
+    _require(scales, kind, "it is of an earlier version, or of batches of one sample")
+    return lambda figure: noise.draw(figure, scales)
+
+
+def _require(found: object, kind: str, why: str) -> None:
+    if not found:
+        raise UsageError(f"the run has nothing for --kind {kind}: {why}")
+
+
+def _weights(arguments: argparse.Namespace) -> Weights:
+    from suite.figures.weights import of_claims, of_file
+
+    if arguments.run.endswith(".json"):
+        return of_file(Path(arguments.run))
+    rows = _measured(arguments.run)
+    if rows is None:
+        from suite.report.load import load
+
+        rows = load(arguments.run, arguments.case).of("claim")
+    found = of_claims(rows)
+    if len(found) != 1:
+        raise UsageError(
+            f"{arguments.run} has {len(found)} sets of recovered weights, one is needed: give "
+            "claims/reduction-methods, --case, or a file that `gradsuite recover --json` printed"
+        )
+    return found[0]
+
+
+def _measured(name: str) -> list[dict[str, Any]] | None:
+    """The claims of the source of this name, measured now; None where there is no such source."""
+    from suite.claim import current_name, measure_claim
+    from suite.discovery import load_claims
+
+    sources, name = load_claims(), current_name(name)
+    if name not in sources:
+        return None
+    return [measure_claim(sources[name], claim) for claim in sources[name].claims()]

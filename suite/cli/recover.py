@@ -1,0 +1,94 @@
+"""Recover the weight that each sample gets in a training step of yours."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from suite.discovery import load_python
+from suite.errors import CaseError, UsageError, one_line
+
+if TYPE_CHECKING:
+    pass
+
+NAMES = ("step", "model", "batch", "losses")
+OPTIONAL = ("units", "regulariser")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `gradsuite recover`."""
+    parser.add_argument(
+        "file",
+        metavar="PATH.py[:NAME]",
+        help=f"a file that defines {', '.join(NAMES)} (and may define {', '.join(OPTIONAL)}); "
+        "NAME is that of the step, if it is not `step`",
+    )
+    parser.add_argument(
+        "--expect", metavar="CONVENTION", help="exit with 1 if the step does not compute this one"
+    )
+    parser.add_argument("--engine", default="opacus", metavar="NAME", help="(default: opacus)")
+    parser.add_argument("--json", action="store_true", help="all that was found, for machines")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Print what was recovered.
+
+    Raises:
+        UsageError: The file does not have what is needed, or the step leaves no gradient.
+    """
+    from suite.conventions import conventions
+
+    expected = None if arguments.expect is None else conventions[arguments.expect]
+    given = _given(arguments.file)
+    from suite.recovery.assertion import complaint
+    from suite.recovery.recovery import experiment, recovery
+
+    try:
+        tried = experiment(**given, engine=arguments.engine)
+        found = recovery(tried)
+    except CaseError as error:
+        print(f"gradsuite recover: {one_line(error)}", file=sys.stderr)
+        return 1
+    print(_json(found.card()) if arguments.json else found)
+    advice = "" if expected is None else complaint(tried, found, expected)
+    if advice:
+        print(f"\nThe step does not compute {arguments.expect!r}. {advice}", file=sys.stderr)
+    return 1 if advice else 0
+
+
+def _json(card: dict[str, Any]) -> str:
+    from suite.records.file import plain
+
+    return json.dumps(plain(card), indent=2, ensure_ascii=False)
+
+
+def _given(file: str) -> dict[str, Any]:
+    """The names that `recover` needs, from a file."""
+    path, colon, name = file.partition(".py:")
+    module = load_python(Path(path + ".py" if colon else file), "PATH.py:NAME of the step")
+    step = name or "step"
+    missing = [n for n in (step, *NAMES[1:]) if not hasattr(module, n)]
+    if missing:
+        raise UsageError(
+            f"{path + '.py' if colon else file} does not define {', '.join(missing)}: it must define "
+            f"{step}(model, batch), model, batch, and losses(model, batch)"
+        )
+    found = {n: getattr(module, n, None) for n in (*NAMES, *OPTIONAL)} | {"step": getattr(module, step)}
+    _check(found)
+    return found
+
+
+def _check(found: dict[str, Any]) -> None:
+    from torch import nn
+
+    from suite.algebra.units import Units
+
+    for name in ("step", "losses", "regulariser"):
+        if not callable(found[name]) and (found[name] is not None or name not in OPTIONAL):
+            raise UsageError(f"{name} is a {type(found[name]).__name__}: it must be a function")
+    for name, kind, called in (("model", nn.Module, "torch.nn.Module"), ("units", Units, "suite.Units")):
+        if not isinstance(found[name], kind) and (found[name] is not None or name not in OPTIONAL):
+            raise UsageError(f"{name} is a {type(found[name]).__name__}: it must be a {called}")

@@ -1,0 +1,27 @@
+"""Write a run's report: one HTML page that works offline."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `gradsuite report`."""
+    parser.add_argument("run", metavar="RUN", help="the folder of a run")
+    parser.add_argument("--out", metavar="FILE", type=Path, help="(default: report.html in the run's folder)")
+    parser.add_argument("--case", action="append", default=[], metavar="GLOB", help="cases; repeatable")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Write the page and say where it is."""
+    from suite.report.load import load
+    from suite.report.page.render import render
+    from suite.report.write import write
+
+    run = Path(arguments.run)
+    report = load(run, arguments.case)
+    out = arguments.out or (run if run.is_dir() else run.parent) / "report.html"
+    write(out, render(report, run))
+    print(f"Report: {out}")
+    return 0

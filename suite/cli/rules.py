@@ -1,0 +1,102 @@
+"""Train cases under each batch-size rule and show how far from the reference it lands."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from suite.errors import UsageError, one_line
+
+if TYPE_CHECKING:
+    from suite.batch_size.on_cases import Landings
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `gradsuite rules`."""
+    add = parser.add_argument
+    add("--case", action="append", default=[], metavar="GLOB", help="cases by name; repeatable")
+    add("--cases", action="append", default=[], metavar="PATH", help="a file with cases; repeatable")
+    add("--optimizer", default="SGD", metavar="NAME", help="of torch.optim (default: SGD)")
+    add("--lr", type=float, default=0.01, help="at --batch-size (default: 0.01)")
+    add("--batch-size", type=int, default=8, metavar="N", help="of the reference (default: 8)")
+    add("--to-batch-size", type=int, default=32, metavar="N", help="that the rules are for (default: 32)")
+    add("--steps", type=int, default=100, metavar="K", help="of the reference (default: 100)")
+    add("--seed", type=int, default=0, metavar="N", help="of the parameters (default: 0)")
+    add("--json", action="store_true", help="everything, for machines")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Print a table of cases × rules.
+
+    Returns:
+        0, or 1 where a case failed.
+    """
+    from suite.discovery import load
+    from suite.equivalence.laws import law
+
+    chosen = load(arguments.cases).match(arguments.case)
+    if not (math.isfinite(arguments.lr) and arguments.lr > 0):
+        raise UsageError(f"--lr is {arguments.lr}: a finite number greater than 0 is needed")
+    settings = law(arguments.optimizer).settings({"lr": arguments.lr})
+    from suite.batch_size.on_cases import land
+    from suite.machine.environment import choose_device
+    from suite.machine.global_state import steady
+    from suite.machine.progress import Progress
+    from suite.records.file import plain
+
+    shown = Progress(len(chosen))
+    found, failed = [], []
+    for case in chosen:
+        shown.step(case.name, f"{arguments.steps} steps under each rule")
+        try:
+            with steady(choose_device("cpu")):
+                result = land(
+                    case,
+                    arguments.optimizer,
+                    {"lr": settings["lr"]},
+                    arguments.batch_size,
+                    arguments.to_batch_size,
+                    steps=arguments.steps,
+                    seed=arguments.seed,
+                )
+        except UsageError:
+            raise
+        except Exception as error:  # noqa: BLE001  a case is anybody's code
+            failed.append(f"Failed: {case.name}: {one_line(error)}")
+            continue
+        found.append(result)
+    shown.finish()
+    if arguments.json:
+        print(json.dumps(plain([asdict(one) for one in found]), indent=2))
+    else:
+        print(_text(found, arguments))
+    for line in failed:
+        print(line)
+    return 1 if failed else 0
+
+
+def _text(found: list[Landings], arguments: argparse.Namespace) -> str:
+    from tabulate import tabulate
+
+    names = [landing.rule for landing in found[0].landings] if found else []
+    rows = [
+        [one.case, _number(one.noise.critical_batch_size), *(_number(x.distance) for x in one.landings)]
+        for one in found
+    ]
+    table = tabulate(rows, ["case", "critical batch", *names], disable_numparse=True)
+    caption = (
+        f"{arguments.optimizer} from batch size {arguments.batch_size} to {arguments.to_batch_size}: "
+        f"distance to the reference after {arguments.steps} steps, over how far the reference went"
+    )
+    return (
+        f"{caption}\n\n{table}\n"
+        "Every rule is a heuristic: other samples is the reference itself on other batches, which no rule can"
+        "\nbe expected to beat. –: the rule is not for this optimizer, or the noise hides the gradient."
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if math.isfinite(value) else "–"

@@ -1,0 +1,185 @@
+"""Where cases, claims and cards come from: installed distributions, and files of one's own.
+
+The built-in ones come in the same way as everybody else's: a distribution names its modules in the
+entry-point groups `gradsuite.cases`, `gradsuite.claims` and `gradsuite.papers`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+
+from suite.case import Case, cases
+from suite.claim import PREFIX, ClaimSource, claim_sources, current_name
+from suite.errors import UsageError, one_line
+from suite.registry import Registry
+
+CASES, CLAIMS, PAPERS = "gradsuite.cases", "gradsuite.claims", "gradsuite.papers"
+TREE = Path(__file__).parent.parent
+
+
+def load(files: Sequence[str | Path] = ()) -> Registry[Case]:
+    """All cases: from the entry-point group `gradsuite.cases`, the built-in ones first, and from `files`.
+
+    Args:
+        files: Python files, or names of importable modules, that register cases when they are run.
+
+    Raises:
+        UsageError: A file does not exist, fails, or registers nothing.
+    """
+    _import_all(CASES)
+    for file in files:
+        _load_file(str(file))
+    return cases
+
+
+def load_claims() -> Registry[ClaimSource]:
+    """All sources of claims, from the entry-point group `gradsuite.claims`."""
+    _import_all(CLAIMS)
+    return claim_sources
+
+
+@cache
+def card_folders() -> tuple[Path, ...]:
+    """The folders with papers' cards: of the packages in the entry-point group `gradsuite.papers`.
+
+    Nothing is imported but the packages that hold these packages.
+
+    Raises:
+        UsageError: A package cannot be found.
+    """
+    folders: list[Path] = []
+    for name, package in _declared(PAPERS).items():
+        spec = None
+        try:
+            spec = importlib.util.find_spec(package)
+        except ImportError as error:
+            raise UsageError(f"entry point {name!r} ({package}) failed: {one_line(error)}") from error
+        if spec is None or spec.submodule_search_locations is None:
+            raise UsageError(f"entry point {name!r} ({package}) of {PAPERS} is no package with cards")
+        folders += map(Path, spec.submodule_search_locations)
+    return tuple(folders)
+
+
+def choose(
+    patterns: Sequence[str] = (), files: Sequence[str | Path] = ()
+) -> tuple[list[Case], list[ClaimSource]]:
+    """The cases and the sources of claims whose names match any of the glob `patterns`.
+
+    Without patterns these are all cases and no claims: claims are asked for (`claims/*`).
+
+    Raises:
+        UsageError: A pattern matches nothing; or see `load`.
+    """
+    found, sources = load(files), load_claims()
+    patterns = [current_name(pattern) for pattern in patterns]
+    claimed = [pattern for pattern in patterns if pattern.startswith(PREFIX)]
+    others = [pattern for pattern in patterns if not pattern.startswith(PREFIX)]
+    return (
+        found.match(others) if others or not claimed else [],
+        sources.match(claimed) if claimed else [],
+    )
+
+
+def _import_all(group: str) -> None:
+    """Import what distributions declare in `group`; what is imported registers itself."""
+    for name, module in _declared(group).items():
+        _attempt(f"entry point {name!r} ({module})", lambda m=module: importlib.import_module(m))  # type: ignore[misc]
+
+
+@cache
+def _declared(group: str) -> dict[str, str]:
+    """The modules in an entry-point group by the names that they are declared under, gradsuite's own first.
+
+    In a source tree its `pyproject.toml` counts before what is installed, so that `python -m suite`
+    finds the built-in cases of a tree that is not installed.
+    """
+    own: dict[str, str] = {}
+    pyproject = TREE / "pyproject.toml"
+    if pyproject.is_file():
+        project = tomllib.loads(pyproject.read_text(encoding="utf-8")).get("project", {})
+        if project.get("name") == "gradsuite":
+            own = dict(project.get("entry-points", {}).get(group, {}))
+    others: dict[str, str] = {}
+    for entry in entry_points(group=group):
+        ours = entry.dist is not None and entry.dist.name == "gradsuite"
+        if not ours:
+            others[entry.name] = entry.value
+        elif not own or entry.name not in own:
+            own[entry.name] = entry.value
+    if not own:
+        raise UsageError(
+            f"gradsuite's own {group.partition('.')[2]} are not found: install it (`pip install .` in its "
+            "source tree), or run from the tree"
+        )
+    return own | others
+
+
+def _load_file(given: str) -> None:
+    path = Path(given)
+    if path.suffix != ".py":
+        _attempt(f"module {given!r}", lambda: importlib.import_module(given))
+        return
+    if not os.path.isfile(path):  # noqa: PTH113  a name that is too long is no file either
+        raise UsageError(f"no case file {given!r}: give a Python file or an importable module")
+    name = f"gradsuite_cases_{path.resolve().as_posix().replace('/', '_')[:-3]}"
+    if name in sys.modules:  # asked for twice in one process
+        return
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None  # noqa: S101, PT018  its suffix is .py
+    load = spec.loader.exec_module
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    before = len(cases)
+    try:
+        _attempt(f"case file {given!r}", lambda: load(module))
+    except UsageError:
+        del sys.modules[name]
+        raise
+    if len(cases) == before:
+        raise UsageError(
+            f"case file {given!r} registers no case: decorate a function with @case from suite.case"
+        )
+
+
+def load_python(path: Path, wanted: str) -> ModuleType:
+    """A Python file as a module; it finds modules that lie beside it, as a script does.
+
+    Args:
+        path: of the file.
+        wanted: what could have been given in its place, for the message.
+
+    Raises:
+        UsageError: There is no such file, or it fails.
+    """
+    if path.suffix != ".py" or not os.path.isfile(path):  # noqa: PTH113  a name that is too long is none
+        raise UsageError(f"no Python file {str(path)!r}: give PATH.py, or {wanted}")
+    spec = importlib.util.spec_from_file_location(f"gradsuite_file_{path.stem}", path)
+    assert spec is not None and spec.loader is not None  # noqa: S101, PT018  its suffix is .py
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    sys.path.insert(0, str(path.parent.resolve()))
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{path} failed: {one_line(error)}") from error
+    finally:
+        sys.path.pop(0)
+    return module
+
+
+def _attempt(what: str, action: Callable[[], object]) -> None:
+    try:
+        action()
+    except UsageError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{what} failed: {one_line(error)}") from error

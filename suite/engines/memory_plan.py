@@ -1,0 +1,305 @@
+"""How an engine gets along with the memory that there is: at once, or in pieces that fit.
+
+What a pass takes is measured on two samples, four and eight, tensor by tensor, before anything larger is
+begun; where everything fits several times over, it is not even measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from warnings import catch_warnings, simplefilter
+
+import torch
+from torch import Tensor, nn
+
+from suite.engines.chunks import Chunked, Group, Job, gram_bytes, only, reduction_bytes
+from suite.engines.engine import Engine, Refused
+from suite.engines.streaming.capture import uses
+from suite.engines.unit_gradients import UnitGradients
+from suite.loops import batch as batches
+from suite.loops.batch import Batch
+from suite.loops.loop import Losses
+from suite.machine.allocations import held
+from suite.machine.memory import told
+
+AMPLE = 4
+"""How many times over all that is held must fit to need no measuring."""
+
+CHECKED = 8
+"""How many gradients of all parameters the check holds, those of autograd among them."""
+
+
+class DoesNotFit(Refused):
+    """Not even the smallest pieces fit.
+
+    Args:
+        needed: how many bytes they take.
+        allowed: how many there are.
+    """
+
+    def __init__(self, needed: int, allowed: int) -> None:
+        super().__init__(
+            f"needs {told(needed)} at least, in the smallest pieces, where {told(allowed)} are allowed"
+        )
+        self.needed = needed
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the task is, whoever does it.
+
+    Args:
+        samples: in the batch.
+        units: of it.
+        gradient: bytes of one gradient of all parameters.
+        saved: bytes that a forward pass of the whole batch saves for its backward pass.
+    """
+
+    samples: int
+    units: int
+    gradient: int
+    saved: int
+
+    @property
+    def checking(self) -> int:
+        """What the check of the gradients takes in one pass of the whole batch."""
+        return CHECKED * self.gradient + self.saved + gram_bytes(self.units)
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """How an engine computes the gradients of a batch.
+
+    Args:
+        engine: the engine.
+        size: of the task.
+        memory: how many bytes there are.
+        groups: of parameters, if in pieces; none if all at once.
+    """
+
+    engine: Engine
+    size: Size
+    memory: int
+    groups: Sequence[Group] = ()
+
+    @property
+    def step(self) -> int | None:
+        """How many samples may go through autograd's own backward pass at a time; all if None."""
+        rest = self.memory - self.size.checking + self.size.saved
+        if self.size.saved <= rest:
+            return None
+        return max(1, rest * self.size.samples // self.size.saved)
+
+    def compute(self, model: nn.Module, batch: Batch, losses: Losses) -> UnitGradients:
+        """The gradients of the units; `model` may be changed.
+
+        Raises:
+            Refused: The engine cannot do this model.
+        """
+        if not self.groups:
+            return self.engine.compute(model, batch, losses, self.memory)
+        size = self.size
+        parts = size.units // size.samples
+        return Chunked(Job(self.engine, model, batch, losses, size.samples, parts, self.groups, self.memory))
+
+
+def arrange(
+    engine: Engine,
+    model: nn.Module,
+    batch: Batch,
+    losses: Losses,
+    size: Size,
+    memory: int,
+    *,
+    more: int = 0,
+    reductions: int = 4,
+) -> Arrangement:
+    """How `engine` computes the gradients of the units of `batch` within `memory` bytes.
+
+    Args:
+        engine: the engine.
+        model: is left as it is.
+        batch: of samples along the first axis.
+        losses: the unreduced losses.
+        size: of all this.
+        memory: bytes, for everything that is held at a time.
+        more: units that will be appended.
+        reductions: how many reduced gradients will be asked for at a time.
+
+    Raises:
+        DoesNotFit: Not even of one parameter and two samples.
+        Refused: The engine cannot do this model, or the losses cannot be computed in chunks.
+    """
+    units = size.units + more
+    formed = units * size.gradient if engine.materialises else 0
+    # A copy of the model, what is reduced, and what is appended.
+    fixed = gram_bytes(units) + (1 + reductions + more) * size.gradient
+    if AMPLE * ((1 + more) * formed + size.saved + CHECKED * size.gradient) + fixed <= memory:
+        return Arrangement(engine, size, memory)
+    probe = _Probe(engine, model, batch, losses, size, memory, fixed)
+    at_once = probe.at_once(more)
+    if at_once is not None and at_once <= memory:
+        return Arrangement(engine, size, memory)
+    groups = probe.groups(reductions)
+    least = size.checking - size.saved + -(-size.saved // size.samples)
+    beside = gram_bytes(units) + (1 + more) * size.gradient
+    if groups:
+        beside += reduction_bytes(engine, groups, reductions) + max(group.pair for group in groups)
+    if not groups or max(least, beside) > memory:
+        pieces = max(least, probe.least(reductions))
+        raise DoesNotFit(pieces if at_once is None else min(pieces, at_once), memory)
+    arrangement = Arrangement(engine, size, memory - more * size.gradient, groups)
+    if arrangement.step is not None or any(group.fits(probe.room) < size.samples for group in groups):
+        _require_separable(model, batch, losses, size, arrangement.step or size.samples, groups, probe.room)
+    return arrangement
+
+
+class _Probe:
+    """Measures passes over few samples."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        model: nn.Module,
+        batch: Batch,
+        losses: Losses,
+        size: Size,
+        memory: int,
+        fixed: int,
+    ) -> None:
+        self.engine, self.model, self.batch, self.losses = engine, model, batch, losses
+        self.size, self.memory, self.fixed = size, memory, fixed
+        self.room = memory - fixed
+        self.left = 0  # bytes that the gradients of two samples keep
+        self.parts = size.units // size.samples
+        trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+        read = self._read(trained)
+        # Where no use is found in the graph (a pass that hides it), all may be used.
+        self.sizes = {name: p.numel() * p.itemsize for name, p in trained.items() if not read or name in read}
+
+    def at_once(self, more: int) -> int | None:
+        """What all parameters and samples together take; None where two samples of them may be too many."""
+        names, size = frozenset(self.sizes), self.size
+        if self._least(names) > max(0, self.room):
+            return None
+        whole = self._measured(names)
+        takes = whole.pair + (size.samples - 2) * whole.each + self.fixed
+        left = self.left * size.samples // 2
+        return max(takes, 2 * left * more + self.fixed, left + size.checking)
+
+    def groups(self, reductions: int) -> list[Group]:
+        """As few groups as let all samples go through together, so far as that can be; none if none fits."""
+        found, waiting = [], [list(self.sizes)]
+        while waiting:
+            names = waiting.pop()
+            group = self._measured(frozenset(names)) if self._least(names) <= self.room else None
+            fits = group is not None and self._taken(group, reductions) <= self.room
+            if len(names) > 1 and (group is None or not fits or self._too_many(group)):
+                waiting += reversed(_halves(names, self.sizes))
+            elif group is None or not fits:
+                return []
+            else:
+                found.append(group)
+        return found
+
+    def least(self, reductions: int) -> int:
+        """What must fit: two samples' gradients of the largest parameter, alone."""
+        largest = max(self.sizes, key=lambda name: self.sizes[name])
+        pair = self._least([largest])
+        if pair <= self.memory:
+            pair = self._held(frozenset([largest]), 2)
+        return self.fixed + self._taken(
+            Group(frozenset([largest]), self.sizes[largest], pair, pair), reductions
+        )
+
+    def _taken(self, group: Group, reductions: int) -> int:
+        """What a pass over two samples takes, and what is reduced of it, beside what is fixed."""
+        # The reduced gradients themselves are among what is fixed.
+        return group.pair + reduction_bytes(self.engine, [group], reductions) - reductions * group.gradient
+
+    def _too_many(self, group: Group) -> bool:
+        """Whether gradients, rather than what passes through the layers, leave no room for all samples."""
+        formed = self.parts * group.gradient if self.engine.materialises else 0
+        return group.fits(self.room) < self.size.samples and 4 * formed > group.each
+
+    def _least(self, names: Sequence[str] | frozenset[str]) -> int:
+        """What two samples' gradients take at least."""
+        return 2 * self.parts * sum(self.sizes[name] for name in names) if self.engine.materialises else 0
+
+    def _measured(self, names: frozenset[str]) -> Group:
+        last = pair = self._held(names, 2)
+        each = pair // 2
+        # What stays the same is told from what grows by the larger of them.
+        for samples in (4, 8):
+            if 4 * samples <= max(16, self.size.samples) and 2 * last <= self.room:
+                before, last = last, self._held(names, samples)
+                each = max(each if samples > 4 else 1, 2 * (last - before + 1) // samples)
+        return Group(names, sum(self.sizes[name] for name in names), pair, max(1, each))
+
+    def _held(self, names: frozenset[str], samples: int) -> int:
+        few = batches.select(self.batch, slice(0, samples))
+        idle = [*self.model.parameters(), *self.model.buffers(), *batches.tensors(self.batch)]
+
+        def action() -> object:
+            found = self.engine.compute(only(self.model, names), few, self.losses, self.room)
+            # What is made of gradients that are in memory takes little, and not more for more samples.
+            return found if self.engine.materialises else (found, found.gram())
+
+        with torch.random.fork_rng(devices=_cuda(self.model)), torch.enable_grad(), catch_warnings():
+            simplefilter("ignore")  # of engines that may not be used in the end
+            most, left = held(action, idle)
+        if samples == 2:
+            self.left = left
+        return most
+
+    def _read(self, trained: Mapping[str, Tensor]) -> set[str]:
+        """The parameters that the losses depend on."""
+        model = only(self.model, frozenset(trained))
+        names = {id(p): name for name, p in model.named_parameters()}
+        try:
+            with torch.random.fork_rng(devices=_cuda(self.model)), torch.enable_grad():
+                entries = self.losses(model, batches.select(self.batch, slice(0, 2)))
+        except Exception as error:
+            raise Refused(f"cannot be given two samples of the batch: {error}") from error
+        return {names[key] for key in uses(entries) if key in names} if entries.grad_fn else set()
+
+
+def _halves(names: list[str], sizes: dict[str, int]) -> list[list[str]]:
+    """Two lists of about equal bytes, the order kept."""
+    half = sum(sizes[name] for name in names) / 2
+    best = min(
+        range(1, len(names)),
+        key=lambda cut: abs(sum(sizes[name] for name in names[:cut]) - half),
+    )
+    return [names[:best], names[best:]]
+
+
+def _require_separable(
+    model: nn.Module,
+    batch: Batch,
+    losses: Losses,
+    size: Size,
+    step: int,
+    groups: Sequence[Group],
+    room: int,
+) -> None:
+    """Refuse losses that are others when fewer samples are together."""
+    step = min(step, *(group.fits(room) for group in groups))
+    with torch.random.fork_rng(devices=_cuda(model)), torch.no_grad():
+        together = losses(model, batch)
+        for start in range(0, size.samples, step):
+            rows = slice(start, start + step)
+            alone = losses(model, batches.select(batch, rows))
+            tolerance = float(torch.finfo(together.dtype).eps) ** 0.5
+            if alone.shape != together[rows].shape or not torch.allclose(
+                together[rows], alone, rtol=tolerance, atol=tolerance
+            ):
+                raise Refused(
+                    "needs more memory than is allowed, and cannot work in chunks of samples: their losses "
+                    "change when fewer are together"
+                )
+
+
+def _cuda(model: nn.Module) -> list[torch.device]:
+    return [p.device for p in model.parameters() if p.is_cuda][:1]

@@ -1,0 +1,253 @@
+"""The gradients of the units of a batch, from the first engine that passes the check."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor, nn
+
+from suite.algebra.gram import Gram
+from suite.engines.check import check
+from suite.engines.chunks import Chunked, only
+from suite.engines.engine import Engine, Refused, engines
+from suite.engines.memory_plan import DoesNotFit, Size, arrange
+from suite.engines.unit_gradients import UnitGradients
+from suite.errors import CaseError, UsageError, one_line
+from suite.loops import batch as batches
+from suite.loops.autograd import grad
+from suite.loops.batch import Batch
+from suite.loops.loop import Losses, Regulariser
+from suite.machine import memory as memories
+from suite.machine.allocations import held, saved
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Gradients of units that agree with autograd, and which engine they came from.
+
+    Args:
+        gradients: the units' gradients; a regulariser's is the last.
+        engine: the name of the engine that computed them.
+        refused: the engines before it that were refused, with the reason.
+        size: of what was computed.
+    """
+
+    gradients: UnitGradients
+    engine: str
+    refused: Mapping[str, str]
+    size: Size
+
+    @property
+    def chunks(self) -> int:
+        """In how many pieces they are computed to fit into the memory; 1 where they are at once."""
+        return self.gradients.chunks if isinstance(self.gradients, Chunked) else 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(units, params)`."""
+        return self.gradients.shape
+
+    @property
+    def matrix(self) -> Tensor:
+        """`[units, params]`, the parameters in the order of `model.named_parameters()`."""
+        return torch.cat([block.flatten(1) for block in self.blocks.values()], dim=1)
+
+    @property
+    def blocks(self) -> Mapping[str, Tensor]:
+        """By parameter name, `[units, *parameter.shape]`."""
+        return self.gradients.blocks
+
+    def gram(self) -> Gram:
+        """`[units, units]` in float64: `G Gᵀ`."""
+        return self.gradients.gram()
+
+    def reduce(self, coefficients: ArrayLike) -> Tensor:
+        """`[conventions, params]` the reduced gradients `C G` of coefficients `[conventions, units]`."""
+        return self.gradients.reduce(coefficients)
+
+    def directions(self, coefficients: ArrayLike) -> tuple[Tensor, Tensor]:
+        """`[conventions, rank]` and `[rank, params]`, whose product the reduced gradients are."""
+        return self.gradients.directions(coefficients)
+
+
+def gradients(
+    model: nn.Module,
+    batch: Batch,
+    losses: Losses,
+    *,
+    engine: str = "opacus",
+    regulariser: Regulariser | None = None,
+    memory: int | None = None,
+) -> Checked:
+    """The gradient of every unit of `batch`, checked against autograd.
+
+    Args:
+        model: left as it is, with its buffers and its `.grad`.
+        batch: a tensor, or a tuple, list or dict of tensors, samples along the first axis.
+        losses: `losses(model, batch)` gives the unreduced losses, `[samples]` or `[samples, parts]`.
+        engine: the engine to try first. Where it cannot do the model, or fails the check, the
+            engines after it take over; `.refused` says so.
+        regulariser: `regulariser(model)` gives a scalar, whose gradient becomes the last unit.
+        memory: how many bytes may be held while they are computed; half of what is free if None.
+            Where the whole does not fit, some parameters and some samples are taken at a time; what is
+            asked of the result later keeps to it too. Not bounded is a forward pass of the whole batch,
+            which keeps nothing for a backward pass.
+
+    Returns:
+        The gradients, unit by unit (sample by sample, part by part within a sample).
+
+    Raises:
+        UsageError: There is no such engine, or the losses are not `[samples]` or `[samples, parts]`.
+        CaseError: The losses are not finite, depend on no parameter, or no engine passed the check, or
+            fits into the memory.
+    """
+    order = _order(engine)
+    with torch.random.fork_rng(devices=_cuda(model)), torch.enable_grad():
+        size = size_of(model, batch, losses)
+        allowed = memories.free(_device(model)) // 2 if memory is None else memory
+        refused: dict[str, str] = {}
+        for candidate in order:
+            try:
+                arranged = arrange(
+                    candidate, model, batch, losses, size, allowed, more=int(regulariser is not None)
+                )
+                with torch.random.fork_rng(devices=_cuda(model)):
+                    found = arranged.compute(_copy(model), batch, losses)
+                # Autograd needs no numbers of its own.
+                shared = only(model, frozenset(name for name, _ in model.named_parameters()))
+                check(found, shared, batch, losses, arranged.step)
+            except Refused as reason:
+                refused[candidate.name] = str(reason)
+                continue
+            if regulariser is not None:
+                found = found.append(_penalty(_copy(model), regulariser))
+            return Checked(found, candidate.name, refused, size)
+    told = "; ".join(f"{name} {reason}" for name, reason in refused.items())
+    raise CaseError(f"no engine gives right per-sample gradients: {told}")
+
+
+def require_room(
+    model: nn.Module,
+    batch: Batch,
+    losses: Losses,
+    memory: int,
+    *,
+    engine: str = "opacus",
+    regulariser: Regulariser | None = None,
+    rank: int = 0,
+) -> None:
+    """Make sure that `gradients` and what is made of them fit, before anything is computed.
+
+    Args:
+        model: left as it is.
+        batch: of samples along the first axis.
+        losses: the unreduced losses.
+        memory: how many bytes there are.
+        engine: the engine to try first.
+        regulariser: whose gradient becomes the last unit.
+        rank: how many reduced gradients will be asked for at a time.
+
+    Raises:
+        DoesNotFit: With no engine.
+        UsageError: The losses are not `[samples]` or `[samples, parts]`.
+        CaseError: They are not finite, or depend on no parameter.
+    """
+    with torch.random.fork_rng(devices=_cuda(model)), torch.enable_grad():
+        size = size_of(model, batch, losses)
+        least: DoesNotFit | None = None
+        for candidate in _order(engine):
+            try:
+                more, reductions = int(regulariser is not None), max(4, rank)
+                arrange(candidate, model, batch, losses, size, memory, more=more, reductions=reductions)
+            except DoesNotFit as found:
+                least = found if least is None or found.needed < least.needed else least
+            except Refused:
+                continue
+            else:
+                return
+        if least is not None:
+            raise least
+
+
+def _order(name: str) -> list[Engine]:
+    """The engine of this `name`, then those that take over from it."""
+    asked = engines[name]
+    return [asked, *(e for e in list(engines)[engines.names.index(name) + 1 :])]
+
+
+def _copy(model: nn.Module) -> nn.Module:
+    """A model of its own for each attempt: hooks, buffers and `.grad` of the original stay untouched."""
+    return copy.deepcopy(model)
+
+
+def _cuda(model: nn.Module) -> list[torch.device]:
+    return [p.device for p in model.parameters() if p.is_cuda][:1]
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(p.device for p in model.parameters())
+
+
+def size_of(model: nn.Module, batch: Batch, losses: Losses) -> Size:
+    """How large it all is, from one forward pass that keeps nothing.
+
+    Refused are losses that no engine could differentiate, before any fails obscurely.
+
+    Raises:
+        UsageError: The losses are not `[samples]` or `[samples, parts]`.
+        CaseError: They are no finite real numbers, or depend on no parameter.
+    """
+    samples = batches.size(batch)
+    if samples == 0:
+        raise UsageError("the batch has no sample")
+    model = _copy(model)
+    if not any(p.requires_grad for p in model.parameters()):
+        raise CaseError("the model has no parameter that requires a gradient")
+    entries, kept = _forward(model, batch, losses)
+    if not isinstance(entries, Tensor) or entries.ndim not in (1, 2) or len(entries) != samples:
+        given = list(entries.shape) if isinstance(entries, Tensor) else type(entries).__name__
+        raise UsageError(
+            f"losses(model, batch) gave {given}; for {samples} samples it must be unreduced, "
+            f"[{samples}] or [{samples}, parts]: use reduction='none' and sum over each sample's elements"
+        )
+    if not entries.is_floating_point():
+        raise CaseError(
+            f"the losses are {str(entries.dtype).removeprefix('torch.')}; they must be real numbers"
+        )
+    if not bool(torch.isfinite(entries).all()):
+        bad = int((~torch.isfinite(entries)).sum())
+        raise CaseError(f"{bad} of the {entries.numel()} losses are nan or infinite")
+    if not entries.requires_grad:
+        raise CaseError("the losses depend on no parameter that requires a gradient")
+    gradient = sum(p.numel() * p.itemsize for p in model.parameters() if p.requires_grad)
+    return Size(samples, entries.numel(), gradient, kept)
+
+
+def _forward(model: nn.Module, batch: Batch, losses: Losses) -> tuple[Tensor, int]:
+    """The losses, and how many bytes a backward pass of them would need; none of them is held."""
+    idle = [*model.parameters(), *model.buffers(), *batches.tensors(batch)]
+    try:
+        return saved(lambda: losses(model, batch), idle)
+    except RuntimeError as error:
+        if "saved tensor" not in str(error):
+            raise
+        # torch.func inside the losses admits no hooks: count all that they hold.
+        found: list[Tensor] = []
+        most, _ = held(lambda: found.append(losses(model, batch)), idle)
+        return found[0], most
+
+
+def _penalty(model: nn.Module, regulariser: Regulariser) -> dict[str, Tensor]:
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    try:
+        term = regulariser(model)
+        if not isinstance(term, Tensor) or term.numel() != 1 or not torch.isfinite(term).all():
+            raise CaseError("it gives no finite scalar")
+        gradient = grad(term.sum(), list(trained.values()))
+    except Exception as error:
+        raise CaseError(f"the regulariser fails: {one_line(error)}") from error
+    return dict(zip(trained, gradient, strict=True))

@@ -1,0 +1,86 @@
+"""Unit gradients that are rows of a lookup table: of embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from suite.engines.streaming.outer_product import Blocks, Rows
+from suite.engines.streaming.syrk import add_square
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """A table of which each position reads one row: `G_u[v] = Σ_t [token_ut = v] b_ut`.
+
+    Args:
+        weight: its name.
+        tokens: `[samples, positions]` the rows that are read; −1 where nothing is learnt from it.
+        b: `[samples, parts, positions, width]`.
+        height: of the table.
+        buffer: how many numbers may be formed at a time.
+    """
+
+    weight: str
+    tokens: Tensor
+    b: Tensor
+    height: int
+    buffer: int
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the parameter."""
+        return (self.weight,)
+
+    def _read(self) -> tuple[Tensor, Tensor]:
+        """The rows that are read at all, and `[samples, positions]` which of them each position reads."""
+        rows, index = self.tokens.unique(return_inverse=True)
+        return rows, index
+
+    def _form(self, index: Tensor, height: int, columns: slice) -> Tensor:
+        samples, parts, _, _ = self.b.shape
+        b = self.b[..., columns]
+        formed = self.b.new_zeros(samples * parts * height, b.shape[-1])
+        units = torch.arange(samples * parts, device=b.device).view(samples, parts, 1)
+        places = units * height + index[:, None, :]
+        formed.index_add_(0, places.reshape(-1), b.reshape(-1, b.shape[-1]))
+        return formed.view(samples * parts, height, -1)
+
+    def gram(self, total: Tensor) -> None:
+        """`G Gᵀ` of the rows that are read, some columns at a time."""
+        rows, index = self._read()
+        units, width = self.b.shape[0] * self.b.shape[1], self.b.shape[3]
+        step = max(1, min(width, self.buffer // max(1, units * len(rows))))
+        for start in range(0, width, step):
+            formed = self._form(index, len(rows), slice(start, start + step))
+            if rows[0] < 0:
+                formed = formed[:, 1:]
+            add_square(total, formed.flatten(1))
+
+    def reduce(self, rows: Rows, into: Mapping[str, Tensor]) -> None:
+        """`Σ_ut c_u b_ut`, added to the row that position `t` reads."""
+        samples, parts, positions, width = self.b.shape
+        learnt = (self.tokens >= 0)[:, None].expand(samples, parts, positions).reshape(-1)
+        tokens = self.tokens[:, None].expand(samples, parts, positions).reshape(-1)[learnt]
+        b = self.b.flatten(0, 1)
+        for row, target in zip(rows.tensor, into[self.weight], strict=True):
+            weighted = (b * row[:, None, None]).reshape(-1, width)[learnt]
+            target.zero_().index_add_(0, tokens, weighted)
+
+    def project(self, vector: Blocks) -> Tensor:
+        """`Σ_t b_ut · v[token_ut]`."""
+        read = vector[self.weight][self.tokens.clamp(min=0)] * (self.tokens >= 0)[..., None]
+        return (self.b * read[:, None]).sum((2, 3)).flatten()
+
+    def formed(self) -> Blocks:
+        """The whole table for each unit."""
+        rows, index = self._read()
+        formed = self._form(index, len(rows), slice(None))
+        if rows[0] < 0:
+            rows, formed = rows[1:], formed[:, 1:]
+        table = formed.new_zeros(len(formed), self.height, formed.shape[2])
+        table[:, rows] = formed
+        return {self.weight: table}

@@ -1,0 +1,136 @@
+"""Unit gradients that are formed (`Formed`), and those that are one outer product each (`Outer`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from suite.engines.streaming.outer_product import Blocks, Rows
+from suite.engines.streaming.syrk import add_square, blocks
+
+SMALL = 4096
+"""Fewer parameters than that share one product with others."""
+
+
+@dataclass(frozen=True)
+class Formed:
+    """Unit gradients that are in memory.
+
+    Args:
+        blocks: by parameter name, `[units, *parameter.shape]`.
+    """
+
+    blocks: Blocks
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the parameters."""
+        return tuple(self.blocks)
+
+    @property
+    def size(self) -> int:
+        """How many numbers they have."""
+        return sum(block.numel() for block in self.blocks.values())
+
+    def gram(self, total: Tensor) -> None:
+        """`Σ G Gᵀ` over the parameters."""
+        flat = [block.flatten(1) for block in self.blocks.values()]
+        small = [block for block in flat if block.shape[1] < SMALL]
+        if len(small) > 1:
+            flat = [torch.cat(small, dim=1), *(block for block in flat if block.shape[1] >= SMALL)]
+        for block in flat:
+            add_square(total, block)
+
+    def reduce(self, rows: Rows, into: Mapping[str, Tensor]) -> None:
+        """`rows @ G`."""
+        for name, block in self.blocks.items():
+            into[name].flatten(1).copy_(rows.tensor @ block.flatten(1))
+
+    def project(self, vector: Blocks) -> Tensor:
+        """`G v`."""
+        parts = [block.flatten(1) @ vector[name].flatten() for name, block in self.blocks.items()]
+        return torch.stack(parts).sum(0)
+
+    def formed(self) -> Blocks:
+        """The blocks themselves."""
+        return self.blocks
+
+
+@dataclass(frozen=True)
+class Outer:
+    """A linear layer on one vector a sample: `G_u = b_u a_uᵀ`, which is never formed.
+
+    `K = (A Aᵀ) ∘ (B Bᵀ)`, and a bias adds one to each entry of `A Aᵀ`.
+
+    Args:
+        weight: its name, or None where it is not trained.
+        bias: the same.
+        a: `[samples, inputs]`.
+        b: `[samples · parts, outputs]`, part by part within a sample.
+    """
+
+    weight: str | None
+    bias: str | None
+    a: Tensor
+    b: Tensor
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the parameters."""
+        return tuple(name for name in (self.weight, self.bias) if name is not None)
+
+    @property
+    def _parts(self) -> int:
+        return len(self.b) // max(len(self.a), 1)
+
+    def gram(self, total: Tensor) -> None:
+        """`(A Aᵀ + 1) ∘ (B Bᵀ)`."""
+        a = self._inputs()
+        for some, before in blocks(len(self.b), self.b.device):
+            into = total[some, before]
+            if self.weight is None:
+                into.addmm_(self.b[some], self.b[before].T)
+                continue
+            products, inputs = self.b[some] @ self.b[before].T, a[some] @ a[before].T
+            into.addcmul_(products, inputs.add_(1) if self.bias is not None else inputs)
+
+    def _inputs(self) -> Tensor:
+        """`[units, inputs]`."""
+        return self.a if self._parts == 1 else self.a.repeat_interleave(self._parts, 0)
+
+    def reduce(self, rows: Rows, into: Mapping[str, Tensor]) -> None:
+        """`Σ_u c_u b_u a_uᵀ`, one product a row, over the units that it does not leave out."""
+        a = self._inputs()
+        if self.bias is not None:
+            into[self.bias].copy_(rows.tensor @ self.b)
+        if self.weight is None:
+            return
+        large = self.b.shape[1] * a.shape[1] >= SMALL
+        for row, some, target in zip(rows.tensor, rows.support, into[self.weight], strict=True):
+            if some is not None and large:
+                torch.mm((self.b[some] * row[some, None]).T, a[some], out=target)
+            else:
+                torch.mm((self.b * row[:, None]).T, a, out=target)
+
+    def project(self, vector: Blocks) -> Tensor:
+        """`b_uᵀ V a_u`."""
+        total = self.b.new_zeros(len(self.b))
+        if self.weight is not None:
+            through = (self.a @ vector[self.weight].T).repeat_interleave(self._parts, 0)
+            total += (through * self.b).sum(1)
+        if self.bias is not None:
+            total += self.b @ vector[self.bias]
+        return total
+
+    def formed(self) -> Blocks:
+        """`b_u a_uᵀ`."""
+        a = self._inputs()
+        found = {}
+        if self.weight is not None:
+            found[self.weight] = self.b[:, :, None] * a[:, None, :]
+        if self.bias is not None:
+            found[self.bias] = self.b
+        return found

@@ -1,0 +1,122 @@
+"""What every engine hands over: the gradients of the units, behind two verbs, `gram` and `reduce`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from suite.algebra.gram import Gram
+from suite.engines.basis import basis
+
+
+class UnitGradients(Protocol):
+    """The gradients of the units of one batch, formed or not."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(units, params)`."""
+
+    def gram(self) -> Gram:
+        """`[units, units]` in float64: `G Gᵀ`."""
+
+    def reduce(self, coefficients: ArrayLike) -> Tensor:
+        """`[conventions, params]` the reduced gradients `C G` of coefficients `[conventions, units]`."""
+
+    def directions(self, coefficients: ArrayLike) -> tuple[Tensor, Tensor]:
+        """`[conventions, rank]` and `[rank, params]`, whose product the reduced gradients are.
+
+        A hundred conventions take no more memory than the few directions that they span.
+        """
+
+    def project(self, vector: Mapping[str, Tensor]) -> NDArray[np.float64]:
+        """`[units]` the inner products of the units' gradients with one more, given by parameter."""
+
+    def append(self, unit: Mapping[str, Tensor]) -> UnitGradients:
+        """The same with one more unit, its gradient given by parameter."""
+
+    @property
+    def blocks(self) -> Mapping[str, Tensor]:
+        """By parameter name, `[units, *parameter.shape]`: all gradients, formed."""
+
+
+@dataclass(frozen=True)
+class Materialised:
+    """Unit gradients held in memory, one block a parameter.
+
+    Args:
+        blocks: by parameter name, `[units, *parameter.shape]`.
+    """
+
+    blocks: Mapping[str, Tensor]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(units, params)`."""
+        blocks = list(self.blocks.values())
+        return blocks[0].shape[0], sum(block[0].numel() for block in blocks)
+
+    def gram(self) -> Gram:
+        """`[units, units]` in float64: `G Gᵀ`, added up parameter by parameter."""
+        return products(self.blocks, self.blocks)
+
+    def reduce(self, coefficients: ArrayLike) -> Tensor:
+        """`[conventions, params]` the reduced gradients `C G` of coefficients `[conventions, units]`."""
+        first = next(iter(self.blocks.values()))
+        weights = torch.as_tensor(np.atleast_2d(np.asarray(coefficients, dtype=np.float64)))
+        weights = weights.to(device=first.device, dtype=first.dtype)
+        found, start = first.new_empty(len(weights), self.shape[1]), 0
+        for block in self.blocks.values():
+            stop = start + block[0].numel()
+            found[:, start:stop] = weights @ block.flatten(1)
+            start = stop
+        return found
+
+    def directions(self, coefficients: ArrayLike) -> tuple[Tensor, Tensor]:
+        """`[conventions, rank]` and `[rank, params]`, whose product the reduced gradients are."""
+        spanned = basis(coefficients)
+        found = self.reduce(spanned.rows)
+        return torch.as_tensor(spanned.weights).to(found), found
+
+    def project(self, vector: Mapping[str, Tensor]) -> NDArray[np.float64]:
+        """`[units]` the inner products `G v` with one more gradient."""
+        return products(self.blocks, {name: part.unsqueeze(0) for name, part in vector.items()})[:, 0]
+
+    def append(self, unit: Mapping[str, Tensor]) -> Materialised:
+        """The same with one more unit, its gradient given by parameter."""
+        return Materialised({
+            name: torch.cat([block, unit[name].unsqueeze(0)]) for name, block in self.blocks.items()
+        })  # fmt: skip
+
+
+CONVERTED = 1 << 17
+"""How many numbers are made float64 at a time, where they are not."""
+
+
+def products(rows: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> Gram:
+    """`[rows, others]` in float64: the inner products of gradients, added up parameter by parameter.
+
+    Args:
+        rows: by parameter name, `[rows, *parameter.shape]`.
+        others: `[others, *parameter.shape]` of the same parameters at least.
+    """
+    first = next(iter(rows.values()))
+    total: Gram = np.zeros((len(first), len(next(iter(others.values())))))
+    for name, block in rows.items():
+        a, b = block.flatten(1), others[name].flatten(1)
+        step = a.shape[1] if a.dtype == torch.float64 else max(1, CONVERTED // max(1, len(a) + len(b)))
+        for start in range(0, a.shape[1], max(1, step)):
+            some = _double(a[:, start : start + step])
+            against = some if others is rows else _double(b[:, start : start + step])
+            total += (some @ against.T).cpu().numpy()
+    return total
+
+
+def _double(part: Tensor) -> Tensor:
+    """In float64; a device that has none (mps) hands its numbers to the processor."""
+    return part.cpu().double() if part.device.type == "mps" else part.double()

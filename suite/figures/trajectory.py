@@ -1,0 +1,95 @@
+"""How far two trainings part: the hyperparameters as they were, and the equivalent ones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from suite.figures.style import BLUE, GREY, ORANGE, height, plain
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STYLES = {
+    "unchanged": ("the same hyperparameters", ORANGE, "-"),
+    "best constant": ("varying scale: the best constant rate", GREY, (0, (1.2, 1.2))),
+    "each step": ("varying scale: a rate each step", "#009E73", (0, (5, 1.5, 1.2, 1.5))),
+    "equivalent": ("equivalent hyperparameters", BLUE, (0, (5, 1.5))),
+}
+
+
+@dataclass(frozen=True)
+class Path:
+    """How far the weights of two trainings are apart, step by step.
+
+    Args:
+        case: what was trained.
+        convention: of the one side.
+        reference: of the other side.
+        optimizer: of both.
+        remedy: `equivalent`, `unchanged`, `best constant` or `each step`: the one side's hyperparameters.
+        distances: `[steps]` relative; None where the training diverged.
+    """
+
+    case: str
+    convention: str
+    reference: str
+    optimizer: str
+    remedy: str
+    distances: tuple[float | None, ...]
+
+
+def draw(figure: Figure, paths: Sequence[Path]) -> None:
+    """A thin line a training, in a panel each optimizer; zeros at the foot of the axis."""
+    optimizers = list(dict.fromkeys(path.optimizer for path in paths))
+    wide = figure.get_figwidth() > 4
+    side_by_side = wide and len(optimizers) > 1
+    height(figure, 2.9 if wide else 1.75 * len(optimizers) + 0.75)
+    shape = (1, len(optimizers)) if side_by_side else (len(optimizers), 1)
+    panels = figure.subplots(*shape, sharex=True, sharey=True, squeeze=False).flatten()
+    values = [d for path in paths for d in path.distances if d]
+    low = min(values, default=1e-16)
+    zero = low / 30
+    drawn: dict[str, object] = {}
+    for panel, optimizer in zip(panels, optimizers, strict=True):
+        own = [path for path in paths if path.optimizer == optimizer]
+        for path in own:
+            label, colour, dashes = STYLES[path.remedy]
+            heights = [zero if d == 0 else d for d in path.distances]
+            alpha = 1.0 if len(own) <= 8 else 0.35
+            (line,) = panel.plot(
+                range(1, len(heights) + 1), heights, color=colour, ls=dashes, alpha=alpha, lw=0.9
+            )
+            drawn.setdefault(label, line)
+        panel.set_title(plain(optimizer), loc="left")
+    for panel in panels:
+        _dress(panel, zero, max(values, default=1.0), any(d == 0 for p in paths for d in p.distances))
+    for panel in panels if side_by_side else panels[-1:]:
+        panel.set_xlabel("step")
+    figure.supylabel("distance of the weights, relative", fontsize=7)
+    labels = [label for label, _, _ in STYLES.values() if label in drawn]
+    from matplotlib.lines import Line2D
+
+    styles = {label: (colour, dashes) for label, colour, dashes in STYLES.values()}
+    keys = [Line2D([], [], color=styles[x][0], ls=styles[x][1], lw=1.4) for x in labels]
+    figure.legend(keys, labels, loc="outside lower center", ncols=2 if wide else 1)
+
+
+def _dress(panel: Axes, zero: float, high: float, zeros: bool) -> None:  # noqa: FBT001  whether there are any
+    from matplotlib.ticker import MaxNLocator
+
+    panel.set_yscale("log")
+    panel.set_ylim(zero / 3, high * 6)
+    powers = [10.0**k for k in range(-18, 1, 3) if zero * 8 < 10.0**k <= high * 6]
+    labels = [f"10$^{{{round(math.log10(p))}}}$" for p in powers]
+    if zeros:
+        powers, labels = [zero, *powers], ["0", *labels]
+        panel.axhline(zero * 4, lw=0.4, color="#bbbbbb")
+    panel.set_yticks(powers, labels)
+    panel.minorticks_off()
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+    panel.grid(axis="y", lw=0.3, color="#e5e5e5")
+    panel.set_axisbelow(True)

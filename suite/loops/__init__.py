@@ -1,0 +1,1 @@
+"""What a hand-written training loop is made of: batches, autograd, losses, accumulation."""

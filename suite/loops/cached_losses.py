@@ -1,0 +1,137 @@
+"""Losses that are computed once for each batch, and differentiated once for each weighting of them.
+
+Thirty literal loops over one batch run the same forward passes over the same micro-batches, ranks and
+samples, and many the same backward passes: those of a sum, a mean over 32 samples and half of it differ
+by powers of two, which floating-point numbers carry through a backward pass without rounding. What comes
+out is the same to the last bit, unless it is smaller than the smallest normal number; it is only not
+computed again. A format of few exponents, such as float16, has every weighting computed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from suite.loops.autograd import grad
+from suite.loops.batch import Batch, map_tensors, tensors
+from suite.loops.loop import Losses
+from suite.machine.allocations import saved
+
+REMEMBERED = 1 << 27
+"""How many bytes of gradients are kept, at most."""
+SMALLEST = 2.0**-126
+"""A format whose smallest normal number is not above this one has exponents to spare."""
+FARTHEST = 60
+"""Weights of larger or smaller exponents are not shifted: 2¹²⁰ between two of them fits every format."""
+
+
+class Replay:
+    """`losses` with a memory, for a model whose forward pass is a function of the batch alone.
+
+    Args:
+        losses: `losses(model, batch)` gives the unreduced losses.
+        memory: how many bytes may be kept, graphs included; all graphs, and `REMEMBERED` bytes of
+            gradients, if None.
+    """
+
+    def __init__(self, losses: Losses, memory: int | None = None) -> None:
+        self._losses = losses
+        self._tapes: dict[Hashable, _Tape] = {}
+        self._models: dict[int, tuple[nn.Module, list[nn.Parameter]]] = {}
+        self._room = REMEMBERED if memory is None else max(0, memory)
+        self._bounded = memory is not None
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
+        """The losses, from the forward pass that this batch has had already or has now."""
+        if not torch.is_grad_enabled():
+            return self._losses(model, batch)
+        # The model is kept alive with its parameters: its identity is part of the key.
+        if id(model) not in self._models:
+            self._models[id(model)] = model, [p for p in model.parameters() if p.requires_grad]
+        _, parameters = self._models[id(model)]
+        key = (id(model), tuple(p._version for p in parameters), _contents(batch))  # noqa: SLF001
+        if key not in self._tapes:
+            entries, size = self._forward(model, batch)
+            if not self.admits(size):
+                return entries
+            self._tapes[key] = _Tape(self, entries, parameters)
+        replayed: Tensor = _Replayed.apply(self._tapes[key], *parameters)
+        return replayed
+
+    def _forward(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+        """The losses, and how many bytes their graph keeps, where those are counted."""
+        if not self._bounded:
+            return self._losses(model, batch), 0
+        idle = [*model.parameters(), *model.buffers(), *tensors(batch)]
+        return saved(lambda: self._losses(model, batch), idle, keep=True)
+
+    def admits(self, size: int) -> bool:
+        """Whether so many more bytes may be kept; if so they are counted."""
+        if size > self._room:
+            return False
+        self._room -= size
+        return True
+
+
+class _Tape:
+    """The graph of one forward pass, and the gradients that were pulled back through it."""
+
+    def __init__(self, owner: Replay, entries: Tensor, parameters: list[nn.Parameter]) -> None:
+        self.owner, self.entries, self.parameters = owner, entries, parameters
+        self.pulled: dict[Hashable, tuple[int, tuple[Tensor, ...]]] = {}
+        self.shifts = all(torch.finfo(t.dtype).tiny <= SMALLEST for t in (entries, *parameters))
+
+    def pull(self, weights: Tensor) -> tuple[Tensor, ...]:
+        """The gradients of the losses so weighted."""
+        exponent = _exponent(weights) if self.shifts else 0
+        key = _contents(_shifted(weights, -exponent))
+        if key not in self.pulled:
+            found = tuple(grad(self.entries, self.parameters, weights, keep_graph=True))
+            if not self.owner.admits(sum(part.numel() * part.itemsize for part in found)):
+                return found
+            self.pulled[key] = exponent, found
+        before, found = self.pulled[key]
+        # A loop may overwrite what it gets, so it gets copies.
+        return tuple(_shifted(part, exponent - before) for part in found)
+
+
+class _Replayed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, tape: _Tape, *_: Tensor) -> Tensor:
+        ctx.tape = tape
+        return tape.entries.detach().clone()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        return None, *ctx.tape.pull(gradients[0])
+
+
+def _exponent(weights: Tensor) -> int:
+    """That of the largest weight; 0 where there is none, or it is too far from 1 to be shifted safely."""
+    largest = float(weights.detach().abs().max()) if weights.numel() else 0.0
+    exponent = math.frexp(largest)[1] if math.isfinite(largest) else 0
+    return exponent if abs(exponent) <= FARTHEST else 0
+
+
+def _shifted(tensor: Tensor, exponent: int) -> Tensor:
+    """A copy, times a power of two."""
+    return tensor * 2.0**exponent if exponent else tensor.clone()
+
+
+def _contents(batch: Batch) -> Hashable:
+    """What tells batches apart: every shape, dtype and byte."""
+    found: list[Hashable] = []
+
+    def note(tensor: Tensor) -> Tensor:
+        given = tensor.detach().cpu()
+        if given.dtype == torch.bfloat16:  # numpy has none
+            given = given.view(torch.int16)
+        found.append((tensor.shape, tensor.dtype, given.numpy().tobytes()))
+        return tensor
+
+    map_tensors(note, batch)
+    return tuple(found)

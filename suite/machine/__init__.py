@@ -1,0 +1,1 @@
+"""What measuring asks of the machine: its state, its memory, its terminal."""

@@ -1,0 +1,334 @@
+"""The record of a run: JSON Lines, one self-describing row a measurement, an item at a time.
+
+The rows of an item end with a row of kind `done`, which counts them and holds their digest, and all of
+them are written at once: half an item is never taken for a whole one, and a number that was edited by
+hand is found. Every row says what was measured (case, batch, convention, reference, engine, device,
+dtype, seed), when, for how long and with how much memory. What would be the same in thousands of rows,
+the versions and the machine, is said once, in a row of kind `environment` that the others name: written
+into each, it would double the file.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import math
+import re
+import sys
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from suite.errors import UsageError, one_line
+from suite.records.schema import SCHEMA, check, migrate
+from suite.version import __version__
+
+Row = dict[str, Any]
+
+FILE = "records.jsonl"
+FILES = (FILE, FILE + ".gz")
+IDENTITY = (
+    "kind", "case", "batch_size", "batch", "claim", "convention", "reference", "optimizer", "engine",
+    "dtype", "seed",
+)  # fmt: skip
+COST = ("environment", "started", "seconds", "peak_memory", "chunks")
+"""What of a row is not a result: two runs that agree differ in no more than this."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One finished item, as it stands in the record.
+
+    Args:
+        done: its last row, of kind `done`.
+        rows: what was measured.
+        environments: the environments that its rows name, so far as it is the first to name them.
+        lines: the number of its first line in the file, from 1, and of its last.
+    """
+
+    done: Row
+    rows: list[Row]
+    environments: list[Row]
+    lines: tuple[int, int]
+
+    @property
+    def failed(self) -> bool:
+        """Whether it could not be measured."""
+        return any(row["kind"] == "failure" for row in self.rows)
+
+
+@dataclass(frozen=True)
+class Log:
+    """What a file of records holds.
+
+    Args:
+        blocks: the finished items, in the order in which they were finished.
+        good: how many bytes they take.
+        torn: what is wrong with the rest, which a killed run left; None where there is none.
+    """
+
+    blocks: list[Block]
+    good: int
+    torn: str | None
+
+
+def read(path: str | Path) -> list[Row]:
+    """The rows of a run: its environments and what was measured, each once.
+
+    Where an item was measured again, as after a change of its case, the last time counts; where two
+    items hold the same row, as of one convention and of all, the later row does.
+
+    Args:
+        path: the folder of a run, or its `records.jsonl` or `records.jsonl.gz`.
+
+    Raises:
+        UsageError: There is no record; or a row is cut off, foreign, edited or of a future schema. The
+            message names the file and the row.
+    """
+    file = find(path)
+    data = _bytes(file)
+    first = _row(data.split(b"\n", 1)[0], file, 1) if data else {}
+    if first.get("schema") == 1:
+        return _migrated(data, file, first)
+    blocks = _whole(data, file).blocks
+    if not blocks:
+        raise UsageError(f"{file} holds no rows yet")
+    return latest(blocks)
+
+
+def load(path: str | Path) -> Log:
+    """The finished items of a run, all of them, those that were measured again since included.
+
+    There may be none: a part of a small run.
+
+    Raises:
+        UsageError: As for `read`; and a record of an older schema has no items.
+    """
+    file = find(path)
+    data = _bytes(file)
+    if data.startswith(b'{"schema": 1, '):
+        raise UsageError(f"{file} has schema 1, which can be read but not added to anything: measure again")
+    return _whole(data, file)
+
+
+def find(path: str | Path) -> Path:
+    """The file of records that `path`, a folder or the file itself, means.
+
+    Raises:
+        UsageError: There is none.
+    """
+    path = Path(path)
+    try:
+        if path.is_dir():
+            for name in FILES:
+                if (path / name).is_file():
+                    return path / name
+            raise UsageError(f"{path} holds no run: there is no {FILE} in it")
+        if path.is_file():
+            return path
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise UsageError(f"{path} holds no run: {error.strerror}") from None
+    raise UsageError(f"{path} holds no run: give the folder of one, or its {FILE}")
+
+
+def parse(data: bytes, file: Path) -> Log:
+    """The finished items in the bytes of a file, and where the first unfinished one begins.
+
+    Raises:
+        UsageError: A row of a finished item, or one that no killed run leaves, is wrong.
+    """
+    blocks: list[Block] = []
+    pending: list[bytes] = []
+    known: set[str] = set()
+    begin, good, number = 1, 0, 0
+    for number, line in enumerate(_lines(data), start=1):
+        pending.append(line)
+        if line.startswith(_DONE) and line.endswith(b"\n"):
+            blocks.append(_block(pending, begin, file))
+            _check_environments(blocks[-1], known, file)
+            good += sum(map(len, pending))
+            begin, pending = number + 1, []
+    if not pending:
+        return Log(blocks, good, None)
+    for offset, line in enumerate(pending):
+        if not _left_by_a_killed_run(line):
+            _row(line, file, begin + offset)
+            raise UsageError(f"{file}, row {begin + offset}: no record of gradsuite")
+    cut = "is cut off" if not pending[-1].endswith(b"\n") else "has no end of its item after it"
+    return Log(blocks, good, f"{file}, row {number} {cut}: the run was killed while it wrote")
+
+
+def latest(blocks: Iterable[Block]) -> list[Row]:
+    """The rows of these blocks: of each item the last time, of each identity the last row."""
+    items: dict[str, Block] = {}
+    environments: dict[str, Row] = {}
+    for block in blocks:
+        environments |= {row["environment"]: row for row in block.environments}
+        supersede(items, block)
+    rows: dict[tuple[Any, ...], Row] = {}
+    for block in items.values():
+        for row in block.rows:
+            rows[identity(row)] = row
+    used = {row["environment"] for row in rows.values()}
+    return [row for name, row in environments.items() if name in used] + list(rows.values())
+
+
+def supersede(items: dict[str, Block], block: Block) -> None:
+    """Let `block` take the place of an earlier one of the same work.
+
+    Unless it failed where the same code had succeeded: a lost worker loses no result.
+    """
+    before = items.pop(block.done["work"], None)
+    same = before is not None and before.done["fingerprint"] == block.done["fingerprint"]
+    keep = before if before is not None and same and block.failed and not before.failed else block
+    items[block.done["work"]] = keep
+
+
+def identity(row: Row) -> tuple[Any, ...]:
+    """What a row is of; no two rows of a run have the same. The number of a device is left out."""
+    return (*(row.get(key) for key in IDENTITY), str(row.get("device", "")).partition(":")[0])
+
+
+def encode(rows: Sequence[Row], done: Row, environments: Sequence[Row] = ()) -> bytes:
+    """The lines of an item, its end included."""
+    lines = b"".join(_line(row) for row in (*environments, *rows))
+    end = {"rows": len(rows), "digest": hashlib.sha256(lines).hexdigest()[:16]}
+    return lines + _line({"kind": "done", **done, **end})
+
+
+def plain(value: Any) -> Any:
+    """`value` in what JSON has: numbers that are not finite become null, whose reason stands beside."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+_START = f'{{"schema": {SCHEMA}, '.encode()
+_DONE = _START + b'"kind": "done", '
+
+
+def _line(row: Row) -> bytes:
+    first = {"schema": SCHEMA, "kind": row["kind"]}
+    return json.dumps(plain(first | row), ensure_ascii=False).encode() + b"\n"
+
+
+def _lines(data: bytes) -> Iterator[bytes]:
+    """The lines with their ends; the last may have none."""
+    lines = data.split(b"\n")
+    yield from (line + b"\n" for line in lines[:-1])
+    if lines[-1]:
+        yield lines[-1]
+
+
+def _left_by_a_killed_run(line: bytes) -> bool:
+    """Whether this can be a row, or the beginning of one, or what a lost power supply leaves of one."""
+    return line.startswith(_START) or _START.startswith(line) or not line.strip(b"\0")
+
+
+def _whole(data: bytes, file: Path) -> Log:
+    log = parse(data, file)
+    if log.torn:
+        raise UsageError(
+            f"{log.torn}; the same `gradsuite run` with --output {file.parent} measures it again"
+        )
+    return log
+
+
+def _block(lines: Sequence[bytes], begin: int, file: Path) -> Block:
+    rows = [_checked(_row(line, file, begin + k), file, begin + k) for k, line in enumerate(lines)]
+    done, rows = rows[-1], rows[:-1]
+    environments = [row for row in rows if row["kind"] == "environment"]
+    measured = [row for row in rows if row["kind"] != "environment"]
+    end = begin + len(lines) - 1
+    same = hashlib.sha256(b"".join(lines[:-1])).hexdigest()[:16] == done["digest"]
+    if not same or len(measured) != done["rows"]:
+        raise UsageError(
+            f"{file}, rows {begin} to {end} ({done['item']}) are not what was written: they were edited, or "
+            "some are missing; take the file from where it was kept, or measure again into another folder"
+        )
+    return Block(done, measured, environments, (begin, end))
+
+
+def _check_environments(block: Block, known: set[str], file: Path) -> None:
+    known |= {row["environment"] for row in block.environments}
+    for row in (*block.rows, block.done):
+        if row["environment"] not in known:
+            raise UsageError(
+                f"{file}, rows {block.lines[0]} to {block.lines[1]} name an environment that no row above "
+                f"them describes, {row['environment']!r}: rows are missing"
+            )
+
+
+_SUSPICIOUS = re.compile(rb"\\u[dD]|[eE]\+?\d{3}|\d{300}|NaN|Infinity")
+
+
+def _plainly_json(value: Any) -> bool:
+    """Whether it can be written again: neither nan, infinite, of hundreds of digits, nor half a character."""
+    if isinstance(value, dict):
+        return all(_plainly_json(inner) for entry in value.items() for inner in entry)
+    if isinstance(value, list):
+        return all(map(_plainly_json, value))
+    if isinstance(value, str):
+        return value.isascii() or value == value.encode(errors="replace").decode()
+    return not isinstance(value, int | float) or abs(value) <= sys.float_info.max
+
+
+def _row(line: bytes, file: Path, number: int) -> Row:
+    """One line as a row of a schema that this version knows."""
+    where = f"{file}, row {number}"
+    try:
+        row = json.loads(line)
+        if _SUSPICIOUS.search(line) and not _plainly_json(row):
+            raise UsageError(
+                f"{where} holds what no record does: a number that is not finite, or broken text"
+            )
+    except UsageError:
+        raise
+    except (ValueError, RecursionError):
+        raise UsageError(f"{where} is torn, or no record of gradsuite: it is no JSON") from None
+    schema = row.get("schema") if isinstance(row, dict) else None
+    if not isinstance(schema, int) or "kind" not in row:
+        raise UsageError(f"{where}: no record of gradsuite, which is an object with 'schema' and 'kind'")
+    if schema > SCHEMA:
+        raise UsageError(
+            f"{where}: schema {schema} is of a newer gradsuite; this one, {__version__}, reads to {SCHEMA}: "
+            "pip install --upgrade gradsuite"
+        )
+    return dict(row)
+
+
+def _checked(row: Row, file: Path, number: int) -> Row:
+    wrong = check(row)
+    if wrong is not None:
+        raise UsageError(f"{file}, row {number}: {wrong}")
+    return row
+
+
+def _migrated(data: bytes, file: Path, environment: Row) -> list[Row]:
+    """The rows of a file of schema 1, which had no ends of items, as today's."""
+    if environment["kind"] != "environment":
+        raise UsageError(f"{file}, row 1: a record of schema 1 begins with its environment")
+    rows = []
+    for number, line in enumerate(_lines(data), start=1):
+        row = _row(line, file, number)
+        if row["schema"] != 1:
+            raise UsageError(f"{file}, row {number}: schema {row['schema']} in a file of schema 1")
+        rows.append(_checked(migrate(row, environment), file, number))
+    return rows
+
+
+def _bytes(file: Path) -> bytes:
+    try:
+        data = file.read_bytes()
+        return gzip.decompress(data) if file.suffix == ".gz" else data
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UsageError(f"{file} is damaged or cut off: {one_line(error)}") from None
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}") from None

@@ -1,0 +1,61 @@
+"""What is found of a step: the weights of its units, and what can be said of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from suite.algebra.units import Column, Units
+from suite.conventions import Convention
+from suite.recovery.causes import Cause
+from suite.recovery.solve import Group
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """The weights behind a gradient, and what can be said of them.
+
+    Args:
+        units: the units table.
+        weights: `[units]` the weight of each unit; nan where it cannot be told.
+        error: `[units]` a bound of each weight's error; infinite where it cannot be told.
+        identifiable: `[units]` whether the weight can be told from this batch.
+        groups: units whose gradients are multiples of each other, with the sum that can be told.
+        silent: the units whose gradient is zero.
+        residual: the norm of what no weighting of the units explains, relative to the gradient.
+        norm: the norm of the gradient.
+        condition: by how much the units' gradients, brought to length one, magnify an error at most.
+        linear: whether the gradient is a weighting of the units, up to rounding.
+        spans: whether the units' gradients span all directions, so that any gradient is a weighting.
+        convention: the registered convention whose coefficients these are, times `scale`, or None.
+        scale: the gradient over the convention's; None where there is no convention.
+        also: the names of the other conventions that give this very gradient on this batch.
+        fault: the known mistake among them, where it shows on this batch, or None.
+        cause: what was done to the gradient besides weighting, where that can be told, or None.
+        engine: the engine that computed the units' gradients.
+    """
+
+    units: Units
+    weights: Column
+    error: Column
+    identifiable: NDArray[np.bool_]
+    groups: tuple[Group, ...]
+    silent: tuple[int, ...]
+    residual: float
+    norm: float
+    condition: float
+    linear: bool
+    spans: bool
+    convention: Convention | None
+    scale: float | None
+    also: tuple[str, ...]
+    fault: Convention | None
+    cause: Cause | None
+    engine: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All conventions that give this gradient on this batch, as it is or times `scale`."""
+        return () if self.convention is None else (self.convention.name, *self.also)

@@ -1,0 +1,134 @@
+"""Which registered convention has these weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+
+from suite.algebra.gram import Gram
+from suite.algebra.units import Column, Units
+from suite.conventions import (
+    Convention,
+    conventions,
+    faults,  # noqa: F401  faults register themselves
+)
+from suite.recovery.solve import Matrix, Root, Solution
+
+HALVES = ("half-mean", "half-sum")
+TORCH_ADDS = 1e-6  # to a norm before it divides by it: clip_grad_norm_, Opacus
+LARGEST = 64
+"""A scale is simple where it is a quotient of whole numbers up to this; others look like clipping."""
+
+
+@dataclass(frozen=True)
+class Match:
+    """A convention whose gradient on this batch is the step's, up to a scale.
+
+    Args:
+        convention: the convention.
+        scale: gradient of the step / gradient of the convention.
+        column: `[units]` its coefficients.
+    """
+
+    convention: Convention
+    scale: float
+    column: Column
+
+    @property
+    def simplicity(self) -> int | None:
+        """0 for scale 1, `p + q` for the scale p/q, None for no simple number."""
+        return simplicity(self.scale)
+
+
+def applying(units: Units, gram: Gram) -> list[tuple[Convention, Column]]:
+    """The conventions that apply to `units`, with their coefficients, in the order of the registry.
+
+    Clipping is there as it is defined, and once more as PyTorch does it.
+    """
+    as_torch = replace(units, added_to_norm=TORCH_ADDS)
+    return [
+        (convention, convention.coefficients(table, gram))
+        for convention in conventions
+        if convention.missing(units) is None
+        for table in ((units, as_torch) if "max_norm" in convention.needs else (units,))
+    ]
+
+
+def matches(matrix: Matrix, solution: Solution, columns: Iterable[tuple[Convention, Column]]) -> list[Match]:
+    """The conventions whose coefficients these weights are, the plainest first.
+
+    The weights' own gradient must be the convention's within the error bound, as it stands or times a
+    scale. Plainest is: scale 1, then the simplest scale, `mean` where no scale is simple; conventions
+    before faults; the order of the registry.
+    """
+    explained = matrix @ solution.weights
+    found = []
+    for convention, column in columns:
+        gradient = matrix @ column
+        square = float(gradient @ gradient)
+        if square == 0.0:
+            continue
+        scale = float(gradient @ explained) / square
+        slack = solution.radius + solution.rounding
+        apart = float(np.linalg.norm(explained - gradient))
+        if apart <= slack:
+            found.append(Match(convention, 1.0, column))
+        elif scale != 0.0 and float(np.linalg.norm(explained - scale * gradient)) <= slack:
+            found.append(Match(convention, rounded(scale, slack / square**0.5), column))
+    plainest: dict[str, Match] = {}
+    for match in sorted(found, key=plainness):
+        plainest.setdefault(match.convention.name, match)
+    return list(plainest.values())
+
+
+def plainness(match: Match) -> tuple[float, bool, bool]:
+    """What the plainest match has least of; the order of the registry decides between equals."""
+    cost, name = match.simplicity, match.convention.name
+    if cost and name in HALVES:
+        cost += LARGEST  # a quarter of the mean, rather than a half of half the mean
+    known = cost is not None or name == "mean"
+    return (np.inf if cost is None else cost, match.convention.family == "faults", not known)
+
+
+def coinciding(found: list[Match]) -> list[Match]:
+    """The first of the `found` matches, and those of the same scale: the same gradient on this batch."""
+    return [m for m in found if np.isclose(m.scale, found[0].scale, rtol=1e-6, atol=0.0)]
+
+
+def mistake(same: list[Match]) -> Convention | None:
+    """The first fault among conventions that coincide, if what its author meant is not among them."""
+    names = [match.convention.name for match in same]
+    for match in same:
+        if match.convention.family == "faults" and match.convention.against not in names:
+            return match.convention
+    return None
+
+
+def compared(root: Root, column: Column) -> tuple[float | None, float]:
+    """The multiple of `column`'s gradient nearest to the gradient, and what remains, relative to it.
+
+    The multiple is None where `column`'s gradient is zero.
+    """
+    gradient, side = root.gradients @ column, root.side
+    square, size = float(gradient @ gradient), float(np.linalg.norm(side))
+    if square == 0.0 or size == 0.0:
+        return (None if square == 0.0 else 0.0), 1.0
+    scale = float(gradient @ side) / square
+    return rounded(scale, 1e-6 * abs(scale)), float(np.linalg.norm(side - scale * gradient)) / size
+
+
+def simplicity(scale: float) -> int | None:
+    """See `Match.simplicity`."""
+    near = Fraction(scale).limit_denominator(LARGEST)
+    if not near or abs(near.numerator) > LARGEST or float(near) != scale:
+        return None
+    return 0 if near == 1 else abs(near.numerator) + near.denominator
+
+
+def rounded(scale: float, error: float) -> float:
+    """The simple number that `scale` is within its error, or else `scale` itself."""
+    near = Fraction(scale).limit_denominator(LARGEST)
+    return float(near) if near and abs(float(near) - scale) <= error else scale

@@ -1,0 +1,60 @@
+"""Every convention against every other over the cases of a run: the numbers of the heat map."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from suite.algebra.pairs import Pair, table
+from suite.figures.discrepancy import Heatmap
+
+if TYPE_CHECKING:
+    from suite.report.run_result import RunResult
+
+
+def heatmap(report: RunResult) -> Heatmap:
+    """The heat map of a run, in the order in which conventions are registered."""
+    cases = tuple(dict.fromkeys(row["case"] for row in report.of("discrepancy")))
+    reference = report.environment["reference"]
+    rows = [row for kind in ("discrepancy", "pair") for row in report.of(kind)]
+    tables = [table(rows, case, reference) for case in cases]
+    found: dict[tuple[str, str], list[Pair]] = {}
+    for pairs in tables:
+        for ends, pair in pairs.items():
+            found.setdefault(ends, []).append(pair)
+    pooled = {ends: _pool(pairs) for ends, pairs in found.items()}
+    order = _order(dict.fromkeys(a for a, _ in pooled))
+    same = _same(order, found)
+    names = tuple(same)
+    kept = {ends: pooled[ends] for ends in itertools.product(names, names) if ends in pooled}
+    return Heatmap(names, same, kept, cases)
+
+
+def _pool(pairs: list[Pair]) -> Pair:
+    scales = [pair.scale for pair in pairs if pair.scale is not None]
+    return Pair(max(scales, key=_farness, default=None), max(pair.residual for pair in pairs))
+
+
+def _farness(scale: float) -> float:
+    return abs(math.log(scale)) if scale > 0 else math.inf
+
+
+def _order(names: Mapping[str, None]) -> list[str]:
+    from suite.conventions import conventions
+
+    known = [name for name in conventions.names if name in names]
+    return known + [name for name in names if name not in known]
+
+
+def _same(names: list[str], found: Mapping[tuple[str, str], list[Pair]]) -> dict[str, tuple[str, ...]]:
+    """The first of each group of conventions that are one and the same, with the others."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        first = next((g for g in groups if set(found.get((name, g), ())) == {Pair(1.0, 0.0)}), None)
+        if first is None:
+            groups[name] = []
+        else:
+            groups[first].append(name)
+    return {first: tuple(others) for first, others in groups.items()}

@@ -1,0 +1,154 @@
+"""Equivalent hyperparameters of a run: for each pair of conventions, the factors that take the same step.
+
+A convention whose gradient is `s` times the reference's takes the reference's steps when each
+hyperparameter is `s**exponent` times the reference's: the learning rate of SGD `1/s` times. A factor
+is one number only if the scale is the same on every batch of a size, and there is none where the
+gradients differ in direction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from suite.algebra.discrepancy import EPS, Verdict
+from suite.algebra.formula import Formula, formula
+from suite.equivalence import equivalent, law
+from suite.equivalence.law import rescale
+
+Row = dict[str, Any]
+Formulas = dict[tuple[str, str, str], Formula | None]
+OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad")
+"""Whose hyperparameters a run tabulates by itself."""
+PROOF_COLUMNS = (
+    "steps",
+    "distance",
+    "distance_unchanged",
+    "distance_best_constant",
+    "distance_per_step",
+    "proof_reason",
+)
+KEYS = ("case", "batch_size", "samples", "convention", "reference")
+
+
+def learning_rates(
+    discrepancies: Sequence[Row], optimizers: Sequence[str] = (), proofs: Iterable[Row] = ()
+) -> list[Row]:
+    """Rows of kind `learning_rate`, one a case, batch size, number of samples and pair of conventions.
+
+    Each begins with the learning rate of SGD. Where one factor fits and is not 1, a row follows for
+    each other hyperparameter of the `optimizers` that goes with the scale. The ragged last batch of an
+    epoch has fewer samples and so rows of its own.
+
+    Args:
+        discrepancies: rows of kind `discrepancy`.
+        optimizers: names of optimizers whose laws are wanted.
+        proofs: rows of kind `proof`, joined where the pair and the optimizer were trained.
+    """
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in discrepancies:
+        groups.setdefault(tuple(row[key] for key in KEYS), []).append(row)
+    known = formulas(discrepancies)
+    proven = {tuple(row[key] for key in (*KEYS, "optimizer")): row for row in proofs}
+    found = []
+    for rows in groups.values():
+        for rate in _with_other_hyperparameters(_law(rows, known.get(pair_of(rows[0]))), optimizers):
+            proof = proven.get(tuple(rate[key] for key in (*KEYS, "optimizer")), {})
+            found.append(rate | {key: proof.get(key) for key in PROOF_COLUMNS})
+    return found
+
+
+def _with_other_hyperparameters(rate: Row, optimizers: Sequence[str]) -> list[Row]:
+    """`rate`, which is SGD's, and a row for each other hyperparameter that goes with the scale."""
+    rows = [rate]
+    if rate["status"] != "exact" or rate["factor"] == 1:
+        return rows
+    scale = 1 / rate["factor"]
+    for name in optimizers:
+        law_ = law(name)
+        exact = equivalent(name, {}, scale=scale)
+        for hyperparameter, exponents in law_.exponents(law_.settings({})).items():
+            exponent = exponents if isinstance(exponents, int) else next(filter(None, exponents), 0)
+            if exponent == 0 or (name, hyperparameter) == ("SGD", "lr"):
+                continue
+            factor = float(rescale(hyperparameter, 1.0, scale, exponent))
+            changed = {"optimizer": name, "hyperparameter": hyperparameter, "factor": factor}
+            if not exact.exact:
+                changed |= {"status": "impossible", "factor": None, "reason": exact.reason}
+            rows.append(rate | changed)
+    return rows
+
+
+def formulas(discrepancies: Iterable[Row]) -> Formulas:
+    """The formula of the scale, by case, convention and reference, where the scale has one.
+
+    Cases in which the two differ in direction have none. The others share one formula if it gives the
+    scale in all of them (those with tokens apart); or else each has its own.
+    """
+    pairs: dict[tuple[str, str], dict[str, list[Row]]] = {}
+    for row in discrepancies:
+        by_case = pairs.setdefault((row["convention"], row["reference"]), {})
+        by_case.setdefault(row["case"], []).append(row)
+    found: Formulas = {}
+    for pair, by_case in pairs.items():
+        kinds: dict[bool, dict[str, list[Row]]] = {}
+        for case, rows in by_case.items():
+            if all(row["verdict"] != Verdict.DIRECTION.value for row in rows):
+                kinds.setdefault("V" in rows[0]["quantities"], {})[case] = rows
+        for cases in kinds.values():
+            shared = _common([row for rows in cases.values() for row in rows])
+            for case, rows in cases.items():
+                found[case, *pair] = shared or _common(rows)
+    return found
+
+
+def _common(rows: Iterable[Row]) -> Formula | None:
+    """The simplest formula that gives the scale on every one of these batches."""
+    return formula([(r["scale"], r["quantities"]) for r in rows if r["scale"] is not None])
+
+
+def pair_of(row: Row) -> tuple[str, str, str]:
+    """Case, convention and reference of a row: the key of `formulas`."""
+    return row["case"], row["convention"], row["reference"]
+
+
+def _law(rows: Sequence[Row], found: Formula | None) -> Row:
+    first = rows[0]
+    scales = [row["scale"] for row in rows if row["scale"] is not None]
+    status, factor, reason = _judge(rows, scales, found)
+    return {
+        "kind": "learning_rate",
+        **{key: first[key] for key in KEYS},
+        "batches": len(rows),
+        "optimizer": "SGD",
+        "hyperparameter": "lr",
+        "factor": factor,
+        "status": status,
+        "scale_min": min(scales, default=None),
+        "scale_max": max(scales, default=None),
+        "scale_is": None if found is None else str(found),
+        "reason": reason,
+    }
+
+
+def _judge(
+    rows: Sequence[Row], scales: Sequence[float], found: Formula | None
+) -> tuple[str, float | None, str]:
+    """Whether one factor fits all of these batches: the status, the factor, and why there is none."""
+    apart = [row for row in rows if row["verdict"] == Verdict.DIRECTION.value]
+    if apart:
+        return "impossible", None, max(apart, key=lambda row: row["residual"])["reason"]
+    if not scales:
+        return "impossible", None, "both gradients are zero: every factor fits"
+    low, high = min(scales), max(scales)
+    if low <= 0:
+        return "impossible", None, f"the scale {low:.6g} is not positive: no learning rate is"
+    # Scales are quotients of coefficients, and those come of a sum over the units at most.
+    rounding = 2 * (max(row["units"] for row in rows) + 16) * EPS
+    if high - low > rounding * high:
+        span = f"1/scale runs from {1 / high:.6g} to {1 / low:.6g} over {len(scales)} batches"
+        return "varies", None, span
+    if len(scales) == 1 and (found is None or not found.fixed):
+        return "varies", None, f"1/scale is {1 / low:.6g} on the only batch, and comes of its data"
+    silent = len(rows) - len(scales)
+    return "exact", 1 / scales[0], f"{silent} batches have a zero gradient" if silent else ""

@@ -1,0 +1,101 @@
+"""The report of a run as one page that needs nothing else: no network, no other file."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from suite.report.heatmap import heatmap
+from suite.report.page import sections
+from suite.report.page.calculator import calculator
+from suite.report.page.history import history
+from suite.report.provenance import provenance
+from suite.report.series import noise_scales
+from suite.report.tables import claim_table, discrepancy_table, learning_rate_table
+
+if TYPE_CHECKING:
+    from suite.report.run_result import RunResult
+
+
+def render(report: RunResult, run: Path) -> str:
+    """The page.
+
+    Args:
+        report: of the run.
+        run: where it is; runs beside it are its history.
+    """
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    page = resources.files("suite.report.page")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    template = environment.from_string((page / "page.html").read_text(encoding="utf-8"))
+    # Styles and scripts are files of this package, tables and charts escape their own text.
+    own = {
+        name.partition(".")[0]: Markup((page / name).read_text(encoding="utf-8"))  # noqa: S704
+        for name in ("style.css", "exact.js", "calculator.js", "heatmap.js", "measurements.js")
+    }
+    return template.render(**own, **_context(report, run, Markup))
+
+
+def _context(report: RunResult, run: Path, markup: type[str]) -> dict[str, Any]:
+    measured = report.of("discrepancy")
+    overall = heatmap(report)
+    cases = sections.cases(report)
+    for case in cases:
+        case |= {key: markup(case[key]) for key in ("scales", "trajectories")}
+    summaries = [discrepancy_table(report), learning_rate_table(report)] if measured else []
+    found = {
+        "heatmaps": sections.heatmaps(report, overall),
+        "measurements": sections.measurements(report),
+        "calculator": calculator(),
+    }
+    verdicts = [row["verdict"] for row in measured]
+    return {
+        "name": run.resolve().name,
+        "environment": {k: v for k, v in report.environment.items() if k not in ("kind", "schema")},
+        "provenance": provenance(report.environment, report.rows),
+        "counts": {
+            "cases": len(cases),
+            "conventions": len({row["convention"] for row in measured}),
+            "batches": len({(row["case"], row["batch_size"], row["batch"]) for row in measured}),
+            "measurements": len(measured),
+            "failures": len(report.failures),
+        },
+        "verdicts": {v: verdicts.count(v) for v in ("identical", "rounding", "scale", "direction")},
+        "summaries": [markup(table.html()) for table in summaries],
+        "claims": markup(claim_table(report).html()) if report.of("claim") else None,
+        "cases": cases,
+        "noise": _noise(report),
+        "failures": report.failures,
+        "refused": _refused(report),
+        "omitted": _omitted(report),
+        "history": history(run, report.rows),
+        "data": found,
+        "reference": report.environment["reference"],
+    }
+
+
+def _noise(report: RunResult) -> list[dict[str, Any]]:
+    scales = noise_scales(report)
+    return [
+        {"case": case, "scale": None if noise.reason else noise.simple, "reason": noise.reason}
+        for case, noise in sorted(scales.items(), key=lambda item: -item[1].simple)
+    ]
+
+
+def _refused(report: RunResult) -> list[tuple[str, str, str, str]]:
+    found = {
+        (row["case"], engine, row.get("engine", "")): reason
+        for row in report.of("discrepancy")
+        for engine, reason in row["refused"].items()
+    }
+    return [(*key, reason) for key, reason in sorted(found.items())]
+
+
+def _omitted(report: RunResult) -> list[tuple[str, str, str]]:
+    return sorted({(row["case"], row["convention"], row["reason"]) for row in report.of("omitted")})

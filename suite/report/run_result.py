@@ -1,0 +1,155 @@
+"""The report of a run: its rows as pandas frames, and the files that are made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from suite.errors import UsageError
+from suite.report.learning_rates import PROOF_COLUMNS, pair_of
+from suite.report.rows import RunRows
+from suite.report.tables import claim_table, discrepancy_table, learning_rate_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from suite.report.text_table import Table
+
+Row = dict[str, Any]
+
+DISCREPANCY_COLUMNS = (
+    "case", "batch_size", "batch", "samples", "units", "convention", "reference", "engine",
+    "device", "dtype", "scale", "scale_is", "cosine", "relative_discrepancy", "residual", "max_abs",
+    "rounding", "rounding_bfloat16", "rounding_tf32", "verdict", "reason", "protocol_error",
+    "refused", "params", "seed", "seconds",
+)  # fmt: skip
+OPTIONAL = ("rounding_bfloat16", "rounding_tf32")
+LEARNING_RATE_COLUMNS = (
+    "case", "batch_size", "samples", "batches", "convention", "reference", "optimizer",
+    "hyperparameter", "factor", "status", "scale_min", "scale_max", "scale_is", "reason",
+    *PROOF_COLUMNS,
+)  # fmt: skip
+CLAIM_COLUMNS = ("case", "claim", "claimed", "measured", "verdict", "note")
+
+
+@dataclass(frozen=True)
+class RunResult(RunRows):
+    """What a run found: its rows as frames and tables. See `RunRows` for its fields."""
+
+    @property
+    def omitted(self) -> pd.DataFrame:
+        """The conventions that were left out, by case, each with its reason."""
+        return _frame(self.of("omitted"), ("case", "batch_size", "batch", "convention", "reason"))
+
+    @cached_property
+    def discrepancies(self) -> pd.DataFrame:
+        """One row a case, batch size, batch, convention and reference."""
+        rows = [
+            {**row, "scale_is": None if (found := self.formulas.get(pair_of(row))) is None else str(found)}
+            for row in self.of("discrepancy")
+        ]
+        return _frame(rows, DISCREPANCY_COLUMNS)
+
+    @cached_property
+    def learning_rates(self) -> pd.DataFrame:
+        """One row a case, batch size, number of samples, convention, optimizer and hyperparameter."""
+        return _frame(self.learning_rate_rows, LEARNING_RATE_COLUMNS)
+
+    @cached_property
+    def claims(self) -> pd.DataFrame:
+        """One row a claim of the threads that were asked for."""
+        return _frame(self.of("claim"), CLAIM_COLUMNS)
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is anything to show."""
+        return bool(self.of("discrepancy") or self.of("claim"))
+
+    @property
+    def tables(self) -> list[Table]:
+        """Discrepancies and equivalent learning rates, and the claims if threads were asked for."""
+        return self._tables(brief=False)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What a reader of the tables must know: refused engines, omissions and failures."""
+        lines = []
+        refused = {
+            (row["case"], engine, row["engine"], reason)
+            for row in self.of("discrepancy")
+            for engine, reason in row["refused"].items()
+        }
+        first = {key[:3]: key[3] for key in sorted(refused, reverse=True)}
+        for (
+            case,
+            engine,
+            instead,
+        ), reason in sorted(first.items()):
+            lines.append(f"Engine {engine} was refused for {case}, {instead} took over: it {reason}.")
+        left_out = {(row["case"], row["convention"]) for row in self.of("omitted")}
+        if left_out:
+            lines.append(
+                f"Left out where they do not apply: {len(left_out)} of the pairs of case and convention; "
+                "the reasons are in records.jsonl."
+            )
+        trained = [row for row in self.of("proof") if row.get("distance") is not None]
+        if trained:
+            parted = [row["distance_unchanged"] for row in trained if row["distance_unchanged"] is not None]
+            lines.append(
+                f"Proven by training {len(trained)} pairs for {trained[0]['steps']} steps: with equivalent "
+                f"hyperparameters their weights part by {max(r['distance'] for r in trained):.2g} at most, "
+                f"with the same ones by up to {max(parted, default=0.0):.2g}."
+            )
+        for row in self.failures:
+            known = {"batch size": row.get("batch_size"), "batch": row.get("batch")}
+            where = "".join(f", {what} {value}" for what, value in known.items() if value is not None)
+            lines.append(f"Failed: {row['case']}{where}: {row['reason']}")
+        return lines
+
+    def write(self, folder: Path) -> None:
+        """Write the frames as CSV, and their summaries as Markdown and LaTeX, into `folder`.
+
+        Raises:
+            UsageError: A file cannot be written.
+        """
+        try:
+            for name in ("discrepancies", "learning_rates", "claims"):
+                frame: pd.DataFrame = getattr(self, name)
+                if len(frame):
+                    frame.to_csv(folder / f"{name}.csv", index=False)
+            for table in self.tables:
+                (folder / f"{table.name}.md").write_text(table.markdown(), encoding="utf-8")
+                (folder / f"{table.name}.tex").write_text(table.latex(), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(
+                f"cannot write tables to {folder} ({error.strerror}): the records are kept there"
+            ) from None
+
+    def __str__(self) -> str:
+        return "\n\n".join(table.text() for table in self._tables(brief=True))
+
+    def _tables(self, *, brief: bool) -> list[Table]:
+        found = []
+        if self.of("discrepancy"):
+            found += [discrepancy_table(self, brief=brief), learning_rate_table(self, brief=brief)]
+        return [*found, claim_table(self)] if self.of("claim") else found
+
+
+def _frame(rows: Iterable[Row], columns: tuple[str, ...]) -> pd.DataFrame:
+    import pandas as pd
+
+    flat = [{name: _flat(row.get(name)) for name in columns} for row in rows]
+    frame = pd.DataFrame(flat, columns=list(columns))
+    # The formats that this device does not have.
+    unused = [name for name in OPTIONAL if name in frame and frame[name].isna().all()]
+    return frame.drop(columns=unused)
+
+
+def _flat(value: Any) -> Any:
+    """A mapping as one cell of a table."""
+    if isinstance(value, dict):
+        return "; ".join(f"{key} {inner}" for key, inner in value.items())
+    return value

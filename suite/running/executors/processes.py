@@ -1,0 +1,293 @@
+"""Items in processes of this machine: spawned once and reused, with one torch thread each.
+
+Each worker has a pipe of its own. When it dies, the end of the pipe tells so, and which item it was
+at; when the driver dies, the worker ends with all that it started, whatever it is at.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING
+
+from suite.errors import UsageError
+from suite.running.executors import time_limit as limits
+from suite.running.tasks import Item, Outcome, Settings, lost
+
+if TYPE_CHECKING:
+    from multiprocessing.context import SpawnProcess
+
+ATTEMPTS = 2
+"""How many workers an item may cost: the first may have died of something else, the second did not."""
+
+DAY = 86_400.0
+"""Seconds; how long to wait at once, as the system allows no more than some weeks."""
+
+
+@dataclass(frozen=True)
+class Death:
+    """The end of a worker.
+
+    Args:
+        reason: why, for people.
+        seconds: how long it was at its item, where that was too long; None where it died of something else.
+    """
+
+    reason: str
+    seconds: float | None = None
+
+
+class Worker:
+    """A process that measures one item after the other.
+
+    Args:
+        settings: how; with the device that is this worker's.
+        threads: how many torch may use.
+        limit: the seconds that an item may take; None for any.
+    """
+
+    def __init__(self, settings: Settings, threads: int, limit: float | None) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.settings = settings
+        self.item: Item | None = None
+        self._ready = False
+        self._began = 0.0
+        self._limit = limit
+        self.pipe, theirs = context.Pipe()
+        self._told, telling = context.Pipe(duplex=False)
+        # No daemon: a case may load its data in processes of its own.
+        self._process: SpawnProcess = context.Process(
+            target=_work, args=(theirs, telling, settings, threads, limit)
+        )
+        with _ignored_interrupt(), _allowed_children():
+            self._process.start()
+        theirs.close()
+        telling.close()
+
+    def take(self, item: Item) -> None:
+        """Begin with an item."""
+        self.item = item
+        self._began = time.monotonic()
+        with suppress(ConnectionError):  # it died; its silence is heard next
+            self.pipe.send(item)
+
+    @property
+    def left(self) -> float:
+        """The seconds after which it is not waited for any longer."""
+        if self._limit is None:
+            return math.inf
+        more = limits.GRACE if self._ready else limits.STARTING
+        return max(self._began + self._limit + more - time.monotonic(), 0.0)
+
+    def answer(self) -> Outcome | Death | None:
+        """What it says of its item; None where it says only that it is ready now."""
+        with suppress(EOFError, ConnectionError):
+            if self.pipe.poll():
+                outcome: Outcome | None = self.pipe.recv()
+                if outcome is None:
+                    self._ready, self._began = True, time.monotonic()
+                else:
+                    self.item = None
+                return outcome
+        return self._death()
+
+    def stop(self) -> None:
+        """End the process, whatever it is at, and those that it started."""
+        self.pipe.close()
+        self._told.close()
+        pid = self._process.pid
+        if pid is not None and os.name == "posix":  # uncovered branch: on Windows alone
+            with suppress(ProcessLookupError, PermissionError):  # it has no group yet, or no more
+                os.killpg(pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.join(5)  # one that waits for a broken device does not even die
+
+    def _death(self) -> Death:
+        took = time.monotonic() - self._began
+        if self.left:  # it ended by itself
+            self._process.join(5)
+        told, code = self._last_words(), self._process.exitcode
+        self.stop()
+        if not self._ready:
+            how = "in time" if code is None else f"(exit code {code})"
+            raise UsageError(
+                f"a worker process could not start {how}: a script that calls suite.run must do so "
+                'under `if __name__ == "__main__":`; or leave processes and time limit away'
+            )
+        if self._limit is not None and (told or took >= self._limit):
+            return Death(limits.reason(self._limit, told), took)
+        if code is not None and code < 0:
+            names = {int(s): s.name for s in signal.Signals}
+            return Death(f"its process was killed by {names.get(-code, -code)}")
+        return Death(f"it ended its process with exit code {code}")
+
+    def _last_words(self) -> str:
+        """Where it was when its time was over; empty if it did not say."""
+        said = b""
+        with suppress(OSError):
+            while self._told.poll() and (more := os.read(self._told.fileno(), 2**16)):
+                said += more
+        return said.decode(errors="replace")
+
+
+class Processes:
+    """Measures in `count` processes; one that dies, or does not end, costs its item a failure at most.
+
+    Args:
+        count: how many.
+        threads: how many torch may use in each; as many as here if None.
+        limit: the seconds that an item may take; None for any.
+    """
+
+    def __init__(self, count: int, *, threads: int | None = 1, limit: float | None = None) -> None:
+        if count < 1:
+            raise UsageError(f"-j takes 1 process or more, {count} was given")
+        self._count = count
+        self._threads = threads
+        self._limit = limit
+        self._devices: list[str] = []
+        self._settings: Settings | None = None
+        self._workers: list[Worker | None] = []
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._settings = None  # where another thread is at `map`, it starts no more
+        for worker in self._workers:
+            if worker is not None:
+                worker.stop()
+
+    def device(self, name: str) -> str:
+        """The device of this name here; a worker each, in turn, where several CUDA devices are meant."""
+        import torch
+
+        from suite.machine.environment import choose_device
+
+        found = choose_device(name)
+        several = found.type == "cuda" and found.index is None and torch.cuda.device_count() > 1
+        self._devices = [f"cuda:{k}" for k in range(torch.cuda.device_count())] if several else [str(found)]
+        self._threads = self._threads or torch.get_num_threads()
+        return str(found)
+
+    def open(self, settings: Settings) -> None:
+        """Measure with these from now on. Workers start when there is work for them."""
+        share = -(-self._count // max(1, len(self._devices)))
+        self._settings = dataclasses.replace(settings, share=share)
+        self._workers = [None] * self._count
+
+    def map(self, items: Sequence[Item], began: Callable[[Item], None]) -> Iterator[tuple[Item, Outcome]]:
+        """Each item with its outcome, as they are done."""
+        waiting = deque((item, 1) for item in items)
+        tries: dict[str, int] = {}
+        fatal: set[str] = set()  # cases that are known to end their process
+        while waiting or self._at_work():
+            for index, worker in enumerate(self._workers):
+                if waiting and (worker is None or worker.item is None):
+                    item, tries[item.name] = waiting.popleft()
+                    began(item)
+                    (worker or self._start(index)).take(item)
+            for worker, done in self._heard():
+                answer = worker.answer()
+                if isinstance(answer, Outcome):
+                    yield done, answer
+                elif isinstance(answer, Death):
+                    self._workers[self._workers.index(worker)] = None
+                    chance = tries[done.name] < ATTEMPTS and done.case not in fatal
+                    if answer.seconds is None and chance:
+                        waiting.appendleft((done, tries[done.name] + 1))
+                        continue
+                    if answer.seconds is None:
+                        fatal.add(done.case)
+                    yield done, lost(done, worker.settings, answer.reason, seconds=answer.seconds or 0.0)
+
+    def _start(self, index: int) -> Worker:
+        assert self._settings is not None  # noqa: S101  opened before
+        device = self._devices[index % len(self._devices)]
+        worker = self._workers[index] = Worker(self._settings.on(device), self._threads or 1, self._limit)
+        return worker
+
+    def _at_work(self) -> list[tuple[Worker, Item]]:
+        return [(w, w.item) for w in self._workers if w is not None and w.item is not None]
+
+    def _heard(self) -> list[tuple[Worker, Item]]:
+        """Those at work that say something, have died, or have no time left."""
+        busy = self._at_work()
+        heard = wait([worker.pipe for worker, _ in busy], min(DAY, *(worker.left for worker, _ in busy)))
+        return [(worker, item) for worker, item in busy if worker.pipe in heard or not worker.left]
+
+
+def _work(
+    pipe: Connection, telling: Connection, settings: Settings, threads: int, limit: float | None
+) -> None:
+    """What a worker does until the driver closes the pipe."""
+    _follow_driver()
+    import torch
+
+    from suite.running.worker import Bench
+
+    torch.set_num_threads(threads)
+    bench = Bench(settings)
+    bench.prepare()
+    told = telling.fileno() if os.name == "posix" else sys.stderr.fileno()
+    try:
+        pipe.send(None)  # ready
+        while True:
+            item = pipe.recv()
+            with limits.limited(limit, told):
+                outcome = bench.perform(item)
+            pipe.send(outcome)
+    except (EOFError, ConnectionError):  # uncovered: with the pipe the process ends, by force if need be
+        return
+
+
+def _follow_driver() -> None:
+    """End this process, and those that it starts, with the driver: its item may never end by itself."""
+    driver = multiprocessing.parent_process()
+    assert driver is not None  # noqa: S101  it was started by one
+    if os.name == "posix":  # uncovered branch: on Windows alone
+        os.setpgid(0, 0)
+
+    def follow() -> None:
+        driver.join()
+        if os.name == "posix":  # uncovered: it ends the process, which tells nobody what it ran
+            os.killpg(0, signal.SIGKILL)
+        os._exit(1)  # what it is at may never end; uncovered: on Windows alone
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+@contextmanager
+def _ignored_interrupt() -> Iterator[None]:
+    """Ctrl-C is the driver's to answer: a process started here does not see it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def _allowed_children() -> Iterator[None]:
+    """Dask's workers are daemons, which may start nothing that outlives them: these do not."""
+    this = multiprocessing.current_process()
+    before = this.daemon
+    this.daemon = False
+    try:
+        yield
+    finally:
+        this.daemon = before

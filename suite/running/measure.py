@@ -1,0 +1,298 @@
+"""One cell: every convention on one batch of one case, held against its literal protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from suite.algebra.discrepancy import ELSEWHERE, Discrepancy, Verdict, compare
+from suite.algebra.formula import quantities
+from suite.algebra.gram import Gram, cancellation, out_of_range, per_sample, require_range, unit_norms
+from suite.algebra.pairs import pairs
+from suite.algebra.units import Column, Units
+from suite.batch_size.noise import noise_scale
+from suite.case import Problem
+from suite.conventions import Convention, conventions
+from suite.engines import per_sample_gradients as compute
+from suite.engines.chunks import gram_bytes
+from suite.engines.memory_plan import DoesNotFit, Size
+from suite.engines.per_sample_gradients import gradients
+from suite.errors import CaseError, one_line
+from suite.loops import batch as batches
+from suite.loops.cached_losses import Replay
+from suite.loops.loop import Loop, run
+from suite.machine.memory import free
+from suite.running.plan import Cell
+from suite.running.rounding import Precision, distance, literal
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How cells are measured.
+
+    Args:
+        device: that computes.
+        exact: the dtype that verdicts are computed from: float64, or float32 where there is no other.
+        precisions: the formats whose rounding is measured.
+        engine: the engine to try first.
+        conventions: what is measured.
+        reference: what it is compared with.
+        dtype: the name of the first of the formats.
+        seed: of the models' parameters and the order of the data.
+        deterministic: whether torch must use deterministic algorithms.
+        memory: how many bytes gradients may take; half of what is free if None.
+        share: how many processes share the device.
+    """
+
+    device: torch.device
+    exact: torch.dtype
+    precisions: Sequence[Precision]
+    engine: str
+    conventions: Sequence[Convention]
+    reference: Convention
+    dtype: str
+    seed: int
+    deterministic: bool
+    memory: int | None = None
+    share: int = 1
+
+
+def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Iterator[dict[str, Any]]:
+    """What one batch tells: rows of kind `discrepancy`, `omitted`, `noise` and `pair`.
+
+    A discrepancy is that of a convention from the reference, and from the convention that it is taken
+    for; those that do not apply are omitted. Pairs of any two are rows on one batch a case.
+
+    Raises:
+        CaseError: The batch has no right gradients, or a convention disagrees with its own protocol.
+    """
+    batch = cell.take(problem, how.device, how.exact)
+    units = cell.units(problem, batch)
+    missing = how.reference.missing(units)
+    if missing is not None:
+        raise CaseError(f"the reference {how.reference.name!r} does not apply: {missing}")
+    allowed = free(how.device) // (2 * how.share) if how.memory is None else how.memory
+    found = gradients(
+        model, batch, problem.losses, engine=how.engine, regulariser=problem.regulariser, memory=allowed
+    )
+    gram = found.gram()
+    require_range(gram)
+
+    applying = []
+    for convention in how.conventions:
+        reason = convention.missing(units)
+        if reason is None:
+            applying.append(convention)
+        else:
+            yield {"kind": "omitted", "convention": convention.name, "reason": reason}
+    compared = [(c, other) for c in applying for other in _compared_with(c, how.reference, units)]
+    involved = {c.name: c for pair in compared for c in pair}
+    columns = {name: c.coefficients(units, gram) for name, c in involved.items()}
+    differences = [columns[a.name] - columns[b.name] for a, b in compared]
+    weights, directions = found.directions(np.stack([*columns.values(), *differences]))
+    if not gram.any() and directions.any():
+        raise out_of_range("small")
+    reduced = dict(zip(columns, weights[: len(columns)], strict=True))
+    rest = None if how.memory is None else how.memory - _beside(found.size, len(directions))
+    loop = Loop(model, batch, Replay(problem.losses, rest), units, problem.regulariser)
+    _require_separate_samples(loop, problem)
+    errors = {
+        name: _hold_against_protocol(c, loop, reduced[name] @ directions, columns[name], gram)
+        for name, c in involved.items()
+    }
+    precision = float(torch.finfo(how.exact).eps)
+    results = {
+        (a.name, b.name): compare(gram, columns[a.name], columns[b.name], precision=precision)
+        for a, b in compared
+    }
+    rounded = _rounded(compared, results, loop, how.precisions)
+
+    common = {
+        "samples": units.n,
+        "units": len(units),
+        "params": found.shape[1],
+        "engine": found.engine,
+        "chunks": found.chunks,
+        "refused": dict(found.refused),
+        "quantities": quantities(units),
+    }
+    for (convention, reference), apart in zip(compared, weights[len(columns) :], strict=True):
+        a, b = columns[convention.name], columns[reference.name]
+        result = results[convention.name, reference.name]
+        yield {
+            "kind": "discrepancy",
+            **common,
+            "convention": convention.name,
+            "reference": reference.name,
+            "scale": result.scale,
+            "cosine": result.cosine,
+            "relative_discrepancy": result.relative,
+            "residual": result.residual,
+            "max_abs": float((apart @ directions).abs().max()),
+            **rounded[convention.name, reference.name],
+            "verdict": result.verdict.value,
+            "reason": _reason(result, gram, a, b, units),
+            "protocol_error": errors[convention.name],
+            "magnification": max(cancellation(gram, a), cancellation(gram, b)),
+        }
+    if units.n > 1:
+        noise = noise_scale(per_sample(gram, units.sample))
+        yield {"kind": "noise", "samples": units.n, "trace": noise.trace, "square": noise.square}
+    if cell.pairs:
+        names = [c.name for c in applying]
+        yield from pairs(names, columns, results, gram, how.reference.name, precision=precision)
+
+
+def require_room(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> None:
+    """Make sure that a cell can be measured within the memory that was asked for; nothing large is computed.
+
+    Raises:
+        DoesNotFit: It cannot.
+    """
+    assert how.memory is not None  # noqa: S101  asked for
+    batch = cell.take(problem, how.device, how.exact)
+    units = cell.units(problem, batch)
+    applying = [c for c in how.conventions if c.missing(units) is None]
+    plain = [c.column(units) for c in applying if not c.uses_gram]
+    # The Gram matrix is not there yet: each convention that needs it may be a direction of its own.
+    rank = sum(c.uses_gram for c in applying)
+    rank += int(np.linalg.matrix_rank(np.stack(plain))) if plain else 0
+    rank = min(rank, len(units))
+    needed = _beside(compute.size_of(model, batch, problem.losses), rank)
+    try:
+        compute.require_room(
+            model,
+            batch,
+            problem.losses,
+            how.memory,
+            engine=how.engine,
+            regulariser=problem.regulariser,
+            rank=rank,
+        )
+    except DoesNotFit as found:
+        needed = max(needed, found.needed)
+    if needed > how.memory:
+        raise DoesNotFit(needed, how.memory)
+
+
+def _beside(size: Size, rank: int) -> int:
+    """What one literal loop takes, in a copy of the model too, beside the reduced gradients."""
+    return gram_bytes(size.units) + (rank + LITERAL) * size.gradient + size.saved
+
+
+LITERAL = 8
+"""How many gradients are held while literal loops run: of the model, of its copy, and what is compared."""
+
+
+def _compared_with(convention: Convention, reference: Convention, units: Units) -> list[Convention]:
+    """The reference, and the convention that this one is taken for, where that applies."""
+    other = conventions[convention.against] if convention.against else reference
+    if other is reference or other.missing(units) is not None:
+        return [reference]
+    return [reference, other]
+
+
+def _require_separate_samples(loop: Loop, problem: Problem) -> None:
+    """Refuse losses that depend on the other samples: no weighting of units describes their loops."""
+    together = loop.unreduced(loop.model, loop.batch).detach()
+    row = len(together) - 1
+    try:
+        with torch.no_grad():
+            alone = problem.losses(loop.model, batches.select(loop.batch, slice(row, row + 1)))
+    except Exception as error:
+        raise CaseError(
+            f"a sample alone in its batch fails (BatchNorm in train mode?): {one_line(error)}"
+        ) from error
+    tolerance = float(torch.finfo(together.dtype).eps) ** 0.5
+    if not torch.allclose(together[row:], alone, rtol=tolerance, atol=tolerance):
+        raise CaseError(
+            "the loss of a sample changes when it is alone in its batch (BatchNorm or dropout in train "
+            "mode?): put the model into eval mode, or normalise per sample"
+        )
+
+
+def _hold_against_protocol(
+    convention: Convention, loop: Loop, reduced: Tensor, column: Column, gram: Gram
+) -> float:
+    """The distance of `cᵀG` from what the literal loop leaves, relative to `Σ|c_u|‖g_u‖`.
+
+    Raises:
+        CaseError: They disagree by more than half the digits.
+    """
+    expected = run(convention.protocol, loop)
+    whole = float(np.abs(column) @ unit_norms(gram))
+    error = float((reduced - expected).norm()) / whole if whole > 0 else 0.0
+    if not error <= float(torch.finfo(expected.dtype).eps) ** 0.5:
+        raise CaseError(
+            f"convention {convention.name!r} disagrees with its own loop by {error:.2g}: "
+            "its coefficients, or the case's columns, are wrong"
+        )
+    return error
+
+
+def _rounds(result: Discrepancy) -> bool:
+    """Whether the two gradients are proportional in exact arithmetic."""
+    return result.verdict.proportional and result.scale is not None
+
+
+def _rounded(
+    compared: Sequence[tuple[Convention, Convention]],
+    results: Mapping[tuple[str, str], Discrepancy],
+    loop: Loop,
+    precisions: Sequence[Precision],
+) -> dict[tuple[str, str], dict[str, float | None]]:
+    """How far apart two protocols come out that are equal, or proportional, in exact arithmetic.
+
+    The loops of others are not run. Of all gradients only those that others are compared with are kept.
+    """
+    found: dict[tuple[str, str], dict[str, float | None]] = {(a.name, b.name): {} for a, b in compared}
+    scales = {
+        name: scale for name in found if _rounds(results[name]) and (scale := results[name].scale) is not None
+    }
+    rounding = list(scales)
+    by_name = {c.name: c for pair in compared for c in pair}
+    references = dict.fromkeys(b for _, b in rounding)
+    chosen = {name: by_name[name] for name in (*references, *(a for a, _ in rounding))}
+    for precision in precisions:
+        column = "rounding" + (f"_{precision.name}" if precision.name else "")
+        for row in found.values():
+            row[column] = None
+        kept: dict[str, Tensor] = {}
+        for name, gradient in literal(loop, list(chosen.values()), precision):
+            if name in references:
+                kept[name] = gradient
+            for pair in rounding:
+                if pair[0] == name and name not in references:
+                    found[pair][column] = distance(gradient, kept[pair[1]], scales[pair])
+        for pair in rounding:
+            if pair[0] in references:
+                found[pair][column] = distance(kept[pair[0]], kept[pair[1]], scales[pair])
+    return found
+
+
+def _reason(result: Discrepancy, gram: Gram, column: Column, reference: Column, units: Units) -> str:
+    """What is to be said of a verdict that no learning rate repairs."""
+    if result.reason or result.verdict is not Verdict.DIRECTION:
+        return result.reason
+    if units.regulariser:
+        data = np.where(units.data, column, 0.0), np.where(units.data, reference, 0.0)
+        apart = compare(gram, *data)
+        if apart.verdict.proportional and apart.scale:
+            weight = float(column[-1] / reference[-1]) if reference[-1] else 0.0
+            return (
+                f"the data are {apart.scale:.6g} times the reference's and the regulariser is "
+                f"{weight:.6g} times: no learning rate scales one alone; "
+                f"multiply the regulariser by {apart.scale / weight:.6g}"
+                if weight
+                else "the reference has no regulariser"
+            )
+    if result.scale is not None and result.scale < 0 and result.cosine is not None:
+        return (
+            f"it points away from the reference's (cosine {result.cosine:.3g}): no learning rate is negative"
+        )
+    return f"{result.residual:.2%} {ELSEWHERE}"

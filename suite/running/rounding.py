@@ -1,0 +1,67 @@
+"""What rounding does: literal protocols run in the floating-point formats that people train in."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from suite.conventions import Convention
+from suite.loops import batch as batches
+from suite.loops.loop import Loop, run
+from suite.machine.environment import has_tf32, set_tf32
+
+
+@dataclass(frozen=True)
+class Precision:
+    """A floating-point format as a device computes in it.
+
+    Args:
+        name: the column's suffix; empty for the dtype that was asked for.
+        dtype: of the model and the batch.
+        tf32: whether products of float32 numbers may use TF32.
+    """
+
+    name: str
+    dtype: torch.dtype
+    tf32: bool = False
+
+
+def precisions(device: torch.device, dtype: torch.dtype) -> list[Precision]:
+    """The dtype that was asked for, then bfloat16, and TF32 where the device has it."""
+    found = [Precision("", dtype)]
+    if dtype != torch.bfloat16:
+        found.append(Precision("bfloat16", torch.bfloat16))
+    if has_tf32(device):  # uncovered: needs a CUDA device
+        found.append(Precision("tf32", torch.float32, tf32=True))
+    return found
+
+
+def literal(loop: Loop, chosen: Sequence[Convention], precision: Precision) -> Iterator[tuple[str, Tensor]]:
+    """`[params]` in float64: what each convention's protocol gives in this precision, one after the other.
+
+    The model and the batch are cast as a whole; the parameters are those of the float64 model, rounded.
+    """
+    model = copy.deepcopy(loop.model).to(precision.dtype)
+    device = loop.parameters[0].device
+    cast = replace(loop, model=model, batch=batches.to(loop.batch, device, precision.dtype))
+    for convention in chosen:
+        set_tf32(precision.tf32)
+        try:
+            gradient = run(convention.protocol, cast)
+        finally:
+            set_tf32(False)
+        yield convention.name, _float64(gradient)
+
+
+def distance(a: Tensor, b: Tensor, scale: float) -> float | None:
+    """`‖a − s·b‖ / ‖a‖`; None where `a` is zero."""
+    size = float(a.norm())
+    return float((a - scale * b).norm()) / size if size > 0 else None
+
+
+def _float64(gradient: Tensor) -> Tensor:
+    return gradient.cpu().to(torch.float64)

@@ -1,0 +1,172 @@
+"""The proof of equivalent hyperparameters on a case: both conventions trained, each with its own.
+
+One side trains with the reference's literal loop, the other with the convention's, for the same steps
+on the same batches, in float64. Where one factor fits, the weights must stay together; where the
+scale varies from batch to batch, the best constant rate is shown beside the rate of each step.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from suite.case import Problem
+from suite.conventions import Convention, conventions
+from suite.equivalence.equivalent import Equivalence, equivalent
+from suite.equivalence.per_step_rates import vary
+from suite.equivalence.trajectory import Backward, default_dtype_of, following, prove, trajectory
+from suite.errors import UsageError, one_line
+from suite.loops.loop import Loop
+from suite.report.learning_rates import KEYS
+from suite.running.measure import Setting
+from suite.running.plan import Cell
+
+Row = dict[str, Any]
+
+HYPERPARAMETERS: Mapping[str, Mapping[str, float]] = {
+    "SGD": {"lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-2},
+    "Adam": {"lr": 1e-3, "eps": 1e-8, "weight_decay": 1e-2},
+}
+"""What the reference is trained with: momentum and coupled decay, so that more than `lr` must change."""
+
+
+REMEMBERED = 1 << 24
+"""How many numbers of trained weights are kept, at most."""
+
+
+class Trained:
+    """The weights that references were trained to: the next convention may be compared with the same one."""
+
+    def __init__(self) -> None:
+        self._of: tuple[Any, ...] = ()
+        self._known: dict[tuple[Any, ...], list[Tensor]] = {}
+
+    def start(self, of: tuple[Any, ...]) -> None:
+        """From here on trainings are `of` this; those of anything else are forgotten."""
+        if of != self._of:
+            self._of, self._known = of, {}
+
+    def weights(
+        self,
+        model: nn.Module,
+        loops: Sequence[Loop],
+        convention: Convention,
+        optimizer: str,
+        hyperparameters: Mapping[str, Any],
+    ) -> list[Tensor]:
+        """`[steps]` the weights after each step under `convention`."""
+        key = convention.name, optimizer, repr(sorted(hyperparameters.items()))
+        if key in self._known:
+            return self._known[key]
+        with default_dtype_of(model):
+            backward = _backward(convention, loops)
+            weights = list(trajectory(model, backward, optimizer, hyperparameters, steps=len(loops)))
+        if sum(w.numel() for some in (weights, *self._known.values()) for w in some) <= REMEMBERED:
+            self._known[key] = weights
+        return weights
+
+
+def proofs(
+    problem: Problem,
+    cells: Sequence[Cell],
+    rates: Sequence[Row],
+    setting: Setting,
+    trained: Trained | None = None,
+) -> Iterator[Row]:
+    """Rows of kind `proof` for those of SGD's `rates` that a training can prove.
+
+    Args:
+        problem: of the case.
+        cells: its full batches of one size, one a step.
+        rates: rows of kind `learning_rate` of the case at that size.
+        setting: the device, the seed and the exact dtype.
+        trained: what was trained under the same setting before.
+    """
+    trained = trained or Trained()
+    torch.manual_seed(setting.seed)
+    model = problem.model().to(device=setting.device, dtype=setting.exact)
+    loops = [_loop(problem, model, cell, setting) for cell in cells]
+    for rate in rates:
+        pair = conventions[rate["convention"]], conventions[rate["reference"]]
+        trained.start((rate["case"], rate["batch_size"], len(loops)))
+        identity = {"kind": "proof", **{key: rate[key] for key in KEYS}, "steps": len(loops)}
+        if rate["status"] == "exact" and rate["factor"] != 1:
+            for optimizer, given in HYPERPARAMETERS.items():
+                found = equivalent(optimizer, given, scale=_exact(rate["scale_min"]))
+                yield identity | {"optimizer": optimizer} | _same(model, loops, pair, found, trained)
+        elif rate["status"] == "varies" and not any(c.uses_gram for c in pair):
+            yield identity | {"optimizer": "SGD"} | _each(model, loops, pair, trained)
+
+
+def _same(
+    model: nn.Module,
+    loops: Sequence[Loop],
+    pair: tuple[Convention, Convention],
+    found: Equivalence,
+    trained: Trained,
+) -> Row:
+    new, reference = pair
+    try:
+        weights = trained.weights(model, loops, reference, found.optimizer, found.given)
+        proof = prove(model, weights, _backward(new, loops), found, steps=len(loops))
+    except UsageError as error:
+        return {"proof_reason": one_line(error)}
+    return {
+        "distance": proof.converted,
+        "distance_unchanged": _finite(proof.unchanged),
+        "distance_by_step": proof.converted_by_step,
+        "distance_unchanged_by_step": proof.unchanged_by_step,
+        "proof_reason": "" if math.isfinite(proof.unchanged) else "left unchanged, training diverges",
+    }
+
+
+def _each(
+    model: nn.Module, loops: Sequence[Loop], pair: tuple[Convention, Convention], trained: Trained
+) -> Row:
+    """Plain SGD, which has no memory: setting its rate at each step is exact."""
+    scales = [_ratio(loop, pair) for loop in loops]
+    if None in scales:
+        return {"proof_reason": "a batch has no weight at all: it has no scale"}
+    new, reference = pair
+    given = {"lr": HYPERPARAMETERS["SGD"]["lr"]}
+    weights = trained.weights(model, loops, reference, "SGD", given)
+    found = vary(model, weights, _backward(new, loops), "SGD", given, [s for s in scales if s])
+    return {
+        "distance_best_constant": _finite(found.constant),
+        "distance_per_step": found.per_step,
+        "distance_best_constant_by_step": found.constant_by_step,
+        "distance_per_step_by_step": found.per_step_by_step,
+    }
+
+
+def _ratio(loop: Loop, pair: tuple[Convention, Convention]) -> float | None:
+    """The scale on one batch, from the columns: neither depends on the gradients."""
+    a, b = (convention.column(loop.units) for convention in pair)
+    return float(a[at] / b[at]) if b[at := int(np.argmax(np.abs(b)))] else None
+
+
+def _loop(problem: Problem, model: nn.Module, cell: Cell, setting: Setting) -> Loop:
+    batch = cell.take(problem, setting.device, setting.exact)
+    return Loop(model, batch, problem.losses, cell.units(problem, batch), problem.regulariser)
+
+
+def _backward(convention: Convention, loops: Sequence[Loop]) -> Backward:
+    # SGD and Adam look at gradients only.
+    return following(convention, lambda model, step: replace(loops[step], model=model), loss=False)
+
+
+def _exact(scale: float) -> Fraction:
+    """The scale as the quotient of small whole numbers that it is a rounding of."""
+    near = Fraction(scale).limit_denominator(10**6)
+    return near if float(near) == scale else Fraction(scale)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from suite.cli.main import main
+from suite.equivalence import LAWS
+
+ADAM = [
+    *("lr", "--from", "sum", "--to", "mean", "--batch-size", "32", "--optimizer", "Adam"),
+    *("--set", "lr=1e-3", "--set", "eps=1e-8", "--set", "weight_decay=0.01"),
+]
+
+
+def answer(capsys, *arguments):
+    assert main(arguments) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def refusal(capsys, *arguments):
+    try:
+        code = main(["lr", *arguments])
+    except SystemExit as stop:  # argparse
+        code = stop.code
+    said = capsys.readouterr()
+    assert (code, said.out, said.err.count("\n")) == (2, "", 1)
+    return said.err
+
+
+def test_old_and_new_stand_side_by_side_with_why_and_a_line_to_paste(capsys):
+    assert main(ADAM) == 0
+    said = capsys.readouterr().out
+    assert "s = 1/32 = 0.03125 times" in said
+    for row in (
+        "eps               1e-08  3.125e-10  s         added to the root of the squared gradients",
+        "lr                0.001  0.001      1         the step is the gradient divided",
+        "weight_decay      0.01   0.0003125  s         weight_decay · weights is added",
+    ):
+        assert row in said
+    assert "Exact, bit for bit: the scale is a power of two." in said
+    line = "torch.optim.Adam(model.parameters(), lr=0.001, eps=3.125e-10, weight_decay=0.0003125)"
+    assert line in said.splitlines()
+
+
+def test_json_is_for_machines(capsys):
+    said = answer(capsys, *ADAM, "--json")
+    assert said["hyperparameters"] == {"lr": 1e-3, "eps": 3.125e-10, "weight_decay": 0.0003125}
+    assert (said["exact"], said["scale"], said["proof"]) == (True, 0.03125, None)
+    assert [change["exponent"] for change in said["changes"]] == [0, 1, 1]
+
+
+@pytest.mark.parametrize("text", ["1/32", "0.03125", "3.125e-2"])
+def test_a_scale_may_be_given_instead_of_two_conventions(capsys, text):
+    said = answer(capsys, "lr", "--scale", text, "--optimizer", "SGD", "--set", "lr=0.5", "--json")
+    assert said["hyperparameters"] == {"lr": 16.0}
+
+
+def test_tuples_flags_and_words_are_understood(capsys):
+    said = answer(
+        capsys, "lr", "--scale", "2", "--optimizer", "Adam", "--json",
+        *("--set", "betas=0.8,0.9", "--set", "amsgrad=true", "--set", "fused=none"),
+    )  # fmt: skip
+    assert said["given"] == {"betas": [0.8, 0.9], "amsgrad": True, "fused": None}
+
+
+def test_what_comes_with_it_is_said_too(capsys):
+    assert main(["lr", "--scale", "1/4", "--optimizer", "RAdam", "--max-norm", "8"]) == 0
+    said = capsys.readouterr().out
+    assert "Not exact: no constant law: the first 5 steps" in said
+    assert "steps 1 to 5: lr=0.004, eps=2.5e-09" in said
+    assert "torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)" in said
+    assert "a penalty that is a term of the loss: multiply its coefficient by 1/4 = 0.25" in said
+
+
+def test_it_is_proven_on_real_data_bit_for_bit_for_a_power_of_two(capsys):
+    assert main([*ADAM, "--prove"]) == 0
+    said = capsys.readouterr().out
+    assert "Measured: 100 steps on scikit-learn's digits in float64" in said
+    assert "\n  0 with these hyperparameters, 0.2" in said
+
+
+@pytest.mark.parametrize(
+    "optimizer", ["SGD", "RMSprop", "Adadelta", "ASGD", "Adagrad", "AdamW", "Adamax", "NAdam", "Rprop"]
+)
+def test_it_is_proven_within_1e_10_for_any_batch_size(capsys, optimizer):
+    said = answer(
+        capsys, "lr", "--from", "sum", "--to", "mean", "--batch-size", "10",
+        *("--optimizer", optimizer, "--prove", "--json"),
+    )  # fmt: skip
+    assert said["exact"]
+    assert said["proof"]["steps"] == 100
+    assert said["proof"]["converted"] <= 1e-10 < said["proof"]["unchanged"] or optimizer == "Rprop"
+
+
+def test_conventions_with_micro_batches_are_proven_by_their_literal_loops(capsys):
+    said = answer(
+        capsys, "lr", "--from", "element-mean", "--to", "sum-of-microbatch-means", "--prove", "--json",
+        *("--batch-size", "8", "--elements", "3", "--micro-batches", "4", "--steps", "20"),
+        *("--optimizer", "SGD", "--set", "lr=0.1", "--set", "momentum=0.9"),
+    )  # fmt: skip
+    assert said["hyperparameters"]["lr"] == 0.025
+    assert said["proof"]["converted"] <= 1e-10 < 1e-3 < said["proof"]["unchanged"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "--optimizer is missing: name a class of torch.optim"),
+        (["--optimizer", "SGD"], "give two conventions (--from, --to and --batch-size), or --scale"),
+        (["--scale", "2"], "--optimizer is missing"),
+        (["--scale", "2", "--optimizer", "Adamm"], "did you mean 'Adam'"),
+        (["--scale", "2", "--optimizer", "Shampoo"], "laws exist for Adadelta, Adafactor"),
+        (["--scale", "2", "--optimizer", "SGD", "--set", "lr=fast"], "must be a finite number"),
+        (["--scale", "2", "--optimizer", "SGD", "--set", "lr=nan"], "must be a finite number"),
+        (["--scale", "2", "--optimizer", "SGD", "--set", "eps=1"], "it has lr, momentum, dampening"),
+        (["--scale", "2", "--optimizer", "SGD", "--set", "lr"], "NAME=VALUE is needed"),
+        (["--scale", "2", "--optimizer", "SGD", "--set", "lr=1", "--set", "lr=2"], "given twice"),
+        (["--scale", "0", "--optimizer", "SGD"], "greater than 0 is needed"),
+        (["--scale", "-1", "--optimizer", "SGD"], "set the optimizer's maximize"),
+        (["--scale", "inf", "--optimizer", "SGD"], "greater than 0 is needed"),
+        (["--scale", "nan", "--optimizer", "SGD"], "greater than 0 is needed"),
+        (["--scale", "1/0", "--optimizer", "SGD"], "such as 32 or 1/32"),
+        (["--scale", "big", "--optimizer", "SGD"], "such as 32 or 1/32"),
+        (["--scale", "2", "--max-norm", "0", "--optimizer", "SGD"], "max_norm is 0.0"),
+        (["--scale", "2", "--from", "sum", "--optimizer", "SGD"], "or --scale alone"),
+        (["--from", "sum", "--to", "mean", "--optimizer", "SGD"], "give all three"),
+        (["--from", "sun", "--to", "mean", "--batch-size", "2", "--optimizer", "SGD"], "'sum'"),
+        (["--from", "sum", "--to", "mean", "--batch-size", "0", "--optimizer", "SGD"], "at least 1"),
+        (["--from", "sum", "--to", "mean", "--batch-size", "x", "--optimizer", "SGD"], "--help"),
+        (["--scale", "2", "--optimizer", "SparseAdam", "--prove"], "prove Adam, which has the same law"),
+        (["--scale", "2", "--optimizer", "SGD", "--prove", "--steps", "0"], "--steps is 0"),
+    ],
+)  # fmt: skip
+def test_wrong_input_gets_one_clear_line(capsys, arguments, says):
+    assert says in refusal(capsys, *arguments)
+
+
+def test_all_laws_can_be_read(capsys):
+    assert main(["lr", "--laws"]) == 0
+    said = capsys.readouterr().out
+    assert all(f"\n{name} " in said for name in LAWS.names)
+    said = answer(capsys, "lr", "--laws", "--json")
+    assert [law["optimizer"] for law in said] == LAWS.names
+    sgd = next(law for law in said if law["optimizer"] == "SGD")
+    assert sgd["hyperparameters"]["lr"]["exponent"] == -1
+    assert sgd["state"] == {"momentum_buffer": 1}
+
+
+@pytest.mark.parametrize("arguments", [ADAM, ["lr", "--laws"], [*ADAM, "--json"]])
+def test_it_answers_without_torch(arguments):
+    code = (
+        "import sys; from suite.cli.main import main; code = main(sys.argv[1:]); "
+        "assert 'torch' not in sys.modules and 'pandas' not in sys.modules; sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.skipif("COVERAGE_RUN" in os.environ, reason="coverage.py slows down what is timed")
+def test_it_answers_in_under_a_second():
+    def once():
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-m", "suite", *ADAM], capture_output=True, check=True)
+        return time.perf_counter() - start
+
+    assert min(once() for _ in range(3)) < 1
+
+
+def test_a_scale_alone_is_proved_on_scaled_losses(capsys):
+    assert (
+        main(["lr", "--optimizer", "SGD", "--set", "lr=0.1", "--scale", "8", "--prove", "--steps", "3"]) == 0
+    )
+    assert "Measured: 3 steps on scikit-learn's digits in float64" in capsys.readouterr().out
+
+
+def test_a_proof_measures_the_schedule_where_there_is_one(capsys):
+    options = [
+        "--optimizer",
+        "RAdam",
+        "--set",
+        "lr=0.01",
+        "--from",
+        "sum",
+        "--to",
+        "mean",
+        "--batch-size",
+        "8",
+    ]
+    assert main(["lr", *options, "--prove", "--steps", "8"]) == 0
+    assert "with the schedule" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("scale", "shown"), [("1/32", "1/32 = 0.03125"), ("32", "32"), ("2.5e-300", "2.5e-300")]
+)
+def test_a_scale_is_shown_as_a_fraction_as_long_as_a_person_reads_it(capsys, scale, shown):
+    assert main(["lr", "--optimizer", "SGD", "--scale", scale]) == 0
+    assert f"the gradient becomes s = {shown} times what it was" in capsys.readouterr().out

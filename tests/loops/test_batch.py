@@ -1,0 +1,46 @@
+"""Batches of nested tensors."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+import pytest
+import torch
+
+from suite.errors import UsageError
+from suite.loops import batch as batches
+
+Pair = namedtuple("Pair", "x y")
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        torch.arange(6).reshape(3, 2),
+        (torch.arange(3), torch.ones(3, 2)),
+        [torch.arange(3)],
+        {"x": torch.arange(3), "more": (torch.ones(3),)},
+        Pair(torch.arange(3), torch.ones(3)),
+    ],
+)
+def test_any_nesting_has_a_size_and_is_cut_by_samples(batch: object) -> None:
+    assert batches.size(batch) == 3
+    cut = batches.select(batch, slice(1, 3))
+    assert type(cut) is type(batch)
+    assert batches.size(cut) == 2
+
+
+def test_casting_leaves_integers_alone() -> None:
+    x, y = batches.to((torch.ones(2, dtype=torch.float64), torch.arange(2)), "cpu", torch.float32)
+    assert (x.dtype, y.dtype) == (torch.float32, torch.int64)
+
+
+@pytest.mark.parametrize("batch", [(torch.ones(2), torch.ones(3)), (), torch.ones(())])
+def test_tensors_without_one_number_of_samples_are_refused(batch: object) -> None:
+    with pytest.raises(UsageError, match="must be the number of samples"):
+        batches.size(batch)
+
+
+def test_what_is_no_tensor_is_refused() -> None:
+    with pytest.raises(UsageError, match="a batch holds a str"):
+        batches.size(("text",))

@@ -1,0 +1,172 @@
+"""Two runs of one commit do not drift; a verdict that changed and a coefficient 1e-6 off do."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import suite
+from suite.conventions import conventions
+from suite.records.diff import diff
+from suite.records.file import read
+from tests.made_up import record_environment, record_row
+from tests.running.same import SMALL
+
+ASKED = {"cases": ["mse", "next-token"], "conventions": ["sum", "token-mean", "clip-*", "position-mean"],
+         "batch_sizes": [4], "prove": 0}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def baseline() -> list[dict]:
+    return suite.run(**ASKED).rows
+
+
+def changed(rows: list[dict], **values: object) -> list[dict]:
+    """The rows, the first discrepancy of them with other values."""
+    rows = copy.deepcopy(rows)
+    next(row for row in rows if row["kind"] == "discrepancy").update(values)
+    return rows
+
+
+def test_two_runs_of_one_commit_do_not_drift(baseline: list[dict], tmp_path: Path) -> None:
+    suite.run(**ASKED, output=tmp_path)
+    drift = diff(baseline, read(tmp_path))
+    assert drift.changes == drift.notes == []
+    assert drift.compared == len([row for row in baseline if row["kind"] != "environment"]) > 50
+
+
+@pytest.mark.parametrize("engine", ["torch-func", "loop"])
+def test_what_another_engine_rounds_differently_is_no_drift(baseline: list[dict], engine: str) -> None:
+    other = suite.run(**ASKED, engine=engine).rows
+    values = [[row["max_abs"] for row in rows if row["kind"] == "discrepancy"] for rows in (baseline, other)]
+    assert values[0] != values[1]  # they do round differently
+    assert {change.what for change in diff(baseline, other).changes} == {"engine"}
+
+
+def test_a_coefficient_that_is_1e_6_off_is_found(
+    baseline: list[dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the coefficients and the loop alike; in one of them, the convention fails its own protocol."""
+    name = "clip-mean"
+    right = conventions[name]
+
+    def column(*arguments: object) -> np.ndarray:
+        return right.column(*arguments) * (1 + 1e-6)
+
+    def loop(of: object) -> None:
+        right.protocol(of)
+        for parameter in of.parameters:
+            parameter.grad *= 1 + 1e-6
+
+    wrong = dataclasses.replace(right, column=column, protocol=loop)
+    monkeypatch.setitem(conventions._items, name, wrong)
+    drift = diff(baseline, suite.run(**ASKED).rows)
+    touched = {(c.row["convention"], c.row["reference"]) for c in drift.changes}
+    assert touched
+    assert all(name in pair for pair in touched)
+    cells = {(row["case"], row["batch"]) for row in baseline if row.get("convention") == name}
+    assert {(c.row["case"], c.row["batch"]) for c in drift.changes} == cells
+    assert all(change.bound < 1e-8 for change in drift.changes if change.what == "scale")
+
+
+def test_coefficients_that_leave_their_protocol_are_found(
+    baseline: list[dict], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = conventions["sum"]
+    wrong = dataclasses.replace(right, column=lambda units: right.column(units) * (1 + 1e-6))
+    monkeypatch.setitem(conventions._items, "sum", wrong)
+    drift = diff(baseline, suite.run(**ASKED).rows)
+    reasons = [c.after for c in drift.changes if c.what == "new"]
+    assert any("convention 'sum' disagrees with its own loop by" in reason for reason in reasons)
+
+
+def test_a_verdict_that_changed_is_found_and_comes_first(baseline: list[dict]) -> None:
+    drift = diff(baseline, changed(baseline, verdict="direction", cosine=0.5))
+    assert [(c.what, c.after) for c in drift.changes] == [("verdict", "direction"), ("cosine", 0.5)]
+
+
+@pytest.mark.parametrize("name", ["scale", "cosine", "relative_discrepancy", "max_abs"])
+@given(relative=st.floats(1e-6, 1e3), sign=st.sampled_from([-1, 1]))
+def test_each_number_drifts_by_1e_6_and_not_by_an_epsilon(name: str, relative: float, sign: int) -> None:
+    numbers = {"scale": 1.7, "cosine": 0.8, "relative_discrepancy": 0.9, "residual": 0.4, "max_abs": 0.3}
+    row = record_row(**numbers, verdict="direction")
+    old = [record_environment(), row]
+    (change,) = diff(old, changed(old, **{name: row[name] * (1 + sign * relative)})).changes
+    assert change.what == name
+    assert not diff(old, changed(old, **{name: float(np.nextafter(row[name], 9))})).changes
+
+
+def test_a_number_that_is_lost_is_drift(baseline: list[dict]) -> None:
+    (change,) = diff(baseline, changed(baseline, scale=None)).changes
+    assert (change.what, change.after) == ("scale", None)
+
+
+def test_rows_that_are_new_or_gone_are_told(baseline: list[dict]) -> None:
+    for old, new, what in ((baseline, baseline[:-1], "gone"), (baseline[:-1], baseline, "new")):
+        (change,) = diff(old, new).changes
+        assert change.what == what
+        assert change.where["case"] == baseline[-1]["case"]
+
+
+def test_low_precision_may_round_differently_but_not_become_another_format() -> None:
+    old = [record_environment(), record_row(rounding=2e-8)]
+    assert not diff(old, changed(old, rounding=6e-8)).changes
+    (change,) = diff(old, changed(old, rounding=3e-4)).changes  # as TF32 would
+    assert change.what == "rounding"
+
+
+def test_timings_are_a_warning_and_no_drift(baseline: list[dict]) -> None:
+    slow = [{**row, "seconds": row["seconds"] * 3} if "seconds" in row else row for row in baseline]
+    drift = diff(baseline, slow)
+    assert not drift.changes
+    assert drift.warnings == ["mse took 3 times as long", "next-token took 3 times as long"]
+
+
+def test_versions_and_machines_that_differ_are_a_note(baseline: list[dict]) -> None:
+    other = [{**row, "torch": "99"} if row["kind"] == "environment" else row for row in baseline]
+    (note,) = diff(baseline, other).notes
+    assert note.startswith("torch: ")
+    assert note.endswith(" → 99")
+
+
+def test_what_an_older_run_did_not_say_and_a_newer_says_is_not_set_is_no_note(baseline: list[dict]) -> None:
+    other = [{**row, "memory": None} if row["kind"] == "environment" else row for row in baseline]
+    older = [{key: value for key, value in row.items() if key != "memory"} for row in baseline]
+    assert not diff(older, other).notes
+
+
+def test_another_kind_of_device_is_compared_where_a_run_has_one(baseline: list[dict]) -> None:
+    cuda = [{**row, "device": "cuda:1"} for row in baseline]
+    assert not diff(baseline, cuda).changes
+    both = [*baseline, *cuda]
+    assert {change.what for change in diff(baseline, both).changes} == {"new"}
+
+
+def test_proofs_and_claims_are_compared() -> None:
+    asked = {"cases": ["small-works"], "conventions": ["sum"], "from_files": [SMALL], "prove": 2}
+    rows = suite.run(**asked).rows
+    assert not diff(rows, suite.run(**asked).rows).changes
+    worse = [{**row, "distance": 1e-4} if row["kind"] == "proof" else row for row in rows]
+    assert {change.what for change in diff(rows, worse).changes} == {"distance"}
+    cost = {"environment": "e", "started": "", "seconds": 1.0, "peak_memory": None, "device": "cpu"}
+    claim = {"kind": "claim", "case": "claims/t", "claim": "c", "verdict": "holds", **cost}
+    one, same, two = ({**claim, "numbers": {"x": x, "n": 3}} for x in (1.0, 1.0 + 1e-12, 1.0 + 1e-6))
+    assert not diff([one], [same]).changes
+    (change,) = diff([one], [two]).changes
+    assert (change.what, change.where) == ("x", {"case": "claims/t", "claim": "c"})
+
+
+def test_a_number_of_a_claim_that_is_no_float_drifts_if_it_differs() -> None:
+    claim = {
+        "kind": "claim", "case": "claims/t", "claim": "c", "verdict": "holds", "environment": "e",
+        "started": "", "seconds": 1.0, "peak_memory": None, "device": "cpu",
+    }  # fmt: skip
+    old, new = ({**claim, "numbers": {"n": n, "x": 1.0}} for n in (3, 4))
+    (change,) = diff([old], [new]).changes
+    assert (change.what, change.before, change.after) == ("n", 3, 4)

@@ -1,0 +1,38 @@
+"""What rounding does to literal loops."""
+
+from __future__ import annotations
+
+import torch
+
+from cases import cases
+from suite.conventions import conventions
+from suite.loops.loop import Loop
+from suite.running.plan import Cell
+from suite.running.rounding import Precision, distance, literal, precisions
+
+CPU = torch.device("cpu")
+
+
+def test_loops_that_are_equal_differ_by_the_rounding_of_their_dtype() -> None:
+    problem = cases["cross-entropy-mlp"].build()
+    cell = Cell(32, "0", torch.arange(27))
+    batch = cell.take(problem, CPU, torch.float64)
+    loop = Loop(problem.model().double(), batch, problem.losses, cell.units(problem, batch))
+    pair = [conventions["window-exact"], conventions["mean"]]
+    apart = {}
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        found = dict(literal(loop, pair, Precision("", dtype)))
+        assert all(gradient.dtype == torch.float64 for gradient in found.values())
+        apart[dtype] = distance(found["window-exact"], found["mean"], 1.0) / torch.finfo(dtype).eps
+    assert all(0.01 < digits < 100 for digits in apart.values())
+    assert next(loop.model.parameters()).dtype == torch.float64
+
+
+def test_a_zero_gradient_has_no_relative_distance() -> None:
+    assert distance(torch.zeros(2), torch.ones(2), 1.0) is None
+
+
+def test_the_dtype_asked_for_comes_first_and_tf32_only_where_it_is() -> None:
+    names = [p.name for p in precisions(CPU, torch.float32)]
+    assert names == ["", "bfloat16"]
+    assert [p.name for p in precisions(CPU, torch.bfloat16)] == [""]
