@@ -15,9 +15,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Write the page and say where it is."""
+    from suite.machine.write import write
     from suite.report.load import load
     from suite.report.page.render import render
-    from suite.report.write import write
 
     run = Path(arguments.run)
     report = load(run, arguments.case)

@@ -26,10 +26,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print or write one table."""
+    from suite.machine.write import write
     from suite.report.columns import COLUMNS
     from suite.report.load import load
     from suite.report.measurements import measurements
-    from suite.report.write import write
 
     if arguments.columns.strip() == "?":
         print("\n".join(f"{c.name:24}{c.header}" for c in COLUMNS[arguments.kind].values()))

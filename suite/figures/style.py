@@ -82,7 +82,7 @@ def save(path: Path, width: str, draw: Callable[[Figure], None]) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    from suite.report.write import write
+    from suite.machine.write import write
 
     with mpl.rc_context(_SETTINGS):
         figure = Figure(figsize=(WIDTHS[width], WIDTHS[width] * 0.62), layout="constrained")

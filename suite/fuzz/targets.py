@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from hypothesis import strategies as st
 
-import suite
 from suite.algebra.gram import unit_norms
 from suite.algebra.units import Column
 from suite.conventions import Convention, conventions
 from suite.engines import engines
+from suite.engines.per_sample_gradients import gradients
 from suite.equivalence import equivalent
 from suite.equivalence.trajectory import prove
 from suite.errors import CaseError, UsageError, unknown
 from suite.fuzz.target import Target
 from suite.loops.autograd import grad
 from suite.loops.loop import run
-from suite.recovery import Recovery
+from suite.recovery import Recovery, recover
 from suite.strategies import Example, Problem, coefficients, examples, optimizers, powers_of_two, problems
 
 ROUNDING = 1e-12
@@ -102,7 +102,7 @@ def _against_autograd(name: str, problem: Problem) -> str:
         for loss in losses(model, batch).flatten()
     ]
     expected = torch.stack(rows)
-    found = suite.gradients(model, batch, losses, engine=name)
+    found = gradients(model, batch, losses, engine=name)
     ours = found.reduce(np.eye(len(rows)))
     error = float((ours - expected).abs().max() / expected.abs().max().clamp(min=1e-300))
     # The check that each engine passed leaves half the digits.
@@ -222,7 +222,7 @@ def _against_weights(problem: Problem, weights: Any) -> str:
         (torch.as_tensor(weights).reshape(entries.shape) * entries).sum().backward()
 
     try:
-        found = suite.recover(step, model, batch, losses, engine="loop")
+        found = recover(step, model, batch, losses, engine="loop")
     except CaseError:  # it says why there are no units' gradients
         return ""
     told = found.identifiable

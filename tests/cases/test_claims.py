@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from suite.claim import measure_claim
+from cases.claims import reduction_methods as reductions
+from suite.claim import measure_claim, settle
 from suite.discovery import load_claims
 
 sources = load_claims()
-from cases.claims import reduction_methods as reductions
-from suite.claim import settle
-
 VERDICTS = {
     "claims/sum-or-average": {
         "constant-factor": "holds only if all batches have one size",
