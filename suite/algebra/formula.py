@@ -1,113 +1,137 @@
-"""A scale as a formula: 32 is `n` where the batch has 32 samples, 0.1 is `1/d` with ten outputs.
+"""A formula: a product of whole powers of quantities, such as `1/(K·V_k)`, `w_u/Σw` or `n/L`.
 
-Numbers that happen to agree on one batch (n = K = 4) are told apart by the other batches: the formula
-of a convention is the simplest that gives its scale on every batch.
+The coefficients of a convention are one, and so is the scale between two conventions. What its symbols are
+worth on a batch, `suite.algebra.quantities` knows; which formula gives some weights,
+`suite.algebra.search` finds.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
-import numpy as np
+from suite.algebra.symbols import SYMBOLS, cost, is_column, is_fixed, rank
 
-from suite.algebra.units import Units
-
-LEGEND = (
-    "n samples, d elements a sample, V valid tokens, T padded length, Lmax longest length allowed, "
-    "K micro-batches of W in a full window, R ranks with data of S, L expected batch size, "
-    "P parts a sample"
-)
-FIXED = frozenset("ndKWRSLP") | {"Lmax", "2"}
-"""The quantities that batches of one size share; V and T come of the data."""
+POWERS = {1: "", 2: "²", 3: "³", 4: "⁴"}
+_FUNCTIONS = re.compile(r"min\(1, (?:[^()]|\([^)]*\))*\)|\[[^]]*\]|[^\W\d]*#?Σ?\w*\([^)]*≠0\)")
 
 
 @dataclass(frozen=True)
 class Formula:
-    """A product of quantities over a product of quantities.
+    """A product of whole powers of symbols.
 
     Args:
-        over: the numerator's factors.
-        under: the denominator's factors.
+        powers: symbol and exponent of each factor. Zero powers are dropped, and factors are brought into
+            the order in which they are written.
+        negative: whether the product is to be taken times −1.
     """
 
-    over: tuple[str, ...] = ()
-    under: tuple[str, ...] = ()
+    powers: tuple[tuple[str, int], ...] = ()
+    negative: bool = False
+
+    def __post_init__(self) -> None:
+        kept = sorted(((name, power) for name, power in self.powers if power), key=lambda p: rank(p[0]))
+        object.__setattr__(self, "powers", tuple(kept))
+
+    @classmethod
+    def parse(cls, text: str) -> Formula:
+        """The formula that `text` is, in the way that `str` writes one: `"w_u/(K·V_k)"`.
+
+        Raises:
+            ValueError: A factor of `text` is no known symbol and no whole number.
+        """
+        functions: list[str] = []
+
+        def hide(match: re.Match[str]) -> str:
+            functions.append(match[0])
+            return f"\0{len(functions) - 1}\0"
+
+        over, _, under = _FUNCTIONS.sub(hide, text).partition("/")
+        powers: dict[str, int] = {}
+        for side, sign in ((over, 1), (under.strip("()"), -1)):
+            for factor in filter(None, side.split("·")):
+                base = factor.rstrip("²³⁴")
+                power = next((p for p, mark in POWERS.items() if mark and factor.endswith(mark)), 1)
+                name = re.sub("\0(\\d+)\0", lambda match: functions[int(match[1])], base)
+                if name == "1":
+                    continue
+                if name not in SYMBOLS and not name.isdigit():
+                    raise ValueError(f"formula {text!r}: {name!r} is no symbol")
+                powers[name] = powers.get(name, 0) + sign * power
+        return cls(tuple(powers.items()))
 
     def __str__(self) -> str:
-        top, bottom = "·".join(self.over) or "1", "·".join(self.under)
-        if not bottom:
-            return top
-        return f"{top}/({bottom})" if len(self.under) > 1 else f"{top}/{bottom}"
+        over = "·".join(_written(name, power) for name, power in self.powers if power > 0) or "1"
+        under = [_written(name, -power) for name, power in self.powers if power < 0]
+        sign = "−" if self.negative else ""
+        if not under:
+            return sign + over
+        return f"{sign}{over}/({'·'.join(under)})" if len(under) > 1 else f"{sign}{over}/{under[0]}"
+
+    def __mul__(self, other: Formula) -> Formula:
+        powers = dict(self.powers)
+        for name, power in other.powers:
+            powers[name] = powers.get(name, 0) + power
+        return Formula(tuple(powers.items()), self.negative != other.negative)
+
+    def __truediv__(self, other: Formula) -> Formula:
+        return self * other.inverse
 
     @property
     def inverse(self) -> Formula:
         """One over this formula."""
-        return Formula(self.under, self.over)
+        return Formula(tuple((name, -power) for name, power in self.powers), self.negative)
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """Its symbols, numerals included, in the order in which they are written."""
+        return tuple(name for name, _ in self.powers)
+
+    @property
+    def varies(self) -> bool:
+        """Whether a quantity in it has a value of its own at each unit."""
+        return any(is_column(name) for name in self.symbols)
 
     @property
     def fixed(self) -> bool:
         """Whether its value is the same on all batches of one size."""
-        return set(self.over) | set(self.under) <= FIXED
+        return all(map(is_fixed, self.symbols))
+
+    @cached_property
+    def complexity(self) -> float:
+        """What orders formulas that give the same numbers: the plainest has the least."""
+        return sum(cost(name, power) for name, power in self.powers) + 0.5 * self.negative
 
     def value(self, known: Mapping[str, float]) -> float:
         """Its value on a batch with these quantities; nan where one of them is not known."""
-        top = math.prod(known.get(name, math.nan) for name in self.over)
-        return top / math.prod(known.get(name, math.nan) for name in self.under)
+        factors = {
+            name: float(name) if name.isdigit() else known.get(name, math.nan) for name in self.symbols
+        }
+        over = math.prod(factors[name] ** power for name, power in self.powers if power > 0)
+        under = math.prod(factors[name] ** -power for name, power in self.powers if power < 0)
+        return (-over if self.negative else over) / under if under else math.nan
+
+    def replaced(self, rules: Mapping[str, Formula]) -> Formula:
+        """This formula with the formulas of `rules` in the place of their symbols."""
+        found = Formula((), self.negative)
+        for name, power in self.powers:
+            factor = rules.get(name, Formula(((name, 1),)))
+            for _ in range(abs(power)):
+                found = found * factor if power > 0 else found / factor
+        return found
 
 
-def quantities(units: Units) -> dict[str, float]:
-    """What the scales of conventions are made of on one batch, by the symbols of `LEGEND`."""
-    per_sample = np.unique(units.sample_total()[units.data])
-    found: dict[str, float] = {"n": units.n}
-    if units.positions is not None:
-        found["V"] = float(units.total()[0])
-        found["T"] = float(units.total(units.positions)[0]) / units.n
-    elif len(per_sample) == 1:
-        found["d"] = float(per_sample[0])
-    if units.max_elements is not None:
-        found["Lmax"] = units.max_elements
-    if units.microbatch is not None:
-        found |= {"K": units.groups("microbatch"), "W": units.window}
-    if units.rank is not None:
-        found |= {"R": units.groups("rank"), "S": units.world_size}
-    if units.expected_batch_size is not None:
-        found["L"] = units.expected_batch_size
-    if units.parts:
-        found["P"] = len(units.parts)
-    return {name: value for name, value in found.items() if value > 0}
+def simplest(formulas: Iterable[Formula]) -> list[Formula]:
+    """Those of the least complexity, within a rounding of it."""
+    ordered = sorted(formulas, key=lambda formula: formula.complexity)
+    return [f for f in ordered if f.complexity <= ordered[0].complexity + 1e-9]
 
 
-def formula(batches: Sequence[tuple[float, Mapping[str, float]]]) -> Formula | None:
-    """The simplest formula that gives the scale on every batch; None where there is none.
-
-    Args:
-        batches: scale and quantities of each batch.
-    """
-    if not batches:
-        return None
-
-    def fits(candidate: Formula) -> bool:
-        # The last digits of a quotient of small whole numbers; nothing else is this close.
-        return all(
-            math.isclose(candidate.value({**known, "2": 2.0}), scale, rel_tol=1e-13)
-            for scale, known in batches
-        )
-
-    return next((c for c in _candidates(list(batches[0][1])) if fits(c)), None)
-
-
-def _candidates(names: list[str]) -> Iterator[Formula]:
-    """Products and quotients of at most two quantities, one alone also with a factor 2."""
-    yield Formula()
-    yield from (Formula(("2",)), Formula((), ("2",)))
-    for name in names:
-        yield from (Formula((name,)), Formula((), (name,)))
-    for name in names:
-        for two in (("2",), ()):
-            other = () if two else ("2",)
-            yield from (Formula((*two, name), other), Formula(two, (*other, name)))
-    for a, b in itertools.combinations(names, 2):
-        yield from (Formula((a,), (b,)), Formula((b,), (a,)), Formula((a, b)), Formula((), (a, b)))
+def _written(name: str, power: int) -> str:
+    if name.isdigit():
+        return str(int(name) ** power)
+    plain = name in SYMBOLS or name.isidentifier()
+    return (name if plain else f"({name})") + POWERS.get(power, f"^{power}")

@@ -29,6 +29,7 @@ def mean_of_microbatch_means_loop(loop: Loop) -> None:
 @convention(
     protocol=mean_of_microbatch_means_loop,
     formula="(1/K) Σ_k (1/V_k) Σ_{u∈k} g_u, V_k the elements of micro-batch k",
+    product="1/(K·V_k)",
     denominator="micro-batch, after element",
     used_by="loops with loss / K; Keras gradient_accumulation_steps; optax.MultiSteps; Megatron-Core",
     source="PyTorch's AMP examples; optax MultiSteps; megatron/core/pipeline_parallel/schedules.py",
@@ -48,6 +49,7 @@ def sum_of_microbatch_means_loop(loop: Loop) -> None:
 @convention(
     protocol=sum_of_microbatch_means_loop,
     formula="Σ_k (1/V_k) Σ_{u∈k} g_u",
+    product="1/V_k",
     denominator="element of the micro-batch",
     used_by="loops in which nobody divided by K; Horovod backward_passes_per_step; optax use_grad_mean=False",
     source="horovod/torch/optimizer.py; horovod/tensorflow/gradient_aggregation.py (read, not run)",
@@ -70,6 +72,7 @@ def window_exact_loop(loop: Loop) -> None:
 @convention(
     protocol=window_exact_loop,
     formula="(1/Σ_k V_k) Σ_u g_u",
+    product="1/V",
     denominator="element of the window",
     used_by="Hugging Face Trainer (num_items_in_batch); fairseq update_freq; torchtune",
     source="transformers/trainer.py, _get_num_items_in_batch (PR 34191); fairseq/trainer.py, train_step",
@@ -88,6 +91,7 @@ def partial_window_over_full_k_loop(loop: Loop) -> None:
 @convention(
     protocol=partial_window_over_full_k_loop,
     formula="(1/K_full) Σ_k (1/V_k) Σ_{u∈k} g_u",
+    product="1/(W·V_k)",
     denominator="micro-batch of a full window, after element",
     used_by="Accelerate; PyTorch Lightning (the last, partial window of an epoch)",
     source="accelerate/accelerator.py, backward; github.com/Lightning-AI/pytorch-lightning/issues/19987",

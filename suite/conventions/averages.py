@@ -19,6 +19,7 @@ def sum_loop(loop: Loop) -> None:
 @convention(
     protocol=sum_loop,
     formula="Σ_u g_u",
+    product="1",
     denominator="none",
     used_by="PyTorch reduction='sum'; DQN (Mnih et al. 2015: 32 clipped errors)",
     source="torch.nn.functional; DeepMind's dqn/NeuralQLearner.lua, getQUpdate and qLearnMinibatch",
@@ -35,6 +36,7 @@ def mean_loop(loop: Loop) -> None:
 @convention(
     protocol=mean_loop,
     formula="(1/n) Σ_u g_u",
+    product="1/n",
     denominator="sample",
     used_by="PyTorch CrossEntropyLoss with class indices; AlexNet (batches of 128); Darknet's update",
     source="torch.nn.functional.cross_entropy; Krizhevsky et al. 2012, §5; darknet/src/connected_layer.c",
@@ -52,6 +54,7 @@ def element_mean_loop(loop: Loop) -> None:
 @convention(
     protocol=element_mean_loop,
     formula="(1/Σ_u m_u) Σ_u g_u",
+    product="1/V",
     denominator="element",
     used_by="PyTorch MSELoss, L1Loss, SmoothL1Loss, HuberLoss, BCELoss, KLDivLoss; Keras sum_over_batch_size",
     source="torch.nn.functional, reduction='mean'; keras/src/losses/loss.py, reduce_values",
@@ -69,6 +72,7 @@ def batchmean_loop(loop: Loop) -> None:
 @convention(
     protocol=batchmean_loop,
     formula="(1/size of the first axis) Σ_u g_u",
+    product="1/n",
     denominator="first axis of the batch",
     used_by="PyTorch KLDivLoss(reduction='batchmean')",
     source="torch.nn.functional.kl_div",
@@ -88,6 +92,7 @@ def half_mean_loop(loop: Loop) -> None:
 @convention(
     protocol=half_mean_loop,
     formula="(1/2n) Σ_u g_u",
+    product="1/(2·n)",
     denominator="two samples",
     used_by="Caffe EuclideanLoss; scikit-learn MLPRegressor; optax.l2_loss summed by sample, then averaged",
     source="caffe euclidean_loss_layer.cpp; sklearn/neural_network/_multilayer_perceptron.py",
@@ -107,6 +112,7 @@ def half_sum_loop(loop: Loop) -> None:
 @convention(
     protocol=half_sum_loop,
     formula="½ Σ_u g_u",
+    product="1/2",
     denominator="none, with a factor ½",
     used_by="tf.nn.l2_loss; optax.l2_loss (unreduced), summed",
     source="tensorflow/python/ops/gen_nn_ops.py, l2_loss; optax/losses/_regression.py",
@@ -124,6 +130,7 @@ def mean_of_sample_means_loop(loop: Loop) -> None:
 @convention(
     protocol=mean_of_sample_means_loop,
     formula="(1/n) Σ_i (1/m_i) Σ_{u∈i} g_u",
+    product="1/(n·V_i)",
     denominator="sample, after element",
     used_by="PyTorch CTCLoss (by target length), MultiMarginLoss (by class); MXNet Gluon, Trainer.step(n)",
     source="torch.nn.functional.ctc_loss; mxnet/gluon/loss.py and trainer.py (read, not run)",

@@ -30,6 +30,7 @@ def clip_each_unit_loop(loop: Loop) -> None:
 @convention(
     protocol=clip_each_unit_loop,
     formula="(1/n) Σ_u min(1, C/‖g_u‖) g_u",
+    product="min(1, C/‖g_u‖)/n",
     denominator="sample",
     used_by="DP-SGD (Abadi et al. 2016) without its noise; Opacus; optax.contrib.dpsgd; TF-Privacy",
     source="arXiv 1607.00133, Algorithm 1; opacus/optimizers/optimizer.py; optax/contrib/_privacy.py",
@@ -53,6 +54,7 @@ def clip_mean_loop(loop: Loop) -> None:
 @convention(
     protocol=clip_mean_loop,
     formula="min(1, C/‖ḡ‖) ḡ, ḡ = (1/n) Σ_u g_u",
+    product="min(1, C/‖g‖)/n",
     denominator="sample",
     used_by="clip_grad_norm_ (PyTorch), global_clipnorm (Keras), clip_by_global_norm (optax), of a mean",
     source="torch/nn/utils/clip_grad.py; keras/src/optimizers/base_optimizer.py; arXiv 1211.5063",
@@ -74,6 +76,7 @@ def clip_sum_then_divide_loop(loop: Loop) -> None:
 @convention(
     protocol=clip_sum_then_divide_loop,
     formula="(1/n) min(1, C/‖Σ_u g_u‖) Σ_u g_u",
+    product="min(1, C/‖n·g‖)/n",
     denominator="sample",
     used_by="Caffe clip_gradients with iter_size (of one sample each); loops that divide after clipping",
     source="caffe/src/caffe/solvers/sgd_solver.cpp, ApplyUpdate (read, not run)",
@@ -96,6 +99,7 @@ def clip_mean_at_c_over_n_loop(loop: Loop) -> None:
 @convention(
     protocol=clip_mean_at_c_over_n_loop,
     formula="min(1, (C/n)/‖ḡ‖) ḡ, ḡ = (1/n) Σ_u g_u",
+    product="min(1, (C/n)/‖g‖)/n",
     denominator="sample",
     used_by="the translation of clip-sum-then-divide into the usual order",
     source="follows from homogeneity of the norm",
@@ -116,6 +120,7 @@ def clip_each_microbatch_loop(loop: Loop) -> None:
 @convention(
     protocol=clip_each_microbatch_loop,
     formula="(1/K) Σ_k min(1, C/‖ḡ_k‖) ḡ_k, ḡ_k the mean over micro-batch k",
+    product="min(1, C/‖g_k‖)/(K·V_k)",
     denominator="micro-batch, after element",
     used_by="TF-Privacy (num_microbatches); loops that clip each micro-batch before they add it",
     source="tensorflow_privacy/privacy/optimizers/dp_optimizer_keras.py (read, not run)",
@@ -135,6 +140,7 @@ def clip_each_rank_then_sum_loop(loop: Loop) -> None:
 @convention(
     protocol=clip_each_rank_then_sum_loop,
     formula="Σ_r min(1, C/‖ḡ_r‖) ḡ_r, ḡ_r the mean over rank r",
+    product="min(1, C/‖g_r‖)/V_r",
     denominator="element of the rank",
     used_by="BERT on TPUs: each shard clips to 1, then CrossShardOptimizer.apply_gradients sums",
     source="google-research/bert/optimization.py; tensorflow tpu_optimizer.py (read, not run)",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from suite.algebra.formula import Formula
 from suite.registry import Registry
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class Convention:
         summary: one line.
         note: what else is to know; may be empty.
         formula: the reduced gradient, in the words of the units table.
+        product: the coefficient of a unit as a product of quantities, or None where it is none; it says
+            nothing of the regulariser.
         denominator: the unit that is counted in the denominator.
         used_by: who computes this.
         source: where that can be read.
@@ -40,6 +43,7 @@ class Convention:
     summary: str
     note: str
     formula: str
+    product: Formula | None
     denominator: str
     used_by: str
     source: str
@@ -84,6 +88,7 @@ def convention(
     used_by: str,
     source: str,
     needs: tuple[str, ...] = (),
+    product: str | None = None,
     against: str | None = None,
     name: str | None = None,
 ) -> Callable[[Callable[..., Column]], Convention]:
@@ -91,10 +96,12 @@ def convention(
 
     The function takes the units table, and the Gram matrix if it has a second parameter. Its name
     (underscores become hyphens) is the convention's name unless `name` is given; its docstring is the
-    summary and the note.
+    summary and the note. `product` is its coefficient in the symbols of `suite.algebra.symbols`,
+    `"1/(K·V_k)"`, where it is a product of quantities.
 
     Raises:
         UsageError: A convention of this name exists.
+        ValueError: `product` is no product of known symbols.
     """
 
     def register(column: Callable[..., Column]) -> Convention:
@@ -106,6 +113,7 @@ def convention(
                 summary=" ".join(summary.split()),
                 note=" ".join(note.split()),
                 formula=formula,
+                product=None if product is None else Formula.parse(product),
                 denominator=denominator,
                 used_by=used_by,
                 source=source,

@@ -20,6 +20,7 @@ def sum_of_terms_loop(loop: Loop) -> None:
 @convention(
     protocol=sum_of_terms_loop,
     formula="Σ_t (1/n) Σ_i g_it",
+    product="1/n",
     denominator="sample",
     used_by="loss = loss_a + loss_b, each a mean over samples; Mask R-CNN, its own divisors aside",
     source="arXiv 1703.06870, §3 (L_cls + L_box + L_mask); torchvision references/detection/engine.py",
@@ -38,6 +39,7 @@ def mean_of_terms_loop(loop: Loop) -> None:
 @convention(
     protocol=mean_of_terms_loop,
     formula="(1/T) Σ_t (1/n) Σ_i g_it",
+    product="1/(n·P)",
     denominator="sample and term",
     used_by="torch.stack(losses).mean()",
     source="the usual way to average a list of losses",
@@ -59,6 +61,7 @@ def weighted_sum_of_terms_loop(loop: Loop) -> None:
 @convention(
     protocol=weighted_sum_of_terms_loop,
     formula="Σ_t λ_t (1/n) Σ_i g_it",
+    product="λ_t/n",
     denominator="sample",
     used_by="loss = λ_a·loss_a + λ_b·loss_b; Faster R-CNN (λ = 10) and SSD (α), their own divisors aside",
     source="arXiv 1506.01497, eq. 1; arXiv 1512.02325, eq. 1",
@@ -79,6 +82,7 @@ def sum_of_term_means_loop(loop: Loop) -> None:
 @convention(
     protocol=sum_of_term_means_loop,
     formula="Σ_t (1/Σ_i m_it) Σ_i g_it",
+    product="1/V_t",
     denominator="element of the term",
     used_by="mse_loss(a, b) + cross_entropy(c, d) at PyTorch's defaults; Faster R-CNN (λ aside)",
     source="torch.nn.functional, reduction='mean'; arXiv 1506.01497, eq. 1 (N_cls, N_reg)",
@@ -100,6 +104,7 @@ def mean_of_copies_loop(loop: Loop) -> None:
 @convention(
     protocol=mean_of_copies_loop,
     formula="(1/nM) Σ_i Σ_j g_ij",
+    product="1/(n·P)",
     denominator="sample and copy",
     used_by="batch augmentation (Hoffer et al. 2019), repeated augmentation (Berman et al. 2019)",
     source="arXiv 1901.09335; arXiv 1902.05509 (both: one mean over a batch that holds the copies)",
@@ -119,6 +124,7 @@ def sum_of_copies_loop(loop: Loop) -> None:
 @convention(
     protocol=sum_of_copies_loop,
     formula="(1/n) Σ_i Σ_j g_ij",
+    product="1/n",
     denominator="sample",
     used_by="loops that call backward() once a copy and divide by n only",
     source="torch.Tensor.backward: gradients accumulate in .grad",
@@ -138,6 +144,7 @@ def regulariser_alone_loop(loop: Loop) -> None:
 @convention(
     protocol=regulariser_alone_loop,
     formula="(1/n) Σ_u g_u + ∇R",
+    product="1/n",
     denominator="sample, for the data only",
     used_by="weight_decay of torch.optim.SGD and of Caffe (½λ‖w‖²); keras.regularizers.L2 (λ‖w‖²)",
     source="torch/optim/sgd.py; caffe/src/caffe/solvers/sgd_solver.cpp, Regularize; keras/src/regularizers",
@@ -155,6 +162,7 @@ def regulariser_over_n_loop(loop: Loop) -> None:
 @convention(
     protocol=regulariser_over_n_loop,
     formula="(1/n) (Σ_u g_u + ∇R)",
+    product="1/n",
     denominator="sample, for the data and the regulariser",
     used_by="scikit-learn MLPClassifier and MLPRegressor (alpha)",
     source="sklearn/neural_network/_multilayer_perceptron.py, _compute_loss_grad",

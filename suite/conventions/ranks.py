@@ -25,6 +25,7 @@ def mean_of_rank_means_loop(loop: Loop) -> None:
 @convention(
     protocol=mean_of_rank_means_loop,
     formula="(1/R) Σ_r (1/V_r) Σ_{u∈r} g_u, V_r the elements of rank r",
+    product="1/(R·V_r)",
     denominator="rank, after element",
     used_by="PyTorch DistributedDataParallel and FSDP; Horovod op=Average; DeepSpeed (its default)",
     source="torch/nn/parallel/distributed.py; horovod/torch/optimizer.py; deepspeed/runtime/engine.py",
@@ -43,6 +44,7 @@ def sum_of_rank_means_loop(loop: Loop) -> None:
 @convention(
     protocol=sum_of_rank_means_loop,
     formula="Σ_r (1/V_r) Σ_{u∈r} g_u",
+    product="1/V_r",
     denominator="element of the rank",
     used_by="Horovod op=Sum; DeepSpeed gradient_allreduce_op='sum'",
     source="horovod/torch/optimizer.py; deepspeed/runtime/engine.py, allreduce_bucket (read, not run)",
@@ -66,6 +68,7 @@ def global_count_loop(loop: Loop) -> None:
 @convention(
     protocol=global_count_loop,
     formula="(1/Σ_r V_r) Σ_u g_u",
+    product="1/V",
     denominator="element of all ranks",
     used_by="fairseq; torchtune; Megatron-Core calculate_per_token_loss; Hugging Face Trainer",
     source="fairseq/trainer.py; megatron finalize_model_grads.py; transformers average_tokens_across_devices",
@@ -83,6 +86,7 @@ def joined_ranks_over_world_size_loop(loop: Loop) -> None:
 @convention(
     protocol=joined_ranks_over_world_size_loop,
     formula="(1/R_initial) Σ_{r with data} (1/V_r) Σ_{u∈r} g_u",
+    product="1/(S·V_r)",
     denominator="rank that training began with, after element",
     used_by="PyTorch DDP Join, divide_by_initial_world_size=True (its default)",
     source="torch/nn/parallel/distributed.py, DistributedDataParallel.join",

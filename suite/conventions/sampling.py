@@ -18,6 +18,7 @@ def expected_batch_size_loop(loop: Loop) -> None:
 @convention(
     protocol=expected_batch_size_loop,
     formula="(1/L) Σ_u g_u",
+    product="1/L",
     denominator="sample of the expected batch",
     used_by="DP-SGD (Abadi et al. 2016, lot size L); Opacus DPOptimizer (expected_batch_size)",
     source="arXiv 1607.00133, Algorithm 1; opacus/optimizers/optimizer.py, scale_grad",

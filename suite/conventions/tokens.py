@@ -20,6 +20,7 @@ def token_mean_loop(loop: Loop) -> None:
 @convention(
     protocol=token_mean_loop,
     formula="(1/V) Σ_u g_u, V the valid tokens of the batch",
+    product="1/V",
     denominator="valid token",
     used_by="PyTorch ignore_index; Keras ignore_class; Hugging Face causal LMs; Caffe VALID; DAPO; Chainer",
     source="torch.nn.functional.cross_entropy; transformers loss_utils.py; caffe.proto; arXiv 2503.14476",
@@ -41,6 +42,7 @@ def position_mean_loop(loop: Loop) -> None:
 @convention(
     protocol=position_mean_loop,
     formula="(1/(n·T)) Σ_u g_u, T the padded length of this batch",
+    product="1/(n·T)",
     denominator="position, padding counted",
     used_by="masked losses followed by a plain .mean(); Caffe SoftmaxWithLoss normalization FULL",
     source="caffe/src/caffe/proto/caffe.proto, LossParameter.NormalizationMode",
@@ -63,6 +65,7 @@ def mean_of_sequence_means_loop(loop: Loop) -> None:
 @convention(
     protocol=mean_of_sequence_means_loop,
     formula="(1/n) Σ_i (1/V_i) Σ_{u∈i} g_u",
+    product="1/(n·V_i)",
     denominator="sequence, after token",
     used_by="GRPO (DeepSeekMath); TRL loss_type='grpo'; losses reduced sequence by sequence",
     source="arXiv 2402.03300, the GRPO objective; trl/trainer/grpo_trainer.py, _compute_loss",
@@ -82,6 +85,7 @@ def constant_normaliser_loop(loop: Loop) -> None:
 @convention(
     protocol=constant_normaliser_loop,
     formula="(1/(n·L_max)) Σ_u g_u",
+    product="1/(n·Lmax)",
     denominator="position of the longest sequence allowed",
     used_by="Dr. GRPO; TRL loss_type='dr_grpo' (L_max is max_completion_length)",
     source="arXiv 2503.20783; trl/trainer/grpo_trainer.py, _compute_loss",

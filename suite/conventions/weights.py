@@ -27,6 +27,7 @@ def weighted_sum_loop(loop: Loop) -> None:
 @convention(
     protocol=weighted_sum_loop,
     formula="Σ_u w_u g_u",
+    product="w_u",
     denominator="none",
     used_by="PyTorch CrossEntropyLoss(weight=w, reduction='sum'); Keras cross-entropies (sum, sample_weight)",
     source="torch.nn.functional.cross_entropy; keras/src/losses/loss.py, reduce_weighted_values",
@@ -49,6 +50,7 @@ def weighted_mean_loop(loop: Loop) -> None:
 @convention(
     protocol=weighted_mean_loop,
     formula="Σ_u w_u g_u / Σ_u w_u m_u",
+    product="w_u/Σwm",
     denominator="weight",
     used_by="PyTorch weight=w in CrossEntropyLoss, NLLLoss, F.mse_loss; Keras mean_with_sample_weight",
     source="torch.nn.functional.cross_entropy, mse_loss; keras/src/losses/loss.py, reduce_values",
@@ -72,6 +74,7 @@ def sum_over_batch_size_loop(loop: Loop) -> None:
 @convention(
     protocol=sum_over_batch_size_loop,
     formula="Σ_u w_u g_u / Σ_u m_u",
+    product="w_u/V",
     denominator="element, whatever its weight",
     used_by="Keras sample_weight, class_weight (by default); PyTorch BCELoss(weight=w); Chainer class_weight",
     source="keras/src/losses/loss.py; torch.nn.functional; chainer/functions/loss/softmax_cross_entropy.py",
@@ -94,6 +97,7 @@ def sum_by_nonzero_weights_loop(loop: Loop) -> None:
 @convention(
     protocol=sum_by_nonzero_weights_loop,
     formula="Σ_u w_u g_u / Σ_{u: w_u≠0} m_u",
+    product="w_u/Σm(w≠0)",
     denominator="element of non-zero weight",
     used_by="tf.compat.v1.losses.* (SUM_BY_NONZERO_WEIGHTS, their default)",
     source="tensorflow/python/ops/losses/losses_impl.py, compute_weighted_loss",

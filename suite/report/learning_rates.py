@@ -12,7 +12,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from suite.algebra.discrepancy import EPS, Verdict
-from suite.algebra.formula import Formula, formula
+from suite.algebra.formula import Formula
+from suite.algebra.scale_formula import scale_formula
 from suite.equivalence import equivalent, law
 from suite.equivalence.law import rescale
 
@@ -104,7 +105,7 @@ def formulas(discrepancies: Iterable[Row]) -> Formulas:
 
 def _common(rows: Iterable[Row]) -> Formula | None:
     """The simplest formula that gives the scale on every one of these batches."""
-    return formula([(r["scale"], r["quantities"]) for r in rows if r["scale"] is not None])
+    return scale_formula([(r["scale"], r["quantities"]) for r in rows if r["scale"] is not None])
 
 
 def pair_of(row: Row) -> tuple[str, str, str]:

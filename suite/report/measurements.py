@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from suite.algebra.formula import LEGEND
+from suite.algebra.quantities import LEGEND
 from suite.errors import unknown
 from suite.report.columns import COLUMNS, DEFAULTS, Column, show
 from suite.report.provenance import provenance

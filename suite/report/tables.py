@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from suite.algebra.discrepancy import Verdict
-from suite.algebra.formula import LEGEND
+from suite.algebra.quantities import LEGEND
 from suite.report.learning_rates import Formulas, pair_of
 from suite.report.rows import RunRows
 from suite.report.text_table import Table

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from suite.algebra.discrepancy import ELSEWHERE, Discrepancy, Verdict, compare
-from suite.algebra.formula import quantities
 from suite.algebra.gram import Gram, cancellation, out_of_range, per_sample, require_range, unit_norms
 from suite.algebra.pairs import pairs
+from suite.algebra.quantities import quantities
 from suite.algebra.units import Column, Units
 from suite.batch_size.noise import noise_scale
 from suite.case import Problem

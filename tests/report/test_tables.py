@@ -21,7 +21,8 @@ TABLE = Table(
 @pytest.fixture(scope="module")
 def report() -> RunResult:
     cases = ["mse-several-outputs", "cross-entropy-l2", "cross-entropy-class-weights"]
-    return suite.run(cases, ["sum", "element-mean", "batchmean", "weighted-*"], batch_sizes=[8], prove=0)
+    names = ["sum", "element-mean", "batchmean", "weighted-*", "clip-mean"]
+    return suite.run(cases, names, batch_sizes=[8], prove=0)
 
 
 def cells(table: Table) -> dict[str, list[str]]:
@@ -78,7 +79,8 @@ def test_learning_rates_are_grouped_by_law(report: RunResult) -> None:
     assert rows["1/d"][1:] == ["× d", "exact", "element-mean"]
     assert rows["–"][2] == "impossible"
     assert "sum (cross-entropy-l2)" in rows["–"][3]
-    assert rows["of the data"][1:3] == ["one a batch", "varies"]
+    assert rows["Σw"][1:] == ["× 1/Σw", "varies", "weighted-sum ≠ weighted-mean"]
+    assert rows["of the data"][1:] == ["one a batch", "varies", "clip-mean"]
 
 
 def test_the_report_prints_both(report: RunResult) -> None:
@@ -110,7 +112,7 @@ def scaled(case: str, scale: float | None) -> dict:
 
 def test_cases_with_more_than_two_formulas_share_a_range() -> None:
     rows = [scaled(str(k), float(k)) for k in (2, 3, 4)]
-    known = {pair_of(row): Formula((name,)) for name, row in zip("nKR", rows, strict=True)}
+    known = {pair_of(row): Formula(((name, 1),)) for name, row in zip("nKR", rows, strict=True)}
     assert _scale(rows[:2], known) == "n or K"
     assert _scale(rows, known) == "2–4"
 
