@@ -144,11 +144,13 @@ def _by_tensor(tried: Experiment) -> Cause | None:
 def _factors(tried: Experiment, column: Column) -> dict[str, float] | None:
     """By parameter, the factor of `column`'s gradient; None where one is no multiple of it."""
     factors = {}
+    largest = float(np.abs(column) @ tried.root.norms)
     for name, part in tried.parts.items():
         gradient = part.gradients @ column
         size, whole = float(np.linalg.norm(gradient)), float(np.abs(column) @ part.norms)
-        if size <= tried.precision * whole:
-            if float(np.linalg.norm(part.side)) > tried.half_digits * whole:
+        # Where the exact gradient is zero (the key bias of attention) what there is of it is rounding.
+        if size <= tried.precision * largest:
+            if float(np.linalg.norm(part.side)) > max(tried.half_digits * whole, tried.precision * largest):
                 return None
             continue
         factor = float(gradient @ part.side) / size**2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -146,13 +146,22 @@ class Experiment:
         """The weights behind the last column of `root`."""
         solution = solve(root.gradients, root.side, self.precision)
         linear = self.is_linear(solution, root.norms)
-        found = matches(root.gradients, solution, self.applying) if linear else []
+        found = matches(root, self.applying, self.slack(root, solution)) if linear else []
         return Weighting(solution, linear, solution.rank == len(root.r), found)
 
     def is_linear(self, solution: Solution, norms: Column) -> bool:
         """Whether the residual is rounding: below half the digits, or that of weights that cancel."""
         cancelling = 0.25 * self.precision * float(np.abs(solution.weights) @ norms)
         return solution.residual <= max(self.half_digits * solution.size, cancelling)
+
+    def slack(self, root: Root, solution: Solution) -> Callable[[Column], float]:
+        """For weights, the norm that rounding may leave between their gradient and that of `root`."""
+
+        def allowed(column: Column) -> float:
+            whole = float(np.abs(column) @ root.norms) + solution.size
+            return solution.residual + 2 * self.precision * whole
+
+        return allowed
 
     def _roots(self, gradient: Blocks, keep: Mapping[str, Tensor] | None = None) -> dict[str, Root]:
         parameters = {name: p.detach() for name, p in self.model.named_parameters()}

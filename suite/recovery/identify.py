@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -15,7 +15,7 @@ from suite.conventions import (
     conventions,
     faults,  # noqa: F401  faults register themselves
 )
-from suite.recovery.solve import Matrix, Root, Solution
+from suite.recovery.solve import Root
 
 HALVES = ("half-mean", "half-sum")
 TORCH_ADDS = 1e-6  # to a norm before it divides by it: clip_grad_norm_, Opacus
@@ -57,27 +57,34 @@ def applying(units: Units, gram: Gram) -> list[tuple[Convention, Column]]:
     ]
 
 
-def matches(matrix: Matrix, solution: Solution, columns: Iterable[tuple[Convention, Column]]) -> list[Match]:
-    """The conventions whose coefficients these weights are, the plainest first.
+def matches(
+    root: Root, columns: Iterable[tuple[Convention, Column]], slack: Callable[[Column], float]
+) -> list[Match]:
+    """The conventions whose gradient the gradient is, the plainest first.
 
-    The weights' own gradient must be the convention's within the error bound, as it stands or times a
-    scale. Plainest is: scale 1, then the simplest scale, `mean` where no scale is simple; conventions
-    before faults; the order of the registry.
+    The gradient itself is asked, `‖g − s·Gᵀc‖`, not weights that were solved for: an ill-conditioned
+    batch leaves those few digits. Plainest is: scale 1, then the simplest scale, `mean` where no scale is
+    simple; conventions before faults; the order of the registry.
+
+    Args:
+        root: the units' gradients, and the gradient as the last column.
+        columns: conventions with their coefficients.
+        slack: the norm that rounding may leave of `g − Gᵀc`, for coefficients `c`.
     """
-    explained = matrix @ solution.weights
+    matrix, side = root.gradients, root.side
     found = []
     for convention, column in columns:
         gradient = matrix @ column
         square = float(gradient @ gradient)
-        if square == 0.0:
+        scale = float(gradient @ side) / square if square > 0.0 else 0.0
+        if scale == 0.0:
             continue
-        scale = float(gradient @ explained) / square
-        slack = solution.radius + solution.rounding
-        apart = float(np.linalg.norm(explained - gradient))
-        if apart <= slack:
+        if float(np.linalg.norm(side - gradient)) <= slack(column):
             found.append(Match(convention, 1.0, column))
-        elif scale != 0.0 and float(np.linalg.norm(explained - scale * gradient)) <= slack:
-            found.append(Match(convention, rounded(scale, slack / square**0.5), column))
+            continue
+        allowed = slack(scale * column)
+        if float(np.linalg.norm(side - scale * gradient)) <= allowed:
+            found.append(Match(convention, rounded(scale, allowed / square**0.5), column))
     plainest: dict[str, Match] = {}
     for match in sorted(found, key=plainness):
         plainest.setdefault(match.convention.name, match)

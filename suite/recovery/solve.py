@@ -140,7 +140,7 @@ class Solution:
         error: `[units]` a bound of each weight's error; infinite where it cannot be known.
         identifiable: `[units]` whether the weight can be told from this batch.
         silent: `[units]` whether the unit's gradient is zero.
-        residual: the norm of what no weighting explains.
+        residual: the norm of what no weighting explains, the part of the gradient outside the units' span.
         size: the norm of the gradient.
         rounding: the norm that rounding in the gradient and in the units' gradients may have.
         rank: how many directions of weights can be told.
@@ -197,7 +197,9 @@ def solve(matrix: Matrix, side: Matrix, precision: float) -> Solution:
     threshold = float(np.clip(8 * noise / smallest, 1e-9, 1e-3))
     identifiable = (leak <= threshold) & ~silent
 
-    residual = float(np.linalg.norm(side - scaled @ (weights * lengths)))
+    # By its factors: through the weights, the projection would lose as many digits as the condition has.
+    range_ = u[:, :rank]
+    residual = float(np.linalg.norm(side - range_ @ (range_.T @ side)))
     size = float(np.linalg.norm(side))
     rounding = float(precision * (np.abs(weights) @ norms + size))
     spread = np.linalg.norm(inverse, axis=1) * (rounding + residual)
