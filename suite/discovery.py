@@ -12,7 +12,6 @@ import os
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
-from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -47,7 +46,6 @@ def load_claims() -> Registry[ClaimSource]:
     return claim_sources
 
 
-@cache
 def card_folders() -> tuple[Path, ...]:
     """The folders with papers' cards: of the packages in the entry-point group `gradsuite.papers`.
 
@@ -95,7 +93,6 @@ def _import_all(group: str) -> None:
         _attempt(f"entry point {name!r} ({module})", lambda m=module: importlib.import_module(m))  # type: ignore[misc]
 
 
-@cache
 def _declared(group: str) -> dict[str, str]:
     """The modules in an entry-point group by the names that they are declared under, gradsuite's own first.
 

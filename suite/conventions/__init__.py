@@ -4,19 +4,20 @@ A new one is one function in one of these modules: the literal loop that people 
 the `@convention` decorator, the coefficients that the loop amounts to.
 """
 
-# The order of import is the order of the tables.
-from suite.conventions import (
-    accumulation,
-    averages,
-    clipping,
-    faults,
-    parts,
-    ranks,
-    sampling,
-    tokens,
-    weights,
-)
 from suite.conventions.convention import Convention, convention, conventions
+
+# The order of import is the order of the tables.
+from suite.conventions import (  # isort: skip
+    averages,
+    weights,
+    tokens,
+    accumulation,
+    ranks,
+    parts,
+    clipping,
+    sampling,
+    faults,
+)
 
 __all__ = [
     "Convention",

@@ -15,7 +15,7 @@ import suite
 from suite.errors import UsageError
 from suite.report.run_result import DISCREPANCY_COLUMNS, LEARNING_RATE_COLUMNS
 
-BROKEN = Path(__file__).with_name("broken_cases.py")
+BROKEN = Path(__file__).parents[1] / "broken_cases.py"
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-# The order of import is the order of the tables.
-from suite.equivalence.dialects import caffe, keras, optax, papers, sklearn, tf1, torch_
 from suite.equivalence.dialects.apply import prepare
 from suite.equivalence.dialects.dialect import Dialect, Parameter, Setting, Written, dialects, rate_schedule
 from suite.equivalence.dialects.factors import momentum_correction
@@ -18,6 +16,17 @@ from suite.equivalence.dialects.scaling import scaled
 from suite.equivalence.dialects.translation import PARAM, Schedule, Translation
 from suite.equivalence.law import Scale, check_scale
 from suite.errors import UsageError
+
+# The order of import is the order of the tables.
+from suite.equivalence.dialects import (  # isort: skip
+    torch_,
+    keras,
+    tf1,
+    optax,
+    sklearn,
+    caffe,
+    papers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
