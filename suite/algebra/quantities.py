@@ -26,13 +26,6 @@ from suite.algebra.units import Column, Index, Units, per
 if TYPE_CHECKING:
     from suite.algebra.gram import Gram
 
-LEGEND = (
-    "n samples, d elements a sample, V valid tokens, T padded length, Lmax longest length allowed, "
-    "K micro-batches of W in a full window, R ranks with data of S, L expected batch size, "
-    "P parts a sample"
-)
-GROUPS = ("microbatch", "rank", "part")
-
 
 @dataclass(frozen=True, eq=False)
 class Quantities:

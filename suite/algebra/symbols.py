@@ -6,7 +6,7 @@ number of the whole batch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -112,6 +112,13 @@ SYMBOLS: Mapping[str, Symbol] = {
 }
 """By name, in the order in which a product is written."""
 
+LEGEND = (
+    "n samples, d elements a sample, V valid tokens, T padded length, Lmax longest length allowed, "
+    "K micro-batches of W in a full window, R ranks with data of S, L expected batch size, "
+    "P parts a sample"
+)
+"""Of the symbols that tables of scales usually hold."""
+
 NAMED_COST = 1.4
 """Of a number that the caller named."""
 TWO_COST, LITERAL_COST = 1.8, 3.5
@@ -136,6 +143,18 @@ def cost(name: str, power: int) -> float:
 def is_fixed(name: str) -> bool:
     """Whether batches of one size have this quantity in common."""
     return name.isdigit() or (name in SYMBOLS and SYMBOLS[name].fixed)
+
+
+def in_legend(name: str) -> bool:
+    """Whether `LEGEND` has the symbol, or it needs none."""
+    return name.isdigit() or name in {"n", "d", "V", "T", "Lmax", "K", "W", "R", "S", "L", "P"}
+
+
+def implied(needs: Collection[str]) -> set[str]:
+    """The numbers that belong to a convention with these needs: those of any batch, and what it asks for."""
+    asked = {"microbatches": "microbatch", "ranks": "rank", "terms": "parts", "copies": "parts"}
+    columns = {asked.get(need, need) for need in needs} | {"", "elements", "positions"}
+    return {name for name, symbol in SYMBOLS.items() if symbol.kind == "number" and symbol.needs in columns}
 
 
 def is_column(name: str) -> bool:

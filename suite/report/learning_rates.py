@@ -13,7 +13,8 @@ from typing import Any
 
 from suite.algebra.discrepancy import EPS, Verdict
 from suite.algebra.formula import Formula
-from suite.algebra.scale_formula import scale_formula
+from suite.algebra.scale_formula import Batches, own_formula, scale_formula
+from suite.algebra.symbols import implied
 from suite.equivalence import equivalent, law
 from suite.equivalence.law import rescale
 
@@ -84,7 +85,8 @@ def formulas(discrepancies: Iterable[Row]) -> Formulas:
     """The formula of the scale, by case, convention and reference, where the scale has one.
 
     Cases in which the two differ in direction have none. The others share one formula if it gives the
-    scale in all of them (those with tokens apart); or else each has its own.
+    scale in all of them (those with tokens apart); or else each has its own. The quotient of the
+    conventions' own formulas comes first; the simplest one that fits only where that gives no scale.
     """
     pairs: dict[tuple[str, str], dict[str, list[Row]]] = {}
     for row in discrepancies:
@@ -97,15 +99,30 @@ def formulas(discrepancies: Iterable[Row]) -> Formulas:
             if all(row["verdict"] != Verdict.DIRECTION.value for row in rows):
                 kinds.setdefault("V" in rows[0]["quantities"], {})[case] = rows
         for cases in kinds.values():
-            shared = _common([row for rows in cases.values() for row in rows])
-            for case, rows in cases.items():
-                found[case, *pair] = shared or _common(rows)
+            batches = {case: _batches(rows) for case, rows in cases.items()}
+            every = [batch for of_case in batches.values() for batch in of_case]
+            shared = _common(*pair, every)
+            for case, of_case in batches.items():
+                found[case, *pair] = shared or _common(*pair, of_case)
     return found
 
 
-def _common(rows: Iterable[Row]) -> Formula | None:
-    """The simplest formula that gives the scale on every one of these batches."""
-    return scale_formula([(r["scale"], r["quantities"]) for r in rows if r["scale"] is not None])
+def _batches(rows: Iterable[Row]) -> Batches:
+    return [(row["scale"], row["quantities"]) for row in rows if row["scale"] is not None]
+
+
+def _common(convention: str, reference: str, batches: Batches) -> Formula | None:
+    """The formula that gives the scale on every one of these batches: that of the conventions, if it does."""
+    from suite.conventions import conventions
+
+    pair = [conventions[name] for name in (convention, reference) if name in conventions]
+    products = [found.product for found in pair if found.product is not None]
+    if len(products) == 2:
+        own = own_formula(products[0], products[1], batches)
+        if own is not None:
+            return own
+    names = None if len(pair) < 2 else {name for found in pair for name in implied(found.needs)}
+    return scale_formula(batches, names)
 
 
 def pair_of(row: Row) -> tuple[str, str, str]:

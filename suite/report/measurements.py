@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from suite.algebra.quantities import LEGEND
 from suite.errors import unknown
 from suite.report.columns import COLUMNS, DEFAULTS, Column, show
 from suite.report.provenance import provenance
@@ -77,7 +76,7 @@ def notes(report: RunResult, chosen: Sequence[Column]) -> list[str]:
     names = {column.name for column in chosen}
     lines = []
     if names & {"scale", "factor"}:
-        lines.append(f"Scale: {LEGEND}.")
+        lines.append(f"Scale: {report.legend}.")
     if "residual" in names:
         lines.append("Direction: the part of the gradient that no learning rate repairs.")
     if names & {"distance", "distance_unchanged", "distance_best_constant", "distance_per_step"}:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from suite.algebra.symbols import LEGEND, SYMBOLS, in_legend
 from suite.report.learning_rates import Formulas, formulas, learning_rates
 
 Row = dict[str, Any]
@@ -49,3 +50,10 @@ class RunRows:
     def formulas(self) -> Formulas:
         """The formula of the scale by case, convention and reference."""
         return formulas(self.of("discrepancy"))
+
+    @property
+    def legend(self) -> str:
+        """What the symbols of these formulas mean."""
+        used = {name for found in self.formulas.values() if found is not None for name in found.symbols}
+        more = [f"{name} {s.meaning}" for name, s in SYMBOLS.items() if name in used and not in_legend(name)]
+        return ", ".join([LEGEND, *more])

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from suite.algebra.discrepancy import Verdict
-from suite.algebra.quantities import LEGEND
 from suite.report.learning_rates import Formulas, pair_of
 from suite.report.rows import RunRows
 from suite.report.text_table import Table
@@ -56,7 +55,7 @@ def discrepancy_table(report: RunRows, *, brief: bool = False) -> Table:
         ],
         notes=[
             *notes,
-            f"Scale: {LEGEND}.",
+            f"Scale: {report.legend}.",
             f"Direction: what no learning rate repairs. {', '.join(formats)}: how far apart two loops come "
             "out that are proportional in exact arithmetic.",
         ],

@@ -83,3 +83,18 @@ def test_a_hyperparameter_without_a_constant_law_is_impossible_and_says_why() ->
     assert others
     assert {(r["status"], r["factor"]) for r in others} == {("impossible", None)}
     assert all("no constant law" in r["reason"] for r in others)
+
+
+def test_a_scale_is_said_in_the_quantities_of_the_conventions() -> None:
+    """R/2, 1 and ½ here as n/L is, is a quantity of neither."""
+    full = {"n": 16, "K": 4, "W": 4, "R": 2, "S": 2, "L": 16.0}
+    last = full | {"n": 8, "K": 2, "R": 1}
+    pair = {"convention": "expected-batch-size", "reference": "mean"}
+    found = learning_rates([row(1.0, quantities=full, **pair), row(0.5, quantities=last, samples=8, **pair)])
+    assert [f["scale_is"] for f in found] == ["n/L", "n/L"]
+
+
+def test_a_convention_without_a_formula_is_searched_among_what_it_needs() -> None:
+    pair = {"convention": "clip-each-microbatch", "reference": "mean"}
+    (found,) = learning_rates([row(4.0, quantities={"n": 8, "R": 4, "W": 4}, **pair)])
+    assert found["scale_is"] == "W"

@@ -119,3 +119,7 @@ def test_cases_with_more_than_two_formulas_share_a_range() -> None:
 
 def test_where_no_case_has_a_scale_there_is_none() -> None:
     assert _scale([scaled("a", None)], {}) == "–"
+
+
+def test_the_legend_has_the_symbols_that_are_used(report: RunResult) -> None:
+    assert "P parts a sample, Σw sum of the weights" in " ".join(discrepancy_table(report).notes)
