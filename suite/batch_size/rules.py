@@ -206,7 +206,7 @@ def rmsprop_square_root(hyperparameters: Hyperparameters, batches: Batches) -> H
 
 
 @rule(
-    formula="lr·(1 + B_noise/B)/(1 + B_noise/B'), from ε_opt(B) = ε_max/(1 + B_noise/B)",
+    formula="lr·(1 + B_simple/B)/(1 + B_simple/B'), from ε_opt(B) = ε_max/(1 + B_simple/B)",
     source="McCandlish et al. 2018, arXiv 1812.06162 (for SGD)",
     verified="third party",
     needs_noise=True,
