@@ -61,7 +61,7 @@ __all__ = [
 ]
 
 
-_FORMER = {"Report": "RunResult"}
+_FORMER = {"Report": "RunResult", "per_sample_gradients": "gradients"}
 """Names that were public before, and those of today."""
 
 

@@ -35,6 +35,11 @@ def load(files: Sequence[str | Path] = ()) -> Registry[Case]:
         UsageError: A file does not exist, fails, or registers nothing.
     """
     _import_all(CASES)
+    if not len(cases):
+        raise UsageError(
+            f"{TREE / 'cases'} registers no case: another distribution overwrote it; install gradsuite "
+            "again, in a virtual environment without that one"
+        )
     for file in files:
         _load_file(str(file))
     return cases
@@ -117,7 +122,27 @@ def _declared(group: str) -> dict[str, str]:
             f"gradsuite's own {group.partition('.')[2]} are not found: install it (`pip install .` in its "
             "source tree), or run from the tree"
         )
+    for module in own.values():
+        _require_ours(module.partition(".")[0])
     return own | others
+
+
+def _require_ours(package: str) -> None:
+    """Make sure that Python finds gradsuite's package of this name, which lies beside `suite`.
+
+    Raises:
+        UsageError: Another one hides it.
+    """
+    ours = Path(__file__).parents[1] / package / "__init__.py"
+    spec = importlib.util.find_spec(package)
+    found = None if spec is None else spec.origin
+    if found is None or Path(found).resolve() != ours.resolve():
+        if found is None:
+            raise UsageError(f"gradsuite's package {package!r} is missing: install gradsuite again")
+        raise UsageError(
+            f"gradsuite's package {package!r} is hidden by {found}: rename that one, or start Python where "
+            "it is not on sys.path (the command `gradsuite` works beside it)"
+        )
 
 
 def _load_file(given: str) -> None:

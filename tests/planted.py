@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("suite", "cases", "tests", "examples", "results", "pyproject.toml", "README.md")
+COPIED = ("gradsuite.py", "suite", "cases", "tests", "examples", "results", "pyproject.toml", "README.md")
 
 
 @dataclass(frozen=True)
