@@ -273,3 +273,97 @@ def times_batch_size_loop(loop: Loop) -> None:
 def times_batch_size(units: Units) -> Column:
     """The loss was multiplied by the batch size: the gradient grows with the batch."""
     return units.column(units.n * per(units.total()), regulariser=units.n)
+
+
+def _over_one_count(loop: Loop, groups: list[Loop], factor: float) -> list[Tensor]:
+    """The losses of `groups`, each its sum over one count for all of them, times `factor`."""
+    count = max(sum(group.column("elements").sum() for group in groups), 1)
+    return [(g.losses().sum() / count + loop.regulariser() / len(groups)) * factor for g in groups]
+
+
+def window_count_over_k_loop(loop: Loop) -> None:
+    # The script divides by the tokens of the window, the framework by the number of micro-batches.
+    for loss in _over_one_count(loop, loop.microbatches(), 1 / loop.units.window):
+        loss.backward()
+
+
+@convention(
+    name="fault:window-count-over-k",
+    protocol=window_count_over_k_loop,
+    formula="(1/(K·Σ_k V_k)) Σ_u g_u",
+    product="1/(W·V)",
+    denominator="element of the window, then micro-batch",
+    used_by="losses over num_items_in_batch under a trainer that divides by gradient_accumulation_steps too",
+    source="modelscope/ms-swift#10117 and #10116",
+    needs=("microbatches",),
+    against="window-exact",
+)
+def window_count_over_k(units: Units) -> Column:
+    """The elements of the whole window were counted, and K divided once more: K times too small."""
+    share = per(units.window)
+    return units.column(share * per(units.total()), regulariser=float(share))
+
+
+def window_count_times_k_loop(loop: Loop) -> None:
+    for loss in _over_one_count(loop, loop.microbatches(), loop.units.window):
+        loss.backward()
+
+
+@convention(
+    name="fault:window-count-times-k",
+    protocol=window_count_times_k_loop,
+    formula="(K/Σ_k V_k) Σ_u g_u",
+    product="W/V",
+    denominator="element of the window, undone by the number of micro-batches",
+    used_by="losses over num_items_in_batch that are multiplied by K, where nobody divides by it",
+    source="huggingface/transformers#35438",
+    needs=("microbatches",),
+    against="window-exact",
+)
+def window_count_times_k(units: Units) -> Column:
+    """The elements of the whole window were counted, and K multiplied once more: K times too large."""
+    return units.column(units.window * per(units.total()), regulariser=units.window)
+
+
+def global_count_over_ranks_loop(loop: Loop) -> None:
+    # Each rank divides by an all-reduced count, and then the ranks are averaged.
+    gradients = [loop.gradient(loss) for loss in _over_one_count(loop, loop.ranks(), 1)]
+    loop.accumulate(loop.all_reduce(gradients), divide_by=loop.units.world_size)
+
+
+@convention(
+    name="fault:global-count-over-ranks",
+    protocol=global_count_over_ranks_loop,
+    formula="(1/(R·Σ_r V_r)) Σ_u g_u",
+    product="1/(S·V)",
+    denominator="element of all ranks, then rank",
+    used_by="losses over an all-reduced count under DDP or FSDP, which average the ranks as well",
+    source="verl-project/verl-SpeCo#29; meta-pytorch/torchtune#2172",
+    needs=("ranks",),
+    against="global-count",
+)
+def global_count_over_ranks(units: Units) -> Column:
+    """The elements of all ranks were counted, and R divided once more: R times too small."""
+    share = per(units.world_size)
+    return units.column(share * per(units.total()), regulariser=float(share))
+
+
+def global_count_times_ranks_loop(loop: Loop) -> None:
+    losses = _over_one_count(loop, loop.ranks(), loop.units.world_size)
+    loop.accumulate(loop.all_reduce([loop.gradient(loss) for loss in losses]))
+
+
+@convention(
+    name="fault:global-count-times-ranks",
+    protocol=global_count_times_ranks_loop,
+    formula="(R/Σ_r V_r) Σ_u g_u",
+    product="S/V",
+    denominator="element of all ranks, undone by the number of ranks",
+    used_by="losses over an all-reduced count, multiplied by R where the ranks are summed and not averaged",
+    source="ByteDance-Seed/VeOmni#1079; NVIDIA/Megatron-LM#673",
+    needs=("ranks",),
+    against="global-count",
+)
+def global_count_times_ranks(units: Units) -> Column:
+    """The elements of all ranks were counted, and R multiplied once more: R times too large."""
+    return units.column(units.world_size * per(units.total()), regulariser=units.world_size)

@@ -120,6 +120,8 @@ def _by_tensor(tried: Experiment) -> Cause | None:
     """A factor of its own for each parameter: clipping tensor by tensor, frozen tensors."""
     found: list[tuple[Match, dict[str, float]]] = []
     for convention, column in tried.applying:
+        if convention.family == "faults":
+            continue
         factors = _factors(tried, column)
         if factors is not None:
             top = rounded(max(factors.values(), key=abs), tried.half_digits)

@@ -146,7 +146,7 @@ class Experiment:
         """The weights behind the last column of `root`."""
         solution = solve(root.gradients, root.side, self.precision)
         linear = self.is_linear(solution, root.norms)
-        found = matches(root, self.applying, self.slack(root, solution)) if linear else []
+        found = matches(root, self.applying, self.slack(root, solution), self.units) if linear else []
         return Weighting(solution, linear, solution.rank == len(root.r), found)
 
     def is_linear(self, solution: Solution, norms: Column) -> bool:

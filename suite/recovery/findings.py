@@ -11,6 +11,7 @@ from suite.algebra.units import Column, Units
 from suite.conventions import Convention
 from suite.recovery.causes import Cause
 from suite.recovery.solve import Group
+from suite.recovery.suspects import Suspect
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +33,8 @@ class Findings:
         convention: the registered convention whose coefficients these are, times `scale`, or None.
         scale: the gradient over the convention's; None where there is no convention.
         also: the names of the other conventions that give this very gradient on this batch.
-        fault: the known mistake among them, where it shows on this batch, or None.
+        fault: the known mistake that left these weights, where nothing innocent leaves them, or None.
+        suspects: known mistakes that leave the weights of an innocent loop on this batch.
         cause: what was done to the gradient besides weighting, where that can be told, or None.
         engine: the engine that computed the units' gradients.
     """
@@ -52,6 +54,7 @@ class Findings:
     scale: float | None
     also: tuple[str, ...]
     fault: Convention | None
+    suspects: tuple[Suspect, ...]
     cause: Cause | None
     engine: str
 

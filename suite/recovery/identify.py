@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -15,10 +15,11 @@ from suite.conventions import (
     conventions,
     faults,  # noqa: F401  faults register themselves
 )
+from suite.recovery.innocent import TORCH_ADDS, Slack
 from suite.recovery.solve import Root
+from suite.recovery.suspects import Suspect, suspects
 
 HALVES = ("half-mean", "half-sum")
-TORCH_ADDS = 1e-6  # to a norm before it divides by it: clip_grad_norm_, Opacus
 LARGEST = 64
 """A scale is simple where it is a quotient of whole numbers up to this; others look like clipping."""
 
@@ -36,6 +37,11 @@ class Match:
     convention: Convention
     scale: float
     column: Column
+
+    @property
+    def is_fault(self) -> bool:
+        """Whether the convention is a known mistake."""
+        return self.convention.family == "faults"
 
     @property
     def simplicity(self) -> int | None:
@@ -58,19 +64,38 @@ def applying(units: Units, gram: Gram) -> list[tuple[Convention, Column]]:
 
 
 def matches(
-    root: Root, columns: Iterable[tuple[Convention, Column]], slack: Callable[[Column], float]
+    root: Root, columns: Iterable[tuple[Convention, Column]], slack: Slack, units: Units
 ) -> list[Match]:
     """The conventions whose gradient the gradient is, the plainest first.
 
     The gradient itself is asked, `‖g − s·Gᵀc‖`, not weights that were solved for: an ill-conditioned
     batch leaves those few digits. Plainest is: scale 1, then the simplest scale, `mean` where no scale is
-    simple; conventions before faults; the order of the registry.
+    simple; the order of the registry. A known mistake is among them at scale 1 only, and only where
+    nothing innocent has this gradient.
 
     Args:
         root: the units' gradients, and the gradient as the last column.
         columns: conventions with their coefficients.
         slack: the norm that rounding may leave of `g − Gᵀc`, for coefficients `c`.
+        units: the units table.
     """
+    found = matching(root, columns, slack)
+    excused = {suspect.fault.name for suspect in suspected(root, found, slack, units)}
+    return [m for m in found if not m.is_fault or (m.scale == 1.0 and m.convention.name not in excused)]
+
+
+def suspected(root: Root, found: list[Match], slack: Slack, units: Units) -> list[Suspect]:
+    """The known mistakes among `found` that something innocent explains too."""
+    exact = [match for match in found if match.scale == 1.0]
+    return suspects(
+        [match.convention for match in exact if match.is_fault],
+        [match.convention for match in exact if not match.is_fault],
+        root, slack, units,
+    )  # fmt: skip
+
+
+def matching(root: Root, columns: Iterable[tuple[Convention, Column]], slack: Slack) -> list[Match]:
+    """The plainest match of each convention, known mistakes included."""
     matrix, side = root.gradients, root.side
     found = []
     for convention, column in columns:
@@ -97,21 +122,12 @@ def plainness(match: Match) -> tuple[float, bool, bool]:
     if cost and name in HALVES:
         cost += LARGEST  # a quarter of the mean, rather than a half of half the mean
     known = cost is not None or name == "mean"
-    return (np.inf if cost is None else cost, match.convention.family == "faults", not known)
+    return (np.inf if cost is None else cost, match.is_fault, not known)
 
 
 def coinciding(found: list[Match]) -> list[Match]:
     """The first of the `found` matches, and those of the same scale: the same gradient on this batch."""
     return [m for m in found if np.isclose(m.scale, found[0].scale, rtol=1e-6, atol=0.0)]
-
-
-def mistake(same: list[Match]) -> Convention | None:
-    """The first fault among conventions that coincide, if what its author meant is not among them."""
-    names = [match.convention.name for match in same]
-    for match in same:
-        if match.convention.family == "faults" and match.convention.against not in names:
-            return match.convention
-    return None
 
 
 def compared(root: Root, column: Column) -> tuple[float | None, float]:

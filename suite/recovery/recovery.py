@@ -17,11 +17,12 @@ from suite.loops import batch as batches
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses, Regulariser
 from suite.recovery.causes import clipped_by_norm, why
-from suite.recovery.experiment import Experiment
-from suite.recovery.identify import coinciding, mistake
+from suite.recovery.experiment import Experiment, Weighting
+from suite.recovery.identify import coinciding, matching, suspected
 from suite.recovery.result import Recovery
 from suite.recovery.solve import groups
 from suite.recovery.step import Step, gradient_of, in_eval_mode
+from suite.recovery.suspects import Suspect
 
 
 def recover(
@@ -98,10 +99,20 @@ def recovery(tried: Experiment) -> Recovery:
         convention=None if best is None else best.convention,
         scale=None if best is None else best.scale,
         also=tuple(match.convention.name for match in same[1:]),
-        fault=mistake(same),
+        fault=next((match.convention for match in same if match.is_fault), None),
+        suspects=_suspects(tried, weighting),
         cause=cause,
         engine=tried.found.engine,
     )
+
+
+def _suspects(tried: Experiment, weighting: Weighting) -> tuple[Suspect, ...]:
+    """The known mistakes that this batch does not rule out, and that would show on it."""
+    if not weighting.linear:
+        return ()
+    slack = tried.slack(tried.root, weighting.solution)
+    found = matching(tried.root, tried.applying, slack)
+    return tuple(s for s in suspected(tried.root, found, slack, tried.units) if s.shows)
 
 
 def _units(given: Units | None, found: Checked, batch: Batch, regulariser: bool) -> Units:  # noqa: FBT001

@@ -95,8 +95,8 @@ def _headline(found: Findings) -> str:
 def _remarks(found: Findings) -> list[str]:
     lines = []
     if found.fault is not None:
-        too = "" if found.fault is found.convention else " leaves these weights too"
-        lines.append(f"A known mistake{too}: {found.fault.summary} ({found.fault.name})")
+        lines.append(f"A known mistake: {found.fault.summary} ({found.fault.name})")
+    lines += [suspect.says for suspect in found.suspects]
     others = [name for name in found.also if found.fault is None or name != found.fault.name]
     if others:
         lines.append(f"The same on this batch: {', '.join(others)}.")

@@ -37,7 +37,7 @@ def test_coefficients_are_what_the_broken_loop_leaves(name: str, data: st.DataOb
 
 
 def test_all_faults_are_named_as_such_and_say_what_was_meant() -> None:
-    assert len(FAULTS) == 10
+    assert len(FAULTS) == 14
     for name in FAULTS:
         assert name.startswith("fault:")
         meant = conventions[name].against
@@ -92,3 +92,14 @@ def test_a_parameter_that_no_loss_reads_gets_nothing_from_a_broken_loop(name: st
     expected = run(conventions[name].protocol, used)
     found = run(conventions[name].protocol, loop)
     assert found.tolist() == [*expected.tolist(), 0.0, 0.0, 0.0]
+
+
+def test_one_count_is_divided_or_multiplied_once_more() -> None:
+    accumulated = {"columns": {"microbatch": [0, 0, 1, 1], "elements": [1, 2, 3, 2]}, "window": 4}
+    assert column("fault:window-count-over-k", 4, **accumulated) == [1 / 32] * 4
+    accumulated = {"columns": {"microbatch": [0, 0, 1, 1], "elements": [1, 2, 3, 2]}, "window": 4}
+    assert column("fault:window-count-times-k", 4, **accumulated) == [0.5] * 4
+    parallel = {"columns": {"rank": [0, 0, 0, 1], "elements": [1, 2, 3, 2]}, "world_size": 2}
+    assert column("fault:global-count-over-ranks", 4, **parallel) == [1 / 16] * 4
+    parallel = {"columns": {"rank": [0, 0, 0, 1], "elements": [1, 2, 3, 2]}, "world_size": 2}
+    assert column("fault:global-count-times-ranks", 4, **parallel) == [0.25] * 4
