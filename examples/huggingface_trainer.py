@@ -113,7 +113,7 @@ def recipe() -> list[Row]:
             IgnoringForCausalLM,
             4,
             "a model that ignores num_items_in_batch",
-            "fault:not-divided-by-k",
+            "sum-of-microbatch-means",
             TRUSTS,
         ),
         row(Renamed, 4, "a subclass whose name lacks ForCausalLM", None, NAMED),

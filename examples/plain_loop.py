@@ -93,8 +93,8 @@ def recipe() -> list[Row]:
     adds, same = "torch.Tensor.backward, which adds up", "torch.Tensor.grad, which stays the same tensor"
     rows = (
         (step, adds, "window-exact", np.full(n, 1 / n)),
-        (mean_over_k, adds, "fault:token-means-averaged", means / K),
-        (forgot_to_divide, adds, "fault:not-divided-by-k", means),
+        (mean_over_k, adds, "mean-of-microbatch-means", means / K),
+        (forgot_to_divide, adds, "sum-of-microbatch-means", means),
         (divided_twice, adds, "fault:divided-twice", means / K**2),
         (clipped_inside, "torch.nn.utils.clip_grad_norm_", "fault:clipped-inside", weights_clipped_inside()),
         (never_zeroed, adds, "fault:never-zeroed", np.arange(n, 0, -1) / n),

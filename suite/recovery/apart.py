@@ -5,7 +5,7 @@ The answer is tried, not argued: the units table is changed in one respect, and 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,15 +18,16 @@ SEVERAL = "with more elements in each sample"
 FAR = 1e-3  # times the threshold or over it: gradients of length one are surely clipped, or surely not
 
 
-def other_batch(first: Weighting, second: Weighting, units: Units) -> str | None:
-    """What a batch must be like to tell `first` from `second`; None where none of those tried would.
+def other_batch(first: Weighting, others: Sequence[Weighting], units: Units) -> str | None:
+    """What a batch must be like to tell `first` from all of `others`; None where none tried would.
 
     The words follow "a batch": "with micro-batches of unequal size".
     """
     for says, table in _others(units):
         gram = np.eye(len(table))
-        a, b = first(table, gram)[table.data], second(table, gram)[table.data]
-        if not np.allclose(a, b, rtol=1e-6, atol=0.0):
+        mine = first(table, gram)[table.data]
+        columns = (other(table, gram)[table.data] for other in others)
+        if not any(np.allclose(mine, column, rtol=1e-6, atol=0.0) for column in columns):
             return says
     return None
 
@@ -78,8 +79,9 @@ def _one_more(units: Units, everyone: Index, group: str) -> Units:
     longer = _of(units, np.append(everyone, everyone[0]))
     index = getattr(longer, group).copy()
     index[longer.sample == len(everyone)] = index.max() + 1
-    size = {"window": units.window + 1} if group == "microbatch" else {"world_size": units.world_size + 1}
-    return replace(longer, **{group: index}, **size)
+    if group == "microbatch":
+        return replace(longer, microbatch=index, window=units.window + 1)
+    return replace(longer, rank=index, world_size=units.world_size + 1)
 
 
 def _of(units: Units, samples: Index) -> Units:

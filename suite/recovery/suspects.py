@@ -66,8 +66,7 @@ def suspects(
     names = {convention.name for convention in innocents}
     found = []
     for fault in faults if explanations else ():
-        tells = [other_batch(fault.coefficients, explanation, units) for explanation in explanations]
-        tell = None if None in tells else tells[0]
+        tell = other_batch(fault.coefficients, explanations, units)
         # Where nobody said how many elements there are, nobody is suspected of counting them wrongly.
         unheard = tell == SEVERAL and bool((units.elements[units.data] == 1).all())
         found.append(Suspect(fault, tell, shows=fault.against not in names and not unheard))

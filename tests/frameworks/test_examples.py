@@ -57,33 +57,33 @@ def imported(name: str) -> ModuleType:
 FOUND = {
     "plain_loop": [
         ("window-exact", SEVEN / 7),
-        ("fault:token-means-averaged", UNEVEN),
-        ("fault:not-divided-by-k", 4 * UNEVEN),
+        ("mean-of-microbatch-means", UNEVEN),
+        ("sum-of-microbatch-means", 4 * UNEVEN),
         ("fault:divided-twice", UNEVEN / 4),
         ("fault:clipped-inside", None),
         ("fault:never-zeroed", np.arange(7, 0, -1) / 7),
         ("fault:kept-by-reference", np.eye(7)[6]),
     ],
     "data_parallel": [
-        ("fault:ranks-of-unequal-size", np.repeat([1 / 4, 1 / 10], [2, 5])),
+        ("mean-of-rank-means", np.repeat([1 / 4, 1 / 10], [2, 5])),
         ("half-sum", SEVEN / 2),
         ("global-count", SEVEN / 7),
     ],
     "accelerate_loop": [
         ("mean-of-microbatch-means", UNEVEN),
-        ("fault:partial-window", SIX / 8),
+        ("partial-window-over-full-k", SIX / 8),
         ("fault:divided-twice", UNEVEN / 4),
         ("window-exact", SEVEN / 7),
     ],
     "huggingface_trainer": [
         ("window-exact", np.ones(76) / 76),
         ("window-exact", np.ones(48) / 48),
-        ("fault:token-means-averaged", 1 / TOKENS / 4),
-        ("fault:token-means-averaged", 1 / TOKENS[:48] / 3),
-        ("fault:not-divided-by-k", 1 / TOKENS),
+        ("mean-of-microbatch-means", 1 / TOKENS / 4),
+        ("mean-of-microbatch-means", 1 / TOKENS[:48] / 3),
+        ("sum-of-microbatch-means", 1 / TOKENS),
         (None, np.ones(76) / 80),
     ],
-    "lightning_trainer": [("mean-of-microbatch-means", UNEVEN), ("fault:partial-window", SIX / 8)],
+    "lightning_trainer": [("mean-of-microbatch-means", UNEVEN), ("partial-window-over-full-k", SIX / 8)],
     "keras_fit": [
         ("sum-over-batch-size", WEIGHT / 7),
         ("weighted-mean", WEIGHT / 12.5),
@@ -168,4 +168,4 @@ def test_a_recipe_runs_as_a_script_and_on_the_command_line() -> None:
         done = subprocess.run(
             [sys.executable, *arguments], capture_output=True, text=True, timeout=120, check=True
         )
-        assert "fault:not-divided-by-k" in done.stdout
+        assert "sum-of-microbatch-means" in done.stdout
