@@ -13,7 +13,7 @@ from suite.version import __version__
 if TYPE_CHECKING:
     from suite.algebra.units import Units
     from suite.conventions import Convention
-    from suite.engines.per_sample_gradients import gradients
+    from suite.engines.per_sample_gradients import per_sample_gradients
     from suite.equivalence.dialects import translate
     from suite.equivalence.equivalent import equivalent
     from suite.equivalence.law import law, register_law
@@ -33,8 +33,8 @@ _HOMES = {
     "assert_convention": "suite.recovery",
     "convert_state": "suite.equivalence.state",
     "equivalent": "suite.equivalence",
-    "gradients": "suite.engines.per_sample_gradients",
     "law": "suite.equivalence",
+    "per_sample_gradients": "suite.engines.per_sample_gradients",
     "recover": "suite.recovery",
     "register_law": "suite.equivalence",
     "run": "suite.running.run",
@@ -52,8 +52,8 @@ __all__ = [
     "assert_convention",
     "convert_state",
     "equivalent",
-    "gradients",
     "law",
+    "per_sample_gradients",
     "recover",
     "register_law",
     "run",
@@ -61,7 +61,7 @@ __all__ = [
 ]
 
 
-_FORMER = {"Report": "RunResult", "per_sample_gradients": "gradients"}
+_FORMER = {"Report": "RunResult", "gradients": "per_sample_gradients"}
 """Names that were public before, and those of today."""
 
 

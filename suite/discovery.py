@@ -21,11 +21,11 @@ from suite.claim import PREFIX, ClaimSource, claim_sources, current_name
 from suite.errors import UsageError, one_line
 from suite.registry import Registry
 
-CASES, CLAIMS, PAPERS = "gradsuite.cases", "gradsuite.claims", "gradsuite.papers"
+CASE_GROUP, CLAIM_GROUP, PAPER_GROUP = "gradsuite.cases", "gradsuite.claims", "gradsuite.papers"
 TREE = Path(__file__).parent.parent
 
 
-def load(files: Sequence[str | Path] = ()) -> Registry[Case]:
+def load_cases(files: Sequence[str | Path] = ()) -> Registry[Case]:
     """All cases: from the entry-point group `gradsuite.cases`, the built-in ones first, and from `files`.
 
     Args:
@@ -34,7 +34,7 @@ def load(files: Sequence[str | Path] = ()) -> Registry[Case]:
     Raises:
         UsageError: A file does not exist, fails, or registers nothing.
     """
-    _import_all(CASES)
+    _import_all(CASE_GROUP)
     if not len(cases):
         raise UsageError(
             f"{TREE / 'cases'} registers no case: another distribution overwrote it; install gradsuite "
@@ -47,7 +47,7 @@ def load(files: Sequence[str | Path] = ()) -> Registry[Case]:
 
 def load_claims() -> Registry[ClaimSource]:
     """All sources of claims, from the entry-point group `gradsuite.claims`."""
-    _import_all(CLAIMS)
+    _import_all(CLAIM_GROUP)
     return claim_sources
 
 
@@ -60,14 +60,14 @@ def card_folders() -> tuple[Path, ...]:
         UsageError: A package cannot be found.
     """
     folders: list[Path] = []
-    for name, package in _declared(PAPERS).items():
+    for name, package in _declared(PAPER_GROUP).items():
         spec = None
         try:
             spec = importlib.util.find_spec(package)
         except ImportError as error:
             raise UsageError(f"entry point {name!r} ({package}) failed: {one_line(error)}") from error
         if spec is None or spec.submodule_search_locations is None:
-            raise UsageError(f"entry point {name!r} ({package}) of {PAPERS} is no package with cards")
+            raise UsageError(f"entry point {name!r} ({package}) of {PAPER_GROUP} is no package with cards")
         folders += map(Path, spec.submodule_search_locations)
     return tuple(folders)
 
@@ -82,7 +82,7 @@ def choose(
     Raises:
         UsageError: A pattern matches nothing; or see `load`.
     """
-    found, sources = load(files), load_claims()
+    found, sources = load_cases(files), load_claims()
     patterns = [current_name(pattern) for pattern in patterns]
     claimed = [pattern for pattern in patterns if pattern.startswith(PREFIX)]
     others = [pattern for pattern in patterns if not pattern.startswith(PREFIX)]
@@ -157,12 +157,12 @@ def _load_file(given: str) -> None:
         return
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # noqa: S101, PT018  its suffix is .py
-    load = spec.loader.exec_module
+    load_cases = spec.loader.exec_module
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     before = len(cases)
     try:
-        _attempt(f"case file {given!r}", lambda: load(module))
+        _attempt(f"case file {given!r}", lambda: load_cases(module))
     except UsageError:
         del sys.modules[name]
         raise

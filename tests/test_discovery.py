@@ -22,19 +22,19 @@ def test_an_installed_distribution_registers_its_cases(
     (tmp_path / "their_cases.py").write_text("loaded = True\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(discovery, "entry_points", lambda group: [entry("mine", "their_cases")])
-    discovery.load()
+    discovery.load_cases()
     assert sys.modules.pop("their_cases").loaded
 
 
 def test_a_distribution_that_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "entry_points", lambda group: [entry("mine", "no_such_cases")])
     with pytest.raises(UsageError, match=r"entry point 'mine' \(no_such_cases\) failed: .*no_such_cases"):
-        discovery.load()
+        discovery.load_cases()
 
 
 def test_the_built_in_cases_of_a_tree_need_no_installation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(discovery, "entry_points", lambda group: [])
-    assert "mse" in discovery.load()
+    assert "mse" in discovery.load_cases()
     assert "claims/sum-or-average" in discovery.load_claims()
     assert [path.name for path in discovery.card_folders()] == ["papers"]
 
@@ -45,14 +45,14 @@ def test_without_tree_and_installation_the_built_in_cases_are_missed_in_one_line
     monkeypatch.setattr(discovery, "entry_points", lambda group: [])
     monkeypatch.setattr(discovery, "TREE", tmp_path)
     with pytest.raises(UsageError, match="own cases are not found: install it"):
-        discovery.load()
+        discovery.load_cases()
 
 
 def test_the_built_in_cases_come_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     found = [entry("mine", "json"), entry("built-in", "cases", "gradsuite")]
     monkeypatch.setattr(discovery, "entry_points", lambda group: found)
     monkeypatch.setattr(discovery, "TREE", tmp_path)
-    assert list(discovery._declared(discovery.CASES).values()) == ["cases", "json"]
+    assert list(discovery._declared(discovery.CASE_GROUP).values()) == ["cases", "json"]
 
 
 def test_a_package_without_cards_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_claims_are_found_under_their_former_names() -> None:
 def test_cases_are_loaded_from_a_module_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "module_of_cases.py").write_text("loaded = True\n")
     monkeypatch.syspath_prepend(tmp_path)
-    discovery.load(["module_of_cases"])
+    discovery.load_cases(["module_of_cases"])
     assert sys.modules.pop("module_of_cases").loaded
     with pytest.raises(UsageError, match="module 'no_such_module_of_cases' failed"):
-        discovery.load(["no_such_module_of_cases"])
+        discovery.load_cases(["no_such_module_of_cases"])

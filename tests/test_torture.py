@@ -26,9 +26,9 @@ from torch.optim import optimizer
 import suite
 from suite.algebra.pairs import Pair, table
 from suite.cli.main import main
-from suite.discovery import load
+from suite.discovery import load_cases
 from suite.errors import UsageError
-from suite.machine.global_state import steady
+from suite.machine.global_state import pinned
 from suite.papers import card as papers
 from suite.records import file as records
 from suite.report.heatmap import heatmap
@@ -111,7 +111,7 @@ def answer(read: Callable[[], object]) -> object:
 
 @pytest.fixture(scope="module")
 def tortured() -> tuple[RunResult, dict, dict]:
-    with steady(torch.device("cpu")):
+    with pinned(torch.device("cpu")):
         pass  # torch imports more of itself now, once
     before = world()
     report = suite.run(["torture-*"], ["sum", "mean", "element-mean"], from_files=[CASES], prove=0)
@@ -124,10 +124,10 @@ def test_the_world_is_after_a_run_what_it_was_before(tortured) -> None:
 
 
 def test_whatever_a_case_changes_is_taken_back() -> None:
-    changes = load([CASES])["torture-first-sound"].build.__globals__["CHANGES"]
+    changes = load_cases([CASES])["torture-first-sound"].build.__globals__["CHANGES"]
     for name, change in changes.items():
         before = world()
-        with steady(torch.device("cpu")):
+        with pinned(torch.device("cpu")):
             known = world()
             change()
             assert world() != known, name
@@ -320,7 +320,7 @@ def refusal(read, path: Path) -> str:
 def test_a_card_is_read_or_refused_in_one_line(tmp_path_factory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("cards") / "card.toml"
     path.write_bytes(content)
-    said = refusal(papers.load, path)
+    said = refusal(papers.load_card, path)
     assert said == "" or said.startswith("card.toml: ")
     assert "\n" not in said
 

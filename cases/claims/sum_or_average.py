@@ -58,9 +58,9 @@ def drawn(net: nn.Module, draws: int = 200) -> dict[int, tuple[float, float]]:
 
     Batches are drawn with replacement; the variance is summed over parameters.
     """
-    from suite import gradients
+    from suite import per_sample_gradients
 
-    matrix = gradients(net, cases.data.digits(), cases.losses.cross_entropy).matrix
+    matrix = per_sample_gradients(net, cases.data.digits(), cases.losses.cross_entropy).matrix
     gram, count = matrix @ matrix.T, len(matrix)
     generator = torch.Generator().manual_seed(0)
     overall = float(gram.mean())  # ‖mean gradient of all‖²
@@ -77,7 +77,7 @@ def drawn(net: nn.Module, draws: int = 200) -> dict[int, tuple[float, float]]:
 @claim("it is just a constant factor")
 def constant_factor() -> Finding:
     """The scale between sum and mean on the batches of an epoch of 1797 digits, by the Gram matrix."""
-    from suite import Units, gradients
+    from suite import Units, per_sample_gradients
     from suite.algebra.discrepancy import compare
     from suite.conventions import conventions
 
@@ -85,7 +85,7 @@ def constant_factor() -> Finding:
     net = model()
     for batch in batches(BATCH, 1797):
         units = Units.of(len(batch[0]))
-        gram = gradients(net, batch, cases.losses.cross_entropy).gram()
+        gram = per_sample_gradients(net, batch, cases.losses.cross_entropy).gram()
         columns = [conventions[name].coefficients(units, gram) for name in ("sum", "mean")]
         scale = compare(gram, *columns).scale
         assert scale is not None  # noqa: S101  no batch of digits has a zero gradient

@@ -14,7 +14,7 @@ from suite.algebra.gram import Gram
 from suite.batch_size.evaluation import Landing, compare
 from suite.batch_size.noise import NoiseScale, noise_scale
 from suite.case import Case, Problem
-from suite.engines.per_sample_gradients import gradients
+from suite.engines.per_sample_gradients import per_sample_gradients
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
 
@@ -101,6 +101,6 @@ def _gram(problem: Problem, model: nn.Module, samples: int, seed: int) -> Gram:
     order = torch.randperm(batches.size(problem.data), generator=torch.Generator().manual_seed(seed))
     batch = batches.select(problem.data, order[:samples])
     batch = batches.to(problem.collate(batch) if problem.collate else batch, "cpu", torch.float64)
-    gram = gradients(model, batch, problem.losses).gram()
+    gram = per_sample_gradients(model, batch, problem.losses).gram()
     parts = len(gram) // samples
     return np.asarray(gram.reshape(samples, parts, samples, parts).sum(axis=(1, 3)))

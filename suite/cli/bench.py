@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from suite.algebra.units import Units
     from suite.case import Case, Problem
     from suite.engines import Engine, Refused
-    from suite.engines.memory_plan import Arrangement
+    from suite.engines.memory_plan import MemoryPlan
     from suite.loops.batch import Batch
     from suite.loops.loop import Losses
 
@@ -46,18 +46,18 @@ def execute(arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: A number is not positive, no case or engine has the name, or a case fits no engine.
     """
-    from suite.discovery import load
+    from suite.discovery import load_cases
     from suite.engines import engines
     from suite.errors import UsageError
     from suite.machine.environment import choose_device, describe
-    from suite.machine.memory import amount
+    from suite.machine.memory import parse_bytes
 
-    arguments.memory = amount(arguments.memory)
+    arguments.memory = parse_bytes(arguments.memory)
     for option in ("units", "conventions", "rounds"):
         if getattr(arguments, option) < 1:
             raise UsageError(f"--{option} must be 1 or more, {getattr(arguments, option)} was given")
     device = choose_device(arguments.device)
-    chosen = load(arguments.cases).match(arguments.case or CASES)
+    chosen = load_cases(arguments.cases).match(arguments.case or CASES)
     tried = engines.match(arguments.engine)
     prepared = [_prepare(case, tried, device, arguments) for case in chosen]
     rows = [row for case, one in zip(chosen, prepared, strict=True) for row in _rows(case, *one, arguments)]
@@ -70,7 +70,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def _prepare(
     case: Case, tried: list[Engine], device: torch.device, arguments: argparse.Namespace
-) -> tuple[Problem, Batch, Units, dict[str, Engine | Arrangement | Refused]]:
+) -> tuple[Problem, Batch, Units, dict[str, Engine | MemoryPlan | Refused]]:
     """A case with its batch, and each engine as it fits into the memory, before anything is timed.
 
     Raises:
@@ -79,11 +79,11 @@ def _prepare(
     import torch
 
     from suite.engines.engine import Refused
-    from suite.engines.memory_plan import DoesNotFit, arrange
+    from suite.engines.memory_plan import DoesNotFit, plan_memory
     from suite.engines.per_sample_gradients import size_of
     from suite.errors import UsageError
     from suite.loops import batch as batches
-    from suite.machine.memory import told
+    from suite.machine.memory import format_bytes
     from suite.running.plan import Cell
 
     problem = case.build()
@@ -92,7 +92,7 @@ def _prepare(
         raise UsageError(f"case {case.name!r} has {available} samples, --units {arguments.units} was given")
     cell = Cell(arguments.units, "0", torch.arange(arguments.units))
     batch = cell.take(problem, device, torch.float32)
-    ways: dict[str, Engine | Arrangement | Refused] = {}
+    ways: dict[str, Engine | MemoryPlan | Refused] = {}
     for engine in tried:
         try:
             ways[engine.name] = engine
@@ -100,7 +100,7 @@ def _prepare(
                 model, losses = _model(problem, device), problem.losses
                 size = size_of(model, batch, losses)
                 rank = max(4, min(arguments.conventions, size.units))
-                ways[engine.name] = arrange(
+                ways[engine.name] = plan_memory(
                     engine, model, batch, losses, size, arguments.memory, reductions=rank
                 )
         except Refused as reason:
@@ -108,8 +108,8 @@ def _prepare(
     lacking = [way.needed for way in ways.values() if isinstance(way, DoesNotFit)]
     if lacking and len(lacking) == len(ways):
         raise UsageError(
-            f"case {case.name!r} needs {told(min(lacking))}, --memory allows {told(arguments.memory)}: "
-            "give more, or fewer --units or --conventions"
+            f"case {case.name!r} needs {format_bytes(min(lacking))}, "
+            f"--memory allows {format_bytes(arguments.memory)}: give more, or fewer --units or --conventions"
         )
     return problem, batch, cell.units(problem, batch), ways
 
@@ -126,7 +126,7 @@ def _rows(
     problem: Problem,
     batch: Batch,
     units: Units,
-    ways: dict[str, Engine | Arrangement | Refused],
+    ways: dict[str, Engine | MemoryPlan | Refused],
     arguments: argparse.Namespace,
 ) -> list[dict[str, Any]]:
     from suite.engines.cost import cost
@@ -162,14 +162,14 @@ def _rows(
     return rows
 
 
-def _check(engine: Engine | Arrangement, model: nn.Module, batch: Batch, losses: Losses) -> int:
+def _check(engine: Engine | MemoryPlan, model: nn.Module, batch: Batch, losses: Losses) -> int:
     """What is wrong is not timed. In how many pieces it is computed."""
     import copy
 
-    from suite.engines.check import check
+    from suite.engines.check import check_gradients
 
     found = engine.compute(copy.deepcopy(model), batch, losses)
-    check(found, model, batch, losses, getattr(engine, "step", None))
+    check_gradients(found, model, batch, losses, getattr(engine, "step", None))
     return int(getattr(found, "chunks", 1))
 
 

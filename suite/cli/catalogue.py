@@ -29,9 +29,9 @@ class Entry(Protocol):
 def catalogue(kind: str, files: Sequence[str] = ()) -> Registry[Any]:
     """The registry of one of `KINDS`; `files` register further cases."""
     if kind == "cases":
-        from suite.discovery import load
+        from suite.discovery import load_cases
 
-        return load(files)
+        return load_cases(files)
     if kind == "claims":
         from suite.discovery import load_claims
 

@@ -15,10 +15,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Print the environment as a run would record it."""
     from suite.machine.environment import choose_device, describe
-    from suite.machine.global_state import steady
+    from suite.machine.global_state import pinned
 
     device = choose_device(arguments.device)
-    with steady(device):
+    with pinned(device):
         found = describe(device)
     if arguments.json:
         print(json.dumps(found, indent=2))

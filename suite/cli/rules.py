@@ -34,16 +34,16 @@ def execute(arguments: argparse.Namespace) -> int:
     Returns:
         0, or 1 where a case failed.
     """
-    from suite.discovery import load
+    from suite.discovery import load_cases
     from suite.equivalence.laws import law
 
-    chosen = load(arguments.cases).match(arguments.case)
+    chosen = load_cases(arguments.cases).match(arguments.case)
     if not (math.isfinite(arguments.lr) and arguments.lr > 0):
         raise UsageError(f"--lr is {arguments.lr}: a finite number greater than 0 is needed")
     settings = law(arguments.optimizer).settings({"lr": arguments.lr})
     from suite.batch_size.on_cases import land
     from suite.machine.environment import choose_device
-    from suite.machine.global_state import steady
+    from suite.machine.global_state import pinned
     from suite.machine.progress import Progress
     from suite.records.file import plain
 
@@ -52,7 +52,7 @@ def execute(arguments: argparse.Namespace) -> int:
     for case in chosen:
         shown.step(case.name, f"{arguments.steps} steps under each rule")
         try:
-            with steady(choose_device("cpu")):
+            with pinned(choose_device("cpu")):
                 result = land(
                     case,
                     arguments.optimizer,

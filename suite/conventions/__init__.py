@@ -1,4 +1,4 @@
-"""The conventions: named ways to make one gradient of a batch, each with its literal protocol.
+"""The conventions: named ways to make one gradient of a batch, each with its reference loop.
 
 A new one is one function in one of these modules: the literal loop that people write, then, under
 the `@convention` decorator, the coefficients that the loop amounts to.

@@ -27,7 +27,7 @@ def mean_of_microbatch_means_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=mean_of_microbatch_means_loop,
+    reference_loop=mean_of_microbatch_means_loop,
     formula="(1/K) Σ_k (1/V_k) Σ_{u∈k} g_u, V_k the elements of micro-batch k",
     product="1/(K·V_k)",
     denominator="micro-batch, after element",
@@ -47,7 +47,7 @@ def sum_of_microbatch_means_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=sum_of_microbatch_means_loop,
+    reference_loop=sum_of_microbatch_means_loop,
     formula="Σ_k (1/V_k) Σ_{u∈k} g_u",
     product="1/V_k",
     denominator="element of the micro-batch",
@@ -70,7 +70,7 @@ def window_exact_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=window_exact_loop,
+    reference_loop=window_exact_loop,
     formula="(1/Σ_k V_k) Σ_u g_u",
     product="1/V",
     denominator="element of the window",
@@ -89,7 +89,7 @@ def partial_window_over_full_k_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=partial_window_over_full_k_loop,
+    reference_loop=partial_window_over_full_k_loop,
     formula="(1/K_full) Σ_k (1/V_k) Σ_{u∈k} g_u",
     product="1/(W·V_k)",
     denominator="micro-batch of a full window, after element",

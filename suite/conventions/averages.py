@@ -17,7 +17,7 @@ def sum_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=sum_loop,
+    reference_loop=sum_loop,
     formula="Σ_u g_u",
     product="1",
     denominator="none",
@@ -34,7 +34,7 @@ def mean_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=mean_loop,
+    reference_loop=mean_loop,
     formula="(1/n) Σ_u g_u",
     product="1/n",
     denominator="sample",
@@ -52,7 +52,7 @@ def element_mean_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=element_mean_loop,
+    reference_loop=element_mean_loop,
     formula="(1/Σ_u m_u) Σ_u g_u",
     product="1/V",
     denominator="element",
@@ -70,7 +70,7 @@ def batchmean_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=batchmean_loop,
+    reference_loop=batchmean_loop,
     formula="(1/size of the first axis) Σ_u g_u",
     product="1/n",
     denominator="first axis of the batch",
@@ -90,7 +90,7 @@ def half_mean_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=half_mean_loop,
+    reference_loop=half_mean_loop,
     formula="(1/2n) Σ_u g_u",
     product="1/(2·n)",
     denominator="two samples",
@@ -110,7 +110,7 @@ def half_sum_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=half_sum_loop,
+    reference_loop=half_sum_loop,
     formula="½ Σ_u g_u",
     product="1/2",
     denominator="none, with a factor ½",
@@ -128,7 +128,7 @@ def mean_of_sample_means_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=mean_of_sample_means_loop,
+    reference_loop=mean_of_sample_means_loop,
     formula="(1/n) Σ_i (1/m_i) Σ_{u∈i} g_u",
     product="1/(n·V_i)",
     denominator="sample, after element",

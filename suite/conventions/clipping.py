@@ -28,7 +28,7 @@ def clip_each_unit_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=clip_each_unit_loop,
+    reference_loop=clip_each_unit_loop,
     formula="(1/n) Σ_u min(1, C/‖g_u‖) g_u",
     product="min(1, C/‖g_u‖)/n",
     denominator="sample",
@@ -52,7 +52,7 @@ def clip_mean_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=clip_mean_loop,
+    reference_loop=clip_mean_loop,
     formula="min(1, C/‖ḡ‖) ḡ, ḡ = (1/n) Σ_u g_u",
     product="min(1, C/‖g‖)/n",
     denominator="sample",
@@ -74,7 +74,7 @@ def clip_sum_then_divide_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=clip_sum_then_divide_loop,
+    reference_loop=clip_sum_then_divide_loop,
     formula="(1/n) min(1, C/‖Σ_u g_u‖) Σ_u g_u",
     product="min(1, C/‖n·g‖)/n",
     denominator="sample",
@@ -97,7 +97,7 @@ def clip_mean_at_c_over_n_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=clip_mean_at_c_over_n_loop,
+    reference_loop=clip_mean_at_c_over_n_loop,
     formula="min(1, (C/n)/‖ḡ‖) ḡ, ḡ = (1/n) Σ_u g_u",
     product="min(1, (C/n)/‖g‖)/n",
     denominator="sample",
@@ -118,7 +118,7 @@ def clip_each_microbatch_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=clip_each_microbatch_loop,
+    reference_loop=clip_each_microbatch_loop,
     formula="(1/K) Σ_k min(1, C/‖ḡ_k‖) ḡ_k, ḡ_k the mean over micro-batch k",
     product="min(1, C/‖g_k‖)/(K·V_k)",
     denominator="micro-batch, after element",
@@ -138,7 +138,7 @@ def clip_each_rank_then_sum_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=clip_each_rank_then_sum_loop,
+    reference_loop=clip_each_rank_then_sum_loop,
     formula="Σ_r min(1, C/‖ḡ_r‖) ḡ_r, ḡ_r the mean over rank r",
     product="min(1, C/‖g_r‖)/V_r",
     denominator="element of the rank",

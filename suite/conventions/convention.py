@@ -34,7 +34,7 @@ class Convention:
         against: the convention that it is taken for, and so is compared with besides the reference.
         needs: what the units table must hold; keys of `suite.algebra.units.NEEDS`.
         uses_gram: whether the coefficients depend on the Gram matrix.
-        protocol: the literal loop, which leaves the gradient in `.grad`.
+        reference_loop: the literal loop, which leaves the gradient in `.grad`.
         column: the coefficients, from the units table (and the Gram matrix).
     """
 
@@ -50,7 +50,7 @@ class Convention:
     against: str | None
     needs: tuple[str, ...]
     uses_gram: bool
-    protocol: Callable[[Loop], None]
+    reference_loop: Callable[[Loop], None]
     column: Callable[..., Column]
 
     def missing(self, units: Units) -> str | None:
@@ -82,7 +82,7 @@ conventions: Registry[Convention] = Registry("convention")
 
 def convention(
     *,
-    protocol: Callable[[Loop], None],
+    reference_loop: Callable[[Loop], None],
     formula: str,
     denominator: str,
     used_by: str,
@@ -120,7 +120,7 @@ def convention(
                 against=against,
                 needs=needs,
                 uses_gram=len(inspect.signature(column).parameters) > 1,
-                protocol=protocol,
+                reference_loop=reference_loop,
                 column=column,
             )
         )

@@ -56,7 +56,7 @@ def never_zeroed_loop(loop: Loop) -> None:
 
 @convention(
     name="fault:never-zeroed",
-    protocol=never_zeroed_loop,
+    reference_loop=never_zeroed_loop,
     formula="(1/n) Σ_i (n − i) g_i, i from 0",
     denominator="sample",
     used_by="loops over samples that store each .grad and forget zero_grad() between backward() calls",
@@ -89,7 +89,7 @@ def kept_as_views_loop(loop: Loop) -> None:
 
 @convention(
     name="fault:kept-as-views",
-    protocol=kept_as_views_loop,
+    reference_loop=kept_as_views_loop,
     formula="(1/n) (2 g_1 + g_2 + … + g_{n−1}), samples counted from 0",
     denominator="sample",
     used_by="loops that keep param.grad.view(…) of the first sample and zero gradients in place",
@@ -118,7 +118,7 @@ def kept_by_reference_loop(loop: Loop) -> None:
 
 @convention(
     name="fault:kept-by-reference",
-    protocol=kept_by_reference_loop,
+    reference_loop=kept_by_reference_loop,
     formula="g_{n−1}, the last sample alone",
     denominator="none",
     used_by="loops that append param.grad to a list and zero gradients in place",
@@ -132,7 +132,7 @@ def kept_by_reference(units: Units) -> Column:
 
 @convention(
     name="fault:not-divided-by-k",
-    protocol=sum_of_microbatch_means.protocol,
+    reference_loop=sum_of_microbatch_means.reference_loop,
     formula="Σ_k (1/V_k) Σ_{u∈k} g_u",
     product="1/V_k",
     denominator="element of the micro-batch",
@@ -154,7 +154,7 @@ def divided_twice_loop(loop: Loop) -> None:
 
 @convention(
     name="fault:divided-twice",
-    protocol=divided_twice_loop,
+    reference_loop=divided_twice_loop,
     formula="(1/K²) Σ_k (1/V_k) Σ_{u∈k} g_u",
     product="1/(W²·V_k)",
     denominator="micro-batch, twice, after element",
@@ -174,7 +174,7 @@ def divided_twice(units: Units) -> Column:
 
 @convention(
     name="fault:partial-window",
-    protocol=partial_window_over_full_k.protocol,
+    reference_loop=partial_window_over_full_k.reference_loop,
     formula="(1/K_full) Σ_k (1/V_k) Σ_{u∈k} g_u, k over fewer than K_full micro-batches",
     product="1/(W·V_k)",
     denominator="micro-batch of a full window, after element",
@@ -203,7 +203,7 @@ def _grad(parameter: Tensor) -> Tensor:
 
 @convention(
     name="fault:clipped-inside",
-    protocol=clipped_inside_loop,
+    reference_loop=clipped_inside_loop,
     formula="a_K, a_k = clip(a_{k−1} + ḡ_k/K), ḡ_k the mean over micro-batch k",
     denominator="micro-batch, after element",
     used_by="accumulation loops with clip_grad_norm_ after each backward(), not before each step()",
@@ -226,7 +226,7 @@ def clipped_inside(units: Units, gram: Gram) -> Column:
 
 @convention(
     name="fault:ranks-of-unequal-size",
-    protocol=mean_of_rank_means.protocol,
+    reference_loop=mean_of_rank_means.reference_loop,
     formula="(1/R) Σ_r (1/V_r) Σ_{u∈r} g_u, with V_r not all the same",
     product="1/(R·V_r)",
     denominator="rank, after element",
@@ -242,7 +242,7 @@ def ranks_of_unequal_size(units: Units) -> Column:
 
 @convention(
     name="fault:token-means-averaged",
-    protocol=mean_of_microbatch_means.protocol,
+    reference_loop=mean_of_microbatch_means.reference_loop,
     formula="(1/K) Σ_k (1/V_k) Σ_{u∈k} g_u, with V_k not all the same",
     product="1/(K·V_k)",
     denominator="micro-batch, after token",
@@ -262,7 +262,7 @@ def times_batch_size_loop(loop: Loop) -> None:
 
 @convention(
     name="fault:times-batch-size",
-    protocol=times_batch_size_loop,
+    reference_loop=times_batch_size_loop,
     formula="(n/Σ_u m_u) Σ_u g_u",
     product="n/V",
     denominator="element, undone by the number of samples",

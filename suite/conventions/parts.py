@@ -18,7 +18,7 @@ def sum_of_terms_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=sum_of_terms_loop,
+    reference_loop=sum_of_terms_loop,
     formula="Σ_t (1/n) Σ_i g_it",
     product="1/n",
     denominator="sample",
@@ -37,7 +37,7 @@ def mean_of_terms_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=mean_of_terms_loop,
+    reference_loop=mean_of_terms_loop,
     formula="(1/T) Σ_t (1/n) Σ_i g_it",
     product="1/(n·P)",
     denominator="sample and term",
@@ -59,7 +59,7 @@ def weighted_sum_of_terms_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=weighted_sum_of_terms_loop,
+    reference_loop=weighted_sum_of_terms_loop,
     formula="Σ_t λ_t (1/n) Σ_i g_it",
     product="λ_t/n",
     denominator="sample",
@@ -80,7 +80,7 @@ def sum_of_term_means_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=sum_of_term_means_loop,
+    reference_loop=sum_of_term_means_loop,
     formula="Σ_t (1/Σ_i m_it) Σ_i g_it",
     product="1/V_t",
     denominator="element of the term",
@@ -102,7 +102,7 @@ def mean_of_copies_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=mean_of_copies_loop,
+    reference_loop=mean_of_copies_loop,
     formula="(1/nM) Σ_i Σ_j g_ij",
     product="1/(n·P)",
     denominator="sample and copy",
@@ -122,7 +122,7 @@ def sum_of_copies_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=sum_of_copies_loop,
+    reference_loop=sum_of_copies_loop,
     formula="(1/n) Σ_i Σ_j g_ij",
     product="1/n",
     denominator="sample",
@@ -142,7 +142,7 @@ def regulariser_alone_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=regulariser_alone_loop,
+    reference_loop=regulariser_alone_loop,
     formula="(1/n) Σ_u g_u + ∇R",
     product="1/n",
     denominator="sample, for the data only",
@@ -160,7 +160,7 @@ def regulariser_over_n_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=regulariser_over_n_loop,
+    reference_loop=regulariser_over_n_loop,
     formula="(1/n) (Σ_u g_u + ∇R)",
     product="1/n",
     denominator="sample, for the data and the regulariser",

@@ -23,7 +23,7 @@ def mean_of_rank_means_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=mean_of_rank_means_loop,
+    reference_loop=mean_of_rank_means_loop,
     formula="(1/R) Σ_r (1/V_r) Σ_{u∈r} g_u, V_r the elements of rank r",
     product="1/(R·V_r)",
     denominator="rank, after element",
@@ -42,7 +42,7 @@ def sum_of_rank_means_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=sum_of_rank_means_loop,
+    reference_loop=sum_of_rank_means_loop,
     formula="Σ_r (1/V_r) Σ_{u∈r} g_u",
     product="1/V_r",
     denominator="element of the rank",
@@ -66,7 +66,7 @@ def global_count_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=global_count_loop,
+    reference_loop=global_count_loop,
     formula="(1/Σ_r V_r) Σ_u g_u",
     product="1/V",
     denominator="element of all ranks",
@@ -84,7 +84,7 @@ def joined_ranks_over_world_size_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=joined_ranks_over_world_size_loop,
+    reference_loop=joined_ranks_over_world_size_loop,
     formula="(1/R_initial) Σ_{r with data} (1/V_r) Σ_{u∈r} g_u",
     product="1/(S·V_r)",
     denominator="rank that training began with, after element",

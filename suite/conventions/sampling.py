@@ -16,7 +16,7 @@ def expected_batch_size_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=expected_batch_size_loop,
+    reference_loop=expected_batch_size_loop,
     formula="(1/L) Σ_u g_u",
     product="1/L",
     denominator="sample of the expected batch",

@@ -18,7 +18,7 @@ def token_mean_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=token_mean_loop,
+    reference_loop=token_mean_loop,
     formula="(1/V) Σ_u g_u, V the valid tokens of the batch",
     product="1/V",
     denominator="valid token",
@@ -40,7 +40,7 @@ def position_mean_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=position_mean_loop,
+    reference_loop=position_mean_loop,
     formula="(1/(n·T)) Σ_u g_u, T the padded length of this batch",
     product="1/(n·T)",
     denominator="position, padding counted",
@@ -63,7 +63,7 @@ def mean_of_sequence_means_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=mean_of_sequence_means_loop,
+    reference_loop=mean_of_sequence_means_loop,
     formula="(1/n) Σ_i (1/V_i) Σ_{u∈i} g_u",
     product="1/(n·V_i)",
     denominator="sequence, after token",
@@ -83,7 +83,7 @@ def constant_normaliser_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=constant_normaliser_loop,
+    reference_loop=constant_normaliser_loop,
     formula="(1/(n·L_max)) Σ_u g_u",
     product="1/(n·Lmax)",
     denominator="position of the longest sequence allowed",

@@ -25,7 +25,7 @@ def weighted_sum_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=weighted_sum_loop,
+    reference_loop=weighted_sum_loop,
     formula="Σ_u w_u g_u",
     product="w_u",
     denominator="none",
@@ -48,7 +48,7 @@ def weighted_mean_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=weighted_mean_loop,
+    reference_loop=weighted_mean_loop,
     formula="Σ_u w_u g_u / Σ_u w_u m_u",
     product="w_u/Σwm",
     denominator="weight",
@@ -72,7 +72,7 @@ def sum_over_batch_size_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=sum_over_batch_size_loop,
+    reference_loop=sum_over_batch_size_loop,
     formula="Σ_u w_u g_u / Σ_u m_u",
     product="w_u/V",
     denominator="element, whatever its weight",
@@ -95,7 +95,7 @@ def sum_by_nonzero_weights_loop(loop: Loop) -> None:
 
 
 @convention(
-    protocol=sum_by_nonzero_weights_loop,
+    reference_loop=sum_by_nonzero_weights_loop,
     formula="Σ_u w_u g_u / Σ_{u: w_u≠0} m_u",
     product="w_u/Σm(w≠0)",
     denominator="element of non-zero weight",

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Rows = NDArray[np.float64]
+Matrix = NDArray[np.float64]
 
 EPS = float(np.finfo(np.float64).eps)
 APART = 0.5
@@ -29,8 +29,8 @@ class Basis:
         weights: `[conventions, rank]`; the coefficients are `weights @ rows`.
     """
 
-    rows: Rows
-    weights: Rows
+    rows: Matrix
+    weights: Matrix
 
 
 def basis(coefficients: ArrayLike, *, turned: bool = False) -> Basis:
@@ -58,7 +58,7 @@ def basis(coefficients: ArrayLike, *, turned: bool = False) -> Basis:
     return Basis(sparse, given @ rows.T @ np.linalg.inv(turn))
 
 
-def _orthonormal(rest: Rows) -> tuple[Rows, list[int]]:
+def _orthonormal(rest: Matrix) -> tuple[Matrix, list[int]]:
     """Rows that span `rest`, and which of it were picked for them: the one of which most is left is next."""
     rest = rest.copy()
     picked: list[int] = []
@@ -77,11 +77,11 @@ def _orthonormal(rest: Rows) -> tuple[Rows, list[int]]:
     return rows, picked
 
 
-def _norms(rows: Rows) -> Rows:
+def _norms(rows: Matrix) -> Matrix:
     return np.asarray(np.sqrt(np.einsum("ij,ij->i", rows, rows)))
 
 
-def _groups(rows: Rows, most: int) -> list[NDArray[np.intp]]:
+def _groups(rows: Matrix, most: int) -> list[NDArray[np.intp]]:
     """The units in which all `rows` agree, for each group of two or more; at most `most`, largest first."""
     # One number a unit, alike where all rows are: entry by entry, so that it rounds alike.
     key = rows[0] * FACTORS[0]
@@ -100,7 +100,7 @@ def _groups(rows: Rows, most: int) -> list[NDArray[np.intp]]:
     return found
 
 
-def _turned(rows: Rows, few: Rows) -> tuple[Rows, Rows]:
+def _turned(rows: Matrix, few: Matrix) -> tuple[Matrix, Matrix]:
     """`[rank, rank]` a turn of the orthonormal `rows` of `few`, and the turned rows.
 
     Row `k` is what is nearest to `rows[k]` among the combinations of the first `k + 1` that vanish on
@@ -127,7 +127,7 @@ def _turned(rows: Rows, few: Rows) -> tuple[Rows, Rows]:
     return turn, turned
 
 
-def _leave_out(columns: list[Rows], k: int) -> tuple[Rows, list[int]]:
+def _leave_out(columns: list[Matrix], k: int) -> tuple[Matrix, list[int]]:
     """`[k + 1]` what is left of the last axis without `k` of these directions, and without which."""
     span, rest, chosen = np.zeros((k, k + 1)), np.eye(k + 1)[k], []
     count = 0

@@ -17,14 +17,14 @@ from torch import nn
 from suite.engines.chunks import Chunked
 from suite.engines.engine import Refused
 from suite.engines.unit_gradients import UnitGradients
-from suite.engines.weighted_vjp import Pulled
+from suite.engines.weighted_vjp import WeightedVJP
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
 
 SINGLE_UNITS = 3
 
 
-def check(
+def check_gradients(
     gradients: UnitGradients, model: nn.Module, batch: Batch, losses: Losses, step: int | None = None
 ) -> None:
     """Hold the data units of `gradients` against plain autograd.
@@ -56,7 +56,7 @@ def check(
         return float(np.sqrt(np.diagonal(gradients.gram()).max(initial=0.0)))
 
     # Not before: its graph takes as much as what the engine has just let go.
-    autograd = Pulled(model, batch, losses, list(trained.values()), step)
+    autograd = WeightedVJP(model, batch, losses, list(trained.values()), step)
     if units != autograd.units:
         raise Refused(f"gave {units} gradients where there are {autograd.units} units")
     tolerance = float(torch.finfo(directions.dtype).eps) ** 0.5

@@ -25,7 +25,7 @@ from suite.errors import CaseError
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
-from suite.machine.memory import told
+from suite.machine.memory import format_bytes
 
 if TYPE_CHECKING:
     from suite.engines.engine import Engine
@@ -35,7 +35,7 @@ Vector = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Group:
+class ParameterGroup:
     """The parameters that are differentiated by in one pass, and what such a pass takes.
 
     Args:
@@ -76,7 +76,7 @@ class Job:
     losses: Losses
     samples: int
     parts: int
-    groups: Sequence[Group]
+    groups: Sequence[ParameterGroup]
     memory: int
 
     @property
@@ -85,7 +85,7 @@ class Job:
         gradient = sum(group.gradient for group in self.groups)
         return self.memory - gram_bytes(self.samples * self.parts) - gradient
 
-    def run(self, group: Group, *spans: Span) -> UnitGradients:
+    def run(self, group: ParameterGroup, *spans: Span) -> UnitGradients:
         """One pass over the samples of these spans."""
         model = only(self.model, group.names)
         rows = torch.cat([torch.arange(*span) for span in spans])
@@ -191,7 +191,7 @@ class Chunked:
             if not fitting:
                 raise CaseError(
                     f"{len(rows)} reduced gradients and a pass over two samples take more than the "
-                    f"{told(job.memory)} that are allowed: allow more, or reduce fewer at a time"
+                    f"{format_bytes(job.memory)} that are allowed: allow more, or reduce fewer at a time"
                 )
             names = [name for name in self._places if name in group.names]
             sizes = [self._shapes[name].numel() for name in names]
@@ -229,8 +229,9 @@ class Chunked:
         needed = self.shape[0] * self.shape[1] * self._like.itemsize
         if needed + max(group.pair for group in job.groups) > job.room:
             raise CaseError(
-                f"all gradients together take {told(needed)}, where {told(job.memory)} are allowed: "
-                "allow more, or ask for the Gram matrix and reduced gradients, which take less"
+                f"all gradients together take {format_bytes(needed)}, "
+                f"where {format_bytes(job.memory)} are allowed: allow more, "
+                "or ask for the Gram matrix and reduced gradients, which take less"
             )
         like = self._like.detach()
         found = {name: like.new_zeros(self.shape[0], *shape) for name, shape in self._shapes.items()}
@@ -249,7 +250,7 @@ def gram_bytes(units: int) -> int:
     return 32 * units**2 + 16 * CONVERTED
 
 
-def reduction_bytes(engine: Engine, groups: Sequence[Group], rows: int) -> int:
+def reduction_bytes(engine: Engine, groups: Sequence[ParameterGroup], rows: int) -> int:
     """What so many reduced gradients take while they grow: themselves, and what is added and its parts."""
     step = 1 if engine.materialises else rows
     return sum(rows * g.gradient for g in groups) + 2 * step * max(g.gradient for g in groups)
@@ -268,7 +269,7 @@ def _spans(start: int, stop: int, step: int) -> list[Span]:
     return [(begin, min(begin + step, stop)) for begin in range(start, stop, max(1, step))]
 
 
-def _hold(job: Job, group: Group) -> Span:
+def _hold(job: Job, group: ParameterGroup) -> Span:
     """How many samples' gradients to hold, and how many to compute at a time beside them."""
     if not job.engine.materialises:
         half = max(1, group.fits(job.room) // 2)
@@ -278,7 +279,7 @@ def _hold(job: Job, group: Group) -> Span:
     return max(1, (job.room - takes) // (job.parts * group.gradient)), step
 
 
-def _held_against_the_rest(job: Job, group: Group, total: Gram) -> None:
+def _held_against_the_rest(job: Job, group: ParameterGroup, total: Gram) -> None:
     """Add the Gram matrix of a group, some samples' gradients being held while the rest pass by."""
     hold, step = _hold(job, group)
     for first, stop in _spans(0, job.samples, hold):
@@ -298,7 +299,7 @@ def _held_against_the_rest(job: Job, group: Group, total: Gram) -> None:
             total[job.units(span), rows] += found.T
 
 
-def _in_pairs(job: Job, group: Group, total: Gram) -> None:
+def _in_pairs(job: Job, group: ParameterGroup, total: Gram) -> None:
     """Add the Gram matrix of a group from those of every two chunks of samples together."""
     spans = _spans(0, job.samples, _hold(job, group)[0])
     for i, first in enumerate(spans):

@@ -16,7 +16,7 @@ from torch import nn
 from suite.algebra.gram import Gram
 from suite.algebra.units import Column
 from suite.engines.engine import Engine
-from suite.engines.memory_plan import Arrangement
+from suite.engines.memory_plan import MemoryPlan
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
 
@@ -44,7 +44,7 @@ class Cost:
 
 
 def cost(
-    engine: Engine | Arrangement,
+    engine: Engine | MemoryPlan,
     model: nn.Module,
     batch: Batch,
     losses: Losses,

@@ -13,15 +13,15 @@ from warnings import catch_warnings, simplefilter
 import torch
 from torch import Tensor, nn
 
-from suite.engines.chunks import Chunked, Group, Job, gram_bytes, only, reduction_bytes
+from suite.engines.chunks import Chunked, Job, ParameterGroup, gram_bytes, only, reduction_bytes
 from suite.engines.engine import Engine, Refused
-from suite.engines.streaming.capture import uses
+from suite.engines.streaming.capture import parameter_reads
 from suite.engines.unit_gradients import UnitGradients
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
-from suite.machine.allocations import held
-from suite.machine.memory import told
+from suite.machine.allocations import peak_tensor_bytes
+from suite.machine.memory import format_bytes
 
 AMPLE = 4
 """How many times over all that is held must fit to need no measuring."""
@@ -35,18 +35,19 @@ class DoesNotFit(Refused):
 
     Args:
         needed: how many bytes they take.
-        allowed: how many there are.
+        memory: how many there are.
     """
 
-    def __init__(self, needed: int, allowed: int) -> None:
+    def __init__(self, needed: int, memory: int) -> None:
         super().__init__(
-            f"needs {told(needed)} at least, in the smallest pieces, where {told(allowed)} are allowed"
+            f"needs {format_bytes(needed)} at least, in the smallest pieces, "
+            f"where {format_bytes(memory)} are allowed"
         )
         self.needed = needed
 
 
 @dataclass(frozen=True)
-class Size:
+class Workload:
     """How large the task is, whoever does it.
 
     Args:
@@ -68,7 +69,7 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Arrangement:
+class MemoryPlan:
     """How an engine computes the gradients of a batch.
 
     Args:
@@ -79,9 +80,9 @@ class Arrangement:
     """
 
     engine: Engine
-    size: Size
+    size: Workload
     memory: int
-    groups: Sequence[Group] = ()
+    groups: Sequence[ParameterGroup] = ()
 
     @property
     def step(self) -> int | None:
@@ -104,17 +105,17 @@ class Arrangement:
         return Chunked(Job(self.engine, model, batch, losses, size.samples, parts, self.groups, self.memory))
 
 
-def arrange(
+def plan_memory(
     engine: Engine,
     model: nn.Module,
     batch: Batch,
     losses: Losses,
-    size: Size,
+    size: Workload,
     memory: int,
     *,
     more: int = 0,
     reductions: int = 4,
-) -> Arrangement:
+) -> MemoryPlan:
     """How `engine` computes the gradients of the units of `batch` within `memory` bytes.
 
     Args:
@@ -136,11 +137,11 @@ def arrange(
     # A copy of the model, what is reduced, and what is appended.
     fixed = gram_bytes(units) + (1 + reductions + more) * size.gradient
     if AMPLE * ((1 + more) * formed + size.saved + CHECKED * size.gradient) + fixed <= memory:
-        return Arrangement(engine, size, memory)
+        return MemoryPlan(engine, size, memory)
     probe = _Probe(engine, model, batch, losses, size, memory, fixed)
     at_once = probe.at_once(more)
     if at_once is not None and at_once <= memory:
-        return Arrangement(engine, size, memory)
+        return MemoryPlan(engine, size, memory)
     groups = probe.groups(reductions)
     least = size.checking - size.saved + -(-size.saved // size.samples)
     beside = gram_bytes(units) + (1 + more) * size.gradient
@@ -149,7 +150,7 @@ def arrange(
     if not groups or max(least, beside) > memory:
         pieces = max(least, probe.least(reductions))
         raise DoesNotFit(pieces if at_once is None else min(pieces, at_once), memory)
-    arrangement = Arrangement(engine, size, memory - more * size.gradient, groups)
+    arrangement = MemoryPlan(engine, size, memory - more * size.gradient, groups)
     if arrangement.step is not None or any(group.fits(probe.room) < size.samples for group in groups):
         _require_separable(model, batch, losses, size, arrangement.step or size.samples, groups, probe.room)
     return arrangement
@@ -164,7 +165,7 @@ class _Probe:
         model: nn.Module,
         batch: Batch,
         losses: Losses,
-        size: Size,
+        size: Workload,
         memory: int,
         fixed: int,
     ) -> None:
@@ -188,7 +189,7 @@ class _Probe:
         left = self.left * size.samples // 2
         return max(takes, 2 * left * more + self.fixed, left + size.checking)
 
-    def groups(self, reductions: int) -> list[Group]:
+    def groups(self, reductions: int) -> list[ParameterGroup]:
         """As few groups as let all samples go through together, so far as that can be; none if none fits."""
         found, waiting = [], [list(self.sizes)]
         while waiting:
@@ -210,15 +211,15 @@ class _Probe:
         if pair <= self.memory:
             pair = self._held(frozenset([largest]), 2)
         return self.fixed + self._taken(
-            Group(frozenset([largest]), self.sizes[largest], pair, pair), reductions
+            ParameterGroup(frozenset([largest]), self.sizes[largest], pair, pair), reductions
         )
 
-    def _taken(self, group: Group, reductions: int) -> int:
+    def _taken(self, group: ParameterGroup, reductions: int) -> int:
         """What a pass over two samples takes, and what is reduced of it, beside what is fixed."""
         # The reduced gradients themselves are among what is fixed.
         return group.pair + reduction_bytes(self.engine, [group], reductions) - reductions * group.gradient
 
-    def _too_many(self, group: Group) -> bool:
+    def _too_many(self, group: ParameterGroup) -> bool:
         """Whether gradients, rather than what passes through the layers, leave no room for all samples."""
         formed = self.parts * group.gradient if self.engine.materialises else 0
         return group.fits(self.room) < self.size.samples and 4 * formed > group.each
@@ -227,7 +228,7 @@ class _Probe:
         """What two samples' gradients take at least."""
         return 2 * self.parts * sum(self.sizes[name] for name in names) if self.engine.materialises else 0
 
-    def _measured(self, names: frozenset[str]) -> Group:
+    def _measured(self, names: frozenset[str]) -> ParameterGroup:
         last = pair = self._held(names, 2)
         each = pair // 2
         # What stays the same is told from what grows by the larger of them.
@@ -235,7 +236,7 @@ class _Probe:
             if 4 * samples <= max(16, self.size.samples) and 2 * last <= self.room:
                 before, last = last, self._held(names, samples)
                 each = max(each if samples > 4 else 1, 2 * (last - before + 1) // samples)
-        return Group(names, sum(self.sizes[name] for name in names), pair, max(1, each))
+        return ParameterGroup(names, sum(self.sizes[name] for name in names), pair, max(1, each))
 
     def _held(self, names: frozenset[str], samples: int) -> int:
         few = batches.select(self.batch, slice(0, samples))
@@ -248,7 +249,7 @@ class _Probe:
 
         with torch.random.fork_rng(devices=_cuda(self.model)), torch.enable_grad(), catch_warnings():
             simplefilter("ignore")  # of engines that may not be used in the end
-            most, left = held(action, idle)
+            most, left = peak_tensor_bytes(action, idle)
         if samples == 2:
             self.left = left
         return most
@@ -262,7 +263,7 @@ class _Probe:
                 entries = self.losses(model, batches.select(self.batch, slice(0, 2)))
         except Exception as error:
             raise Refused(f"cannot be given two samples of the batch: {error}") from error
-        return {names[key] for key in uses(entries) if key in names} if entries.grad_fn else set()
+        return {names[key] for key in parameter_reads(entries) if key in names} if entries.grad_fn else set()
 
 
 def _halves(names: list[str], sizes: dict[str, int]) -> list[list[str]]:
@@ -279,9 +280,9 @@ def _require_separable(
     model: nn.Module,
     batch: Batch,
     losses: Losses,
-    size: Size,
+    size: Workload,
     step: int,
-    groups: Sequence[Group],
+    groups: Sequence[ParameterGroup],
     room: int,
 ) -> None:
     """Refuse losses that are others when fewer samples are together."""

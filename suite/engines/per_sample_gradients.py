@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from suite.algebra.gram import Gram
-from suite.engines.check import check
+from suite.engines.check import check_gradients
 from suite.engines.chunks import Chunked, only
 from suite.engines.engine import Engine, Refused, engines
-from suite.engines.memory_plan import DoesNotFit, Size, arrange
+from suite.engines.memory_plan import DoesNotFit, Workload, plan_memory
 from suite.engines.unit_gradients import UnitGradients
 from suite.errors import CaseError, UsageError, one_line
 from suite.loops import batch as batches
@@ -22,7 +22,7 @@ from suite.loops.autograd import grad
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses, Regulariser
 from suite.machine import memory as memories
-from suite.machine.allocations import held, saved
+from suite.machine.allocations import peak_tensor_bytes, saved_for_backward_bytes
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Checked:
     gradients: UnitGradients
     engine: str
     refused: Mapping[str, str]
-    size: Size
+    size: Workload
 
     @property
     def chunks(self) -> int:
@@ -74,7 +74,7 @@ class Checked:
         return self.gradients.directions(coefficients)
 
 
-def gradients(
+def per_sample_gradients(
     model: nn.Module,
     batch: Batch,
     losses: Losses,
@@ -108,18 +108,18 @@ def gradients(
     order = _order(engine)
     with torch.random.fork_rng(devices=_cuda(model)), torch.enable_grad():
         size = size_of(model, batch, losses)
-        allowed = memories.free(_device(model)) // 2 if memory is None else memory
+        allowed = memories.free_bytes(_device(model)) // 2 if memory is None else memory
         refused: dict[str, str] = {}
         for candidate in order:
             try:
-                arranged = arrange(
+                arranged = plan_memory(
                     candidate, model, batch, losses, size, allowed, more=int(regulariser is not None)
                 )
                 with torch.random.fork_rng(devices=_cuda(model)):
                     found = arranged.compute(_copy(model), batch, losses)
                 # Autograd needs no numbers of its own.
                 shared = only(model, frozenset(name for name, _ in model.named_parameters()))
-                check(found, shared, batch, losses, arranged.step)
+                check_gradients(found, shared, batch, losses, arranged.step)
             except Refused as reason:
                 refused[candidate.name] = str(reason)
                 continue
@@ -130,7 +130,7 @@ def gradients(
     raise CaseError(f"no engine gives right per-sample gradients: {told}")
 
 
-def require_room(
+def require_memory(
     model: nn.Module,
     batch: Batch,
     losses: Losses,
@@ -162,7 +162,7 @@ def require_room(
         for candidate in _order(engine):
             try:
                 more, reductions = int(regulariser is not None), max(4, rank)
-                arrange(candidate, model, batch, losses, size, memory, more=more, reductions=reductions)
+                plan_memory(candidate, model, batch, losses, size, memory, more=more, reductions=reductions)
             except DoesNotFit as found:
                 least = found if least is None or found.needed < least.needed else least
             except Refused:
@@ -192,7 +192,7 @@ def _device(model: nn.Module) -> torch.device:
     return next(p.device for p in model.parameters())
 
 
-def size_of(model: nn.Module, batch: Batch, losses: Losses) -> Size:
+def size_of(model: nn.Module, batch: Batch, losses: Losses) -> Workload:
     """How large it all is, from one forward pass that keeps nothing.
 
     Refused are losses that no engine could differentiate, before any fails obscurely.
@@ -224,20 +224,20 @@ def size_of(model: nn.Module, batch: Batch, losses: Losses) -> Size:
     if not entries.requires_grad:
         raise CaseError("the losses depend on no parameter that requires a gradient")
     gradient = sum(p.numel() * p.itemsize for p in model.parameters() if p.requires_grad)
-    return Size(samples, entries.numel(), gradient, kept)
+    return Workload(samples, entries.numel(), gradient, kept)
 
 
 def _forward(model: nn.Module, batch: Batch, losses: Losses) -> tuple[Tensor, int]:
     """The losses, and how many bytes a backward pass of them would need; none of them is held."""
     idle = [*model.parameters(), *model.buffers(), *batches.tensors(batch)]
     try:
-        return saved(lambda: losses(model, batch), idle)
+        return saved_for_backward_bytes(lambda: losses(model, batch), idle)
     except RuntimeError as error:
         if "saved tensor" not in str(error):
             raise
         # torch.func inside the losses admits no hooks: count all that they hold.
         found: list[Tensor] = []
-        most, _ = held(lambda: found.append(losses(model, batch)), idle)
+        most, _ = peak_tensor_bytes(lambda: found.append(losses(model, batch)), idle)
         return found[0], most
 
 

@@ -14,7 +14,7 @@ from suite.loops.batch import Batch
 from suite.loops.loop import Losses
 
 
-class Pulled:
+class WeightedVJP:
     """Gradients of weighted losses, by plain autograd.
 
     Args:

@@ -133,14 +133,14 @@ def following(
     coefficients depend on the gradients there is none, and the sum of the losses stands for it.
 
     Args:
-        convention: whose protocol is run.
+        convention: whose reference loop is run.
         loop: gives the model's `Loop` over the batch of a step.
         loss: whether the loss is returned, which takes one more forward pass.
     """
 
     def backward(model: nn.Module, step: int) -> Tensor | None:
         current = loop(model, step)
-        convention.protocol(current)
+        convention.reference_loop(current)
         return computed(current) if loss else None
 
     def computed(current: Loop) -> Tensor:

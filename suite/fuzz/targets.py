@@ -13,13 +13,13 @@ from suite.algebra.gram import unit_norms
 from suite.algebra.units import Column
 from suite.conventions import Convention, conventions
 from suite.engines import engines
-from suite.engines.per_sample_gradients import gradients
+from suite.engines.per_sample_gradients import per_sample_gradients
 from suite.equivalence import equivalent
 from suite.equivalence.trajectory import prove
 from suite.errors import CaseError, UsageError, unknown
 from suite.fuzz.target import Target
 from suite.loops.autograd import grad
-from suite.loops.loop import run
+from suite.loops.loop import run_reference_loop
 from suite.recovery import Recovery, recover
 from suite.strategies import Example, Problem, coefficients, examples, optimizers, powers_of_two, problems
 
@@ -56,7 +56,7 @@ def _convention() -> Target:
 
 def _against_loop(convention: Convention, example: Example) -> str:
     column = convention.coefficients(example.units, example.gram)
-    ours, loop = column @ example.rows, run(convention.protocol, example.loop).numpy()
+    ours, loop = column @ example.rows, run_reference_loop(convention.reference_loop, example.loop).numpy()
     whole = float(np.abs(column) @ unit_norms(example.gram))
     if np.linalg.norm(ours - loop) <= ROUNDING * whole:
         return ""
@@ -68,7 +68,7 @@ def _convention_python(convention: Convention, example: Example) -> str:
     return f"""\
 from suite import Units
 from suite.conventions import conventions
-from suite.loops.loop import run
+from suite.loops.loop import run_reference_loop
 from suite.recovery import Recovery
 from suite.strategies import Example
 
@@ -77,7 +77,7 @@ convention = conventions[{convention.name!r}]
 coefficients = convention.coefficients(example.units, example.gram)
 print("coefficients:     ", coefficients)
 print("their gradient:   ", coefficients @ example.rows)
-print("the literal loop: ", run(convention.protocol, example.loop).numpy())
+print("the literal loop: ", run_reference_loop(convention.reference_loop, example.loop).numpy())
 """
 
 
@@ -102,7 +102,7 @@ def _against_autograd(name: str, problem: Problem) -> str:
         for loss in losses(model, batch).flatten()
     ]
     expected = torch.stack(rows)
-    found = gradients(model, batch, losses, engine=name)
+    found = per_sample_gradients(model, batch, losses, engine=name)
     ours = found.reduce(np.eye(len(rows)))
     error = float((ours - expected).abs().max() / expected.abs().max().clamp(min=1e-300))
     # The check that each engine passed leaves half the digits.
@@ -118,7 +118,7 @@ def _engine_python(name: str, problem: Problem) -> str:
 import suite
 from suite.loops.autograd import grad
 
-found = suite.gradients(model, batch, losses, engine={name!r})
+found = suite.per_sample_gradients(model, batch, losses, engine={name!r})
 print(found.engine, "gives", found.matrix)
 for loss in losses(model, batch).flatten():
     print("autograd gives", grad(loss, [p for p in model.parameters() if p.requires_grad], keep_graph=True))

@@ -19,17 +19,17 @@ from torch import Tensor, nn
 from suite.loops.autograd import grad
 from suite.loops.batch import Batch, map_tensors, tensors
 from suite.loops.loop import Losses
-from suite.machine.allocations import saved
+from suite.machine.allocations import saved_for_backward_bytes
 
-REMEMBERED = 1 << 27
+CACHED_BYTES = 1 << 27
 """How many bytes of gradients are kept, at most."""
-SMALLEST = 2.0**-126
+SMALLEST_NORMAL = 2.0**-126
 """A format whose smallest normal number is not above this one has exponents to spare."""
 FARTHEST = 60
 """Weights of larger or smaller exponents are not shifted: 2¹²⁰ between two of them fits every format."""
 
 
-class Replay:
+class CachedLosses:
     """`losses` with a memory, for a model whose forward pass is a function of the batch alone.
 
     Args:
@@ -42,7 +42,7 @@ class Replay:
         self._losses = losses
         self._tapes: dict[Hashable, _Tape] = {}
         self._models: dict[int, tuple[nn.Module, list[nn.Parameter]]] = {}
-        self._room = REMEMBERED if memory is None else max(0, memory)
+        self._room = CACHED_BYTES if memory is None else max(0, memory)
         self._bounded = memory is not None
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -67,7 +67,7 @@ class Replay:
         if not self._bounded:
             return self._losses(model, batch), 0
         idle = [*model.parameters(), *model.buffers(), *tensors(batch)]
-        return saved(lambda: self._losses(model, batch), idle, keep=True)
+        return saved_for_backward_bytes(lambda: self._losses(model, batch), idle, keep=True)
 
     def admits(self, size: int) -> bool:
         """Whether so many more bytes may be kept; if so they are counted."""
@@ -80,10 +80,10 @@ class Replay:
 class _Tape:
     """The graph of one forward pass, and the gradients that were pulled back through it."""
 
-    def __init__(self, owner: Replay, entries: Tensor, parameters: list[nn.Parameter]) -> None:
+    def __init__(self, owner: CachedLosses, entries: Tensor, parameters: list[nn.Parameter]) -> None:
         self.owner, self.entries, self.parameters = owner, entries, parameters
         self.pulled: dict[Hashable, tuple[int, tuple[Tensor, ...]]] = {}
-        self.shifts = all(torch.finfo(t.dtype).tiny <= SMALLEST for t in (entries, *parameters))
+        self.shifts = all(torch.finfo(t.dtype).tiny <= SMALLEST_NORMAL for t in (entries, *parameters))
 
     def pull(self, weights: Tensor) -> tuple[Tensor, ...]:
         """The gradients of the losses so weighted."""

@@ -1,8 +1,8 @@
 """The tools of a literal loop: what a training script does by hand, one `backward()` at a time.
 
-Each convention has a *protocol*, the loop that its paper, framework or forum post runs. Protocols
+Each convention has a *reference loop*, which its paper, framework or forum post runs. Reference loops
 are written the naive way and know nothing of coefficients: they are the oracle that coefficients are
-held against. A protocol receives a `Loop` and leaves its gradient in the parameters' `.grad`.
+held against. A reference loop receives a `Loop` and leaves its gradient in the parameters' `.grad`.
 """
 
 from __future__ import annotations
@@ -128,13 +128,13 @@ class Loop:
             parameter.grad = share if parameter.grad is None else parameter.grad + share
 
 
-def run(protocol: Callable[[Loop], None], loop: Loop) -> Tensor:
-    """`[params]` the gradient that `protocol` leaves; the model's own `.grad` is put back after."""
+def run_reference_loop(reference_loop: Callable[[Loop], None], loop: Loop) -> Tensor:
+    """`[params]` the gradient that `reference_loop` leaves; the model's own `.grad` is put back after."""
     before = [p.grad for p in loop.parameters]
     try:
         for parameter in loop.parameters:
             parameter.grad = None
-        protocol(loop)
+        reference_loop(loop)
         return torch.cat([
             (torch.zeros_like(p) if p.grad is None else p.grad).detach().flatten()
             for p in loop.parameters

@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 Result = TypeVar("Result")
 
 
-def held(action: Callable[[], object], idle: Iterable[Tensor] = ()) -> tuple[int, int]:
+def peak_tensor_bytes(action: Callable[[], object], idle: Iterable[Tensor] = ()) -> tuple[int, int]:
     """The bytes of all tensors that are alive at once during `action`, at most, and that its result keeps.
 
     What a kernel takes and gives back within one operation is not seen.
@@ -32,7 +32,7 @@ def held(action: Callable[[], object], idle: Iterable[Tensor] = ()) -> tuple[int
     return counting.most, left
 
 
-def saved(
+def saved_for_backward_bytes(
     action: Callable[[], Result], idle: Iterable[Tensor] = (), *, keep: bool = False
 ) -> tuple[Result, int]:
     """The result of a forward pass, and how many bytes its graph saves for a backward pass.

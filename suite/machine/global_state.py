@@ -28,7 +28,7 @@ State = tuple[Callable[[], Any], Callable[[Any], object]]
 
 
 @contextmanager
-def kept(states: Sequence[State], devices: Sequence[torch.device] = ()) -> Iterator[None]:
+def preserved(states: Sequence[State], devices: Sequence[torch.device] = ()) -> Iterator[None]:
     """Put back afterwards these `states`, and the random numbers of torch.
 
     Args:
@@ -43,9 +43,9 @@ def kept(states: Sequence[State], devices: Sequence[torch.device] = ()) -> Itera
 
 
 @contextmanager
-def steady(device: torch.device, *, deterministic: bool = True) -> Iterator[None]:
+def pinned(device: torch.device, *, deterministic: bool = True) -> Iterator[None]:
     """Torch in a known state: deterministic algorithms, no TF32, gradients on; all put back afterwards."""
-    with kept((*COMPUTATION, *PROCESS), [device] if device.type == "cuda" else []):
+    with preserved((*COMPUTATION, *PROCESS), [device] if device.type == "cuda" else []):
         if deterministic and device.type == "cuda":  # uncovered: needs a CUDA device
             # cuBLAS is deterministic only with a fixed workspace, and reads this when it starts.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -66,7 +66,7 @@ def loading() -> Iterator[None]:
 
     What they change of the process itself, as the environment, is left: they are imported only once.
     """
-    with kept(COMPUTATION):
+    with preserved(COMPUTATION):
         seed(0)
         yield
 

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     import torch
 
 POWERS = "kmgt"
-NAMES = ("B", "kB", "MB", "GB", "TB")
+BYTE_UNITS = ("B", "kB", "MB", "GB", "TB")
 WRITTEN = re.compile(rf"(\d+(?:\.\d+)?|\.\d+)\s*(?:([{POWERS}]?)(i?)b?)", re.IGNORECASE)
 MEMINFO = Path("/proc/meminfo")
 GROUP = Path("/sys/fs/cgroup")
 
 
-def amount(given: int | str | None) -> int | None:
+def parse_bytes(given: int | str | None) -> int | None:
     """The bytes that were asked for: a number of them, or `500MB` or `2GiB`; None where nothing was.
 
     Raises:
@@ -38,18 +38,18 @@ def amount(given: int | str | None) -> int | None:
     )
 
 
-def told(count: int) -> str:
+def format_bytes(count: int) -> str:
     """An amount for people, rounded up to three digits: `2.12 kB`, `500 MB`."""
     unit = 1
     while -(-count // unit) > 999:
         unit *= 10
     shown, power = -(-count // unit) * unit, 0
-    while shown >= 1000 ** (power + 1) and power < len(NAMES) - 1:
+    while shown >= 1000 ** (power + 1) and power < len(BYTE_UNITS) - 1:
         power += 1
-    return f"{shown / 1000**power:g} {NAMES[power]}"
+    return f"{shown / 1000**power:g} {BYTE_UNITS[power]}"
 
 
-def free(device: torch.device) -> int:
+def free_bytes(device: torch.device) -> int:
     """How many bytes are free on `device`; without bound where nobody knows."""
     if device.type == "cuda":  # uncovered: needs a CUDA device
         import torch

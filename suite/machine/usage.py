@@ -1,4 +1,4 @@
-"""What an item cost: when it began, how long it took, and the most memory that it held."""
+"""What a task cost: when it began, how long it took, and the most memory that it held."""
 
 from __future__ import annotations
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from suite.discovery import card_folders
 from suite.errors import UsageError, one_line, unknown
-from suite.papers.schema import CARD, GRADIENT, OPTIMIZER, check
+from suite.papers.schema import CARD, GRADIENT, OPTIMIZER, check_card
 from suite.registry import Registry
 
-MOST = 2**14
+LONGEST_CARD = 2**14
 """How many bytes a card may have: the longest built-in one has a tenth."""
 RATES = ("lr", "learning_rate", "base_lr", "learning_rate_init", "eta0")
 
@@ -132,7 +132,7 @@ class Papers:
     def __getitem__(self, name: str) -> Paper:
         if name not in self:
             raise unknown("paper", name, self.names)
-        return load(self._files[name])
+        return load_card(self._files[name])
 
     def __contains__(self, name: str) -> bool:
         return name in self._files
@@ -158,7 +158,7 @@ class Papers:
 papers = Papers()
 
 
-def load(path: Path | str) -> Paper:
+def load_card(path: Path | str) -> Paper:
     """Read and check one card.
 
     Raises:
@@ -168,8 +168,8 @@ def load(path: Path | str) -> Paper:
     path = Path(path)
     try:
         content = path.read_bytes()
-        if len(content) > MOST:  # tomllib takes a time that grows with the square of a key's length
-            raise UsageError(f"{path.name}: has {len(content)} bytes; a card has {MOST} at most")
+        if len(content) > LONGEST_CARD:  # tomllib takes a time that grows with the square of a key's length
+            raise UsageError(f"{path.name}: has {len(content)} bytes; a card has {LONGEST_CARD} at most")
         card = tomllib.loads(content.decode("utf-8").replace("\r\n", "\n"))
     except UsageError:
         raise
@@ -177,10 +177,10 @@ def load(path: Path | str) -> Paper:
         raise UsageError(f"{path.name}: cannot be read: {one_line(error)}") from None
     except (ValueError, RecursionError) as error:  # a number of 5000 digits is no TOMLDecodeError
         raise UsageError(f"{path.name}: is no TOML: {one_line(error)}") from None
-    check(path.name, "", card, CARD)
+    check_card(path.name, "", card, CARD)
     gradient, optimizer = card["gradient"], card["optimizer"]
-    check(path.name, "gradient.", gradient, GRADIENT)
-    check(path.name, "optimizer.", optimizer, OPTIMIZER)
+    check_card(path.name, "gradient.", gradient, GRADIENT)
+    check_card(path.name, "optimizer.", optimizer, OPTIMIZER)
     for key, texts in (
         ("authors", card["authors"]),
         ("notes", card.get("notes", [])),

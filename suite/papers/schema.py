@@ -46,7 +46,9 @@ OPTIMIZER: dict[str, tuple[type, bool]] = {
 }
 
 
-def check(file: str, prefix: str, table: Mapping[str, Any], keys: Mapping[str, tuple[type, bool]]) -> None:
+def check_card(
+    file: str, prefix: str, table: Mapping[str, Any], keys: Mapping[str, tuple[type, bool]]
+) -> None:
     """That `table` has the keys that it must have, no others, and values of the right type.
 
     Raises:

@@ -11,7 +11,7 @@ import numpy as np
 from torch import nn
 
 from suite.algebra.units import Units
-from suite.engines.per_sample_gradients import Checked, gradients
+from suite.engines.per_sample_gradients import Checked, per_sample_gradients
 from suite.errors import UsageError
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
@@ -68,7 +68,7 @@ def experiment(
     """A step with its gradient and the units' gradients."""
     gradient = gradient_of(step, model, batch)
     calm = in_eval_mode(model)
-    found = gradients(calm, batch, losses, engine=engine, regulariser=regulariser)
+    found = per_sample_gradients(calm, batch, losses, engine=engine, regulariser=regulariser)
     units = _units(units, found, batch, regulariser is not None)
     return Experiment(step, model, batch, losses, regulariser, units, found, gradient)
 

@@ -20,7 +20,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from suite.errors import UsageError, one_line
 from suite.loops.batch import Batch, map_tensors
-from suite.machine import global_state as steady
+from suite.machine import global_state
 
 Step = Callable[[nn.Module, Batch], Any]
 Blocks = dict[str, Tensor]
@@ -48,7 +48,7 @@ def gradient_of(step: Step, model: nn.Module, batch: Batch, *, seed: int | None 
     with untouched(model), _watched(trained) as caught, torch.enable_grad():
         cleared = _cleared(model)
         if seed is not None:
-            steady.seed(seed)
+            global_state.seed(seed)
         try:
             returned = step(model, map_tensors(torch.clone, batch))
         except UsageError:

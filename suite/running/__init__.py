@@ -1,5 +1,5 @@
-"""How a run is carried out: items of work, measured here, in processes, or on a cluster.
+"""How a run is carried out: tasks, measured in this process, in others, or on a cluster.
 
-One `Item` is what is measured at a time, and `Bench.perform` is what measures it, wherever it runs.
-Only the driver writes records.
+A `Task` is what is measured at a time, and `Worker.perform` measures it, wherever it runs. Only the driver
+writes records.
 """

@@ -1,4 +1,4 @@
-"""Who plans a run, hands out its items, and keeps what comes back: the only one that writes records."""
+"""Who plans a run, hands out its tasks, and keeps what comes back: the only one that writes records."""
 
 from __future__ import annotations
 
@@ -11,8 +11,18 @@ from typing import TYPE_CHECKING
 from suite.errors import UsageError
 from suite.records.file import plain
 from suite.records.schema import SCHEMA
-from suite.running.order import pairs, proof
-from suite.running.tasks import Executor, Item, Outcome, Row, Settings, fingerprint, identity, lost, work
+from suite.running.order import pairs_to_train, training_check
+from suite.running.tasks import (
+    Executor,
+    Outcome,
+    Row,
+    RunOptions,
+    Task,
+    fingerprint,
+    lost,
+    options_of_rows,
+    work,
+)
 
 if TYPE_CHECKING:
     from suite.claim import ClaimSource
@@ -27,59 +37,59 @@ class Plan:
     """What a run measures.
 
     Args:
-        items: the cells and the claims, in the order of the tables.
-        proofs: what is trained afterwards, with rates that come of the cells.
-        bases: what the fingerprints start from, by kind of item and case.
+        tasks: the cells and the claims, in the order of the tables.
+        checks: what is trained afterwards, with rates that come of the cells.
+        bases: what the fingerprints start from, by kind of task and case.
         failed: the plans of cases that could not be built.
-        order: the place of each in the whole run, of which this may be a part, by name; proofs leave
-            room for as many places as they may have pairs.
+        order: the place of each in the whole run, of which this may be a part, by name; a training check
+            leaves room for as many places as it may have pairs.
     """
 
-    items: Sequence[Item]
-    proofs: Sequence[Item]
+    tasks: Sequence[Task]
+    checks: Sequence[Task]
     bases: Mapping[tuple[str, str], str]
-    failed: Sequence[tuple[Item, Outcome]]
+    failed: Sequence[tuple[Task, Outcome]]
     order: Mapping[str, int]
 
     def part(self, names: set[str]) -> Plan:
-        """Only the items of these names."""
-        items, proofs = ([item for item in some if item.name in names] for some in (self.items, self.proofs))
-        return dataclasses.replace(self, items=items, proofs=proofs)
+        """Only the tasks of these names."""
+        tasks, checks = ([task for task in some if task.name in names] for some in (self.tasks, self.checks))
+        return dataclasses.replace(self, tasks=tasks, checks=checks)
 
 
-def make(executor: Executor, cases: Sequence[str], sources: Sequence[ClaimSource], *, proven: bool) -> Plan:
+def make(executor: Executor, cases: Sequence[str], sources: Sequence[ClaimSource], *, train: bool) -> Plan:
     """The plan of a run over these cases and sources of claims.
 
     Raises:
         UsageError: A batch size that was asked for does not fit a case.
     """
-    claims = {s.name: [Item("claim", s.name, claim=c.name) for c in s.claims()] for s in sources}
+    claims = {s.name: [Task("claim", s.name, claim=c.name) for c in s.claims()] for s in sources}
     found = {
-        item.case: (item, outcome)
-        for item, outcome in executor.map([Item("plan", name) for name in (*cases, *claims)], _silently)
+        task.case: (task, outcome)
+        for task, outcome in executor.map([Task("plan", name) for name in (*cases, *claims)], _silently)
     }
-    items: list[Item] = []
-    proofs: list[Item] = []
-    failed: list[tuple[Item, Outcome]] = []
+    tasks: list[Task] = []
+    checks: list[Task] = []
+    failed: list[tuple[Task, Outcome]] = []
     bases: dict[tuple[str, str], str] = {}
     for name in (*cases, *claims):
-        item, outcome = found[name]
+        task, outcome = found[name]
         if outcome.refused:
             raise UsageError(outcome.refused)
         if outcome.failure is not None:
-            failed.append((item, outcome))
+            failed.append((task, outcome))
         bases |= {(kind, name): base for kind, base in outcome.bases.items()}
-        items += outcome.cells
-        if proven and outcome.cells:
-            proofs.append(proof(outcome.cells))
+        tasks += outcome.cells
+        if train and outcome.cells:
+            checks.append(training_check(outcome.cells))
         if outcome.failure is None:
-            items += claims.get(name, [])
-    order = {item.name: place for place, item in enumerate(items)}
-    order |= {item.name: len(items) + k * PAIRS for k, item in enumerate(proofs)}
-    return Plan(items, proofs, bases, failed, order)
+            tasks += claims.get(name, [])
+    order = {task.name: place for place, task in enumerate(tasks)}
+    order |= {task.name: len(tasks) + k * PAIRS for k, task in enumerate(checks)}
+    return Plan(tasks, checks, bases, failed, order)
 
 
-def _silently(item: Item) -> None:
+def _silently(task: Task) -> None:
     """Planning is over before there is anything to show."""
 
 
@@ -87,7 +97,7 @@ class Driver:
     """Carries out a plan.
 
     Args:
-        settings: how.
+        options: of the run.
         executor: who measures.
         plan: what.
         shown: where progress is shown.
@@ -97,7 +107,7 @@ class Driver:
 
     def __init__(
         self,
-        settings: Settings,
+        options: RunOptions,
         executor: Executor,
         plan: Plan,
         shown: Progress,
@@ -105,7 +115,7 @@ class Driver:
         *,
         resume: bool = True,
     ) -> None:
-        self._settings = settings
+        self._options = options
         self._executor = executor
         self._plan = plan
         self._shown = shown
@@ -127,47 +137,47 @@ class Driver:
 
     def go(self) -> None:
         """Measure all that was not measured yet."""
-        for item, outcome in self._plan.failed:
-            self._keep(item, outcome)
-        self._do(self._plan.items)
+        for task, outcome in self._plan.failed:
+            self._keep(task, outcome)
+        self._do(self._plan.tasks)
         measured, paired = self.rows, []
-        for whole in self._plan.proofs:
-            for place, item in enumerate(pairs(whole, measured), start=self._places[whole.name]):
-                self._places[item.name] = place
-                paired.append(item)
-        self._shown.expect(len(self._plan.items) + len(paired))
+        for whole in self._plan.checks:
+            for place, task in enumerate(pairs_to_train(whole, measured), start=self._places[whole.name]):
+                self._places[task.name] = place
+                paired.append(task)
+        self._shown.expect(len(self._plan.tasks) + len(paired))
         self._do(paired)
 
-    def _do(self, items: Sequence[Item]) -> None:
+    def _do(self, tasks: Sequence[Task]) -> None:
         todo = []
-        for item in items:
-            rows = self._recorder.find(self._fingerprint(item)) if self._recorder and self._resume else None
+        for task in tasks:
+            rows = self._recorder.find(self._fingerprint(task)) if self._recorder and self._resume else None
             if rows is None:
-                todo.append(item)
+                todo.append(task)
             else:
-                self._rows[item.name] = rows
-        self._shown.skip(len(items) - len(todo))
-        for item, outcome in self._executor.map(todo, self._began):
-            self._keep(item, self._checked(item, outcome))
-            self._shown.ended(item.name)
+                self._rows[task.name] = rows
+        self._shown.skip(len(tasks) - len(todo))
+        for task, outcome in self._executor.map(todo, self._began):
+            self._keep(task, self._checked(task, outcome))
+            self._shown.ended(task.name)
 
-    def _began(self, item: Item) -> None:
-        self._shown.began(item.name, item.case, item.label)
+    def _began(self, task: Task) -> None:
+        self._shown.began(task.name, task.case, task.label)
 
-    def _fingerprint(self, item: Item) -> str:
-        return fingerprint(item, self._plan.bases.get((item.kind, item.case), ""), self._settings)
+    def _fingerprint(self, task: Task) -> str:
+        return fingerprint(task, self._plan.bases.get((task.kind, task.case), ""), self._options)
 
-    def _checked(self, item: Item, outcome: Outcome) -> Outcome:
+    def _checked(self, task: Task, outcome: Outcome) -> Outcome:
         """The outcome, or a failure if other code measured it than planned it."""
-        if outcome.fingerprint in ("", self._fingerprint(item)):
+        if outcome.fingerprint in ("", self._fingerprint(task)):
             return outcome
         return lost(
-            item,
-            self._settings,
+            task,
+            self._options,
             "the code, the data or the versions changed during the run, or differ on a worker",
         )
 
-    def _keep(self, item: Item, outcome: Outcome) -> None:
+    def _keep(self, task: Task, outcome: Outcome) -> None:
         environment = outcome.environment or self._own()
         rows = outcome.rows
         if not outcome.environment:
@@ -177,19 +187,19 @@ class Driver:
         rows = [plain({"schema": SCHEMA, **row}) for row in rows]
         environment = plain({"schema": SCHEMA, **environment})
         self._environments.setdefault(environment["environment"], environment)
-        self._rows[item.name] = rows
+        self._rows[task.name] = rows
         if self._recorder is not None:
             done = {
-                "item": item.name,
-                "work": work(item, self._settings),
-                "fingerprint": self._fingerprint(item),
-                "index": self._places.get(item.name, -1),
+                "item": task.name,
+                "work": work(task, self._options),
+                "fingerprint": self._fingerprint(task),
+                "index": self._places.get(task.name, -1),
             }
             self._recorder.write(rows, done, environment)
         reason = outcome.failure
-        if reason is not None and (item.case, reason) not in self._said:
-            self._said.add((item.case, reason))
-            self._shown.failed(f"{item.name}: {reason}")
+        if reason is not None and (task.case, reason) not in self._said:
+            self._said.add((task.case, reason))
+            self._shown.failed(f"{task.name}: {reason}")
 
     def _own(self) -> Row:
         """The environment of the driver, for what no worker lived to tell."""
@@ -198,10 +208,10 @@ class Driver:
         from suite.machine.environment import describe
         from suite.records.schema import name_of
 
-        s = self._settings
+        s = self._options
         row = (
             describe(torch.device("cpu"))
-            | identity(s)
+            | options_of_rows(s)
             | {"reference": s.reference, "engine": s.engine, "memory": s.memory}
         )
         started = datetime.now(UTC).isoformat(timespec="seconds")

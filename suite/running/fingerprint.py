@@ -23,31 +23,31 @@ def digest(roots: Iterable[str], *, without: frozenset[str] = frozenset()) -> st
     found: dict[str, str] = {}
     waiting = sorted(roots)
     followed = dict.fromkeys((*OURS, *(name.partition(".")[0] for name in waiting)), True)
-    beside = {path.parent for name in waiting if "." not in name and (path := source(name)) is not None}
+    beside = {path.parent for name in waiting if "." not in name and (path := source_file(name)) is not None}
     beside = {folder for folder in beside if folder.name not in ("site-packages", "dist-packages")}
     while waiting:
         name = waiting.pop()
         top = name.partition(".")[0]
         if top not in followed:
-            path = None if top in sys.stdlib_module_names else source(top)
+            path = None if top in sys.stdlib_module_names else source_file(top)
             followed[top] = path is not None and bool(beside & set(path.parents[:2]))
         if name in found or name in without or not followed[top]:
             continue
-        path = source(name)
+        path = source_file(name)
         if path is not None:
             found[name] = hashlib.sha256(path.read_bytes()).hexdigest()
             waiting.extend(_imports(name, path))
     return hashlib.sha256("\n".join(f"{k} {found[k]}" for k in sorted(found)).encode()).hexdigest()[:16]
 
 
-def source(module: str) -> Path | None:
+def source_file(module: str) -> Path | None:
     """The file of a module's source; None where it has none. Nothing is imported to find it."""
     loaded = sys.modules.get(module)
     parent, _, name = module.rpartition(".")
     if loaded is not None:
         found = [Path(getattr(loaded, "__file__", None) or "")]
     elif parent:
-        package = source(parent)
+        package = source_file(parent)
         inside = package is not None and package.name == "__init__.py"
         found = (
             [package.parent / f"{name}.py", package.parent / name / "__init__.py"]

@@ -1,4 +1,4 @@
-"""One cell: every convention on one batch of one case, held against its literal protocol."""
+"""One cell: every convention on one batch of one case, held against its reference loop."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from suite.case import Problem
 from suite.conventions import Convention, conventions
 from suite.engines import per_sample_gradients as compute
 from suite.engines.chunks import gram_bytes
-from suite.engines.memory_plan import DoesNotFit, Size
-from suite.engines.per_sample_gradients import gradients
+from suite.engines.memory_plan import DoesNotFit, Workload
+from suite.engines.per_sample_gradients import per_sample_gradients
 from suite.errors import CaseError, one_line
 from suite.loops import batch as batches
-from suite.loops.cached_losses import Replay
-from suite.loops.loop import Loop, run
-from suite.machine.memory import free
+from suite.loops.cached_losses import CachedLosses
+from suite.loops.loop import Loop, run_reference_loop
+from suite.machine.memory import free_bytes
 from suite.running.plan import Cell
-from suite.running.rounding import Precision, distance, literal
+from suite.running.rounding import Precision, literal, relative_distance
 
 
 @dataclass(frozen=True)
-class Setting:
+class MeasureContext:
     """How cells are measured.
 
     Args:
@@ -62,35 +62,37 @@ class Setting:
     share: int = 1
 
 
-def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Iterator[dict[str, Any]]:
+def measure(
+    problem: Problem, model: nn.Module, cell: Cell, context: MeasureContext
+) -> Iterator[dict[str, Any]]:
     """What one batch tells: rows of kind `discrepancy`, `omitted`, `noise` and `pair`.
 
     A discrepancy is that of a convention from the reference, and from the convention that it is taken
     for; those that do not apply are omitted. Pairs of any two are rows on one batch a case.
 
     Raises:
-        CaseError: The batch has no right gradients, or a convention disagrees with its own protocol.
+        CaseError: The batch has no right gradients, or a convention disagrees with its own reference loop.
     """
-    batch = cell.take(problem, how.device, how.exact)
+    batch = cell.take(problem, context.device, context.exact)
     units = cell.units(problem, batch)
-    missing = how.reference.missing(units)
+    missing = context.reference.missing(units)
     if missing is not None:
-        raise CaseError(f"the reference {how.reference.name!r} does not apply: {missing}")
-    allowed = free(how.device) // (2 * how.share) if how.memory is None else how.memory
-    found = gradients(
-        model, batch, problem.losses, engine=how.engine, regulariser=problem.regulariser, memory=allowed
+        raise CaseError(f"the reference {context.reference.name!r} does not apply: {missing}")
+    allowed = free_bytes(context.device) // (2 * context.share) if context.memory is None else context.memory
+    found = per_sample_gradients(
+        model, batch, problem.losses, engine=context.engine, regulariser=problem.regulariser, memory=allowed
     )
     gram = found.gram()
     require_range(gram)
 
     applying = []
-    for convention in how.conventions:
+    for convention in context.conventions:
         reason = convention.missing(units)
         if reason is None:
             applying.append(convention)
         else:
             yield {"kind": "omitted", "convention": convention.name, "reason": reason}
-    compared = [(c, other) for c in applying for other in _compared_with(c, how.reference, units)]
+    compared = [(c, other) for c in applying for other in _compared_with(c, context.reference, units)]
     involved = {c.name: c for pair in compared for c in pair}
     columns = {name: c.coefficients(units, gram) for name, c in involved.items()}
     differences = [columns[a.name] - columns[b.name] for a, b in compared]
@@ -98,19 +100,19 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
     if not gram.any() and directions.any():
         raise out_of_range("small")
     reduced = dict(zip(columns, weights[: len(columns)], strict=True))
-    rest = None if how.memory is None else how.memory - _beside(found.size, len(directions))
-    loop = Loop(model, batch, Replay(problem.losses, rest), units, problem.regulariser)
+    rest = None if context.memory is None else context.memory - _beside(found.size, len(directions))
+    loop = Loop(model, batch, CachedLosses(problem.losses, rest), units, problem.regulariser)
     _require_separate_samples(loop, problem)
     errors = {
-        name: _hold_against_protocol(c, loop, reduced[name] @ directions, columns[name], gram)
+        name: _hold_against_reference_loop(c, loop, reduced[name] @ directions, columns[name], gram)
         for name, c in involved.items()
     }
-    precision = float(torch.finfo(how.exact).eps)
+    precision = float(torch.finfo(context.exact).eps)
     results = {
         (a.name, b.name): compare(gram, columns[a.name], columns[b.name], precision=precision)
         for a, b in compared
     }
-    rounded = _rounded(compared, results, loop, how.precisions)
+    rounded = _rounded(compared, results, loop, context.precisions)
 
     common = {
         "samples": units.n,
@@ -145,19 +147,19 @@ def measure(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> Ite
         yield {"kind": "noise", "samples": units.n, "trace": noise.trace, "square": noise.square}
     if cell.pairs:
         names = [c.name for c in applying]
-        yield from pairs(names, columns, results, gram, how.reference.name, precision=precision)
+        yield from pairs(names, columns, results, gram, context.reference.name, precision=precision)
 
 
-def require_room(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -> None:
+def require_memory_for(problem: Problem, model: nn.Module, cell: Cell, context: MeasureContext) -> None:
     """Make sure that a cell can be measured within the memory that was asked for; nothing large is computed.
 
     Raises:
         DoesNotFit: It cannot.
     """
-    assert how.memory is not None  # noqa: S101  asked for
-    batch = cell.take(problem, how.device, how.exact)
+    assert context.memory is not None  # noqa: S101  asked for
+    batch = cell.take(problem, context.device, context.exact)
     units = cell.units(problem, batch)
-    applying = [c for c in how.conventions if c.missing(units) is None]
+    applying = [c for c in context.conventions if c.missing(units) is None]
     plain = [c.column(units) for c in applying if not c.uses_gram]
     # The Gram matrix is not there yet: each convention that needs it may be a direction of its own.
     rank = sum(c.uses_gram for c in applying)
@@ -165,22 +167,22 @@ def require_room(problem: Problem, model: nn.Module, cell: Cell, how: Setting) -
     rank = min(rank, len(units))
     needed = _beside(compute.size_of(model, batch, problem.losses), rank)
     try:
-        compute.require_room(
+        compute.require_memory(
             model,
             batch,
             problem.losses,
-            how.memory,
-            engine=how.engine,
+            context.memory,
+            engine=context.engine,
             regulariser=problem.regulariser,
             rank=rank,
         )
     except DoesNotFit as found:
         needed = max(needed, found.needed)
-    if needed > how.memory:
-        raise DoesNotFit(needed, how.memory)
+    if needed > context.memory:
+        raise DoesNotFit(needed, context.memory)
 
 
-def _beside(size: Size, rank: int) -> int:
+def _beside(size: Workload, rank: int) -> int:
     """What one literal loop takes, in a copy of the model too, beside the reduced gradients."""
     return gram_bytes(size.units) + (rank + LITERAL) * size.gradient + size.saved
 
@@ -216,7 +218,7 @@ def _require_separate_samples(loop: Loop, problem: Problem) -> None:
         )
 
 
-def _hold_against_protocol(
+def _hold_against_reference_loop(
     convention: Convention, loop: Loop, reduced: Tensor, column: Column, gram: Gram
 ) -> float:
     """The distance of `cᵀG` from what the literal loop leaves, relative to `Σ|c_u|‖g_u‖`.
@@ -224,7 +226,7 @@ def _hold_against_protocol(
     Raises:
         CaseError: They disagree by more than half the digits.
     """
-    expected = run(convention.protocol, loop)
+    expected = run_reference_loop(convention.reference_loop, loop)
     whole = float(np.abs(column) @ unit_norms(gram))
     error = float((reduced - expected).norm()) / whole if whole > 0 else 0.0
     if not error <= float(torch.finfo(expected.dtype).eps) ** 0.5:
@@ -246,7 +248,7 @@ def _rounded(
     loop: Loop,
     precisions: Sequence[Precision],
 ) -> dict[tuple[str, str], dict[str, float | None]]:
-    """How far apart two protocols come out that are equal, or proportional, in exact arithmetic.
+    """The relative difference of two reference loops in each precision, where they are proportional.
 
     The loops of others are not run. Of all gradients only those that others are compared with are kept.
     """
@@ -268,10 +270,10 @@ def _rounded(
                 kept[name] = gradient
             for pair in rounding:
                 if pair[0] == name and name not in references:
-                    found[pair][column] = distance(gradient, kept[pair[1]], scales[pair])
+                    found[pair][column] = relative_distance(gradient, kept[pair[1]], scales[pair])
         for pair in rounding:
             if pair[0] in references:
-                found[pair][column] = distance(kept[pair[0]], kept[pair[1]], scales[pair])
+                found[pair][column] = relative_distance(kept[pair[0]], kept[pair[1]], scales[pair])
     return found
 
 

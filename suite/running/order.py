@@ -7,34 +7,34 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from suite.errors import UsageError
-from suite.running.tasks import Item, Row
+from suite.running.tasks import Row, Task
 
-PROOF_BATCH_SIZE = 8
-
-
-def proof(cells: Sequence[Item]) -> Item:
-    """The proof of a case, at the batch size of its cells that is nearest to 8; without its rates."""
-    size = min((cell.batch_size for cell in cells), key=lambda n: abs(n - PROOF_BATCH_SIZE))
-    return Item("proof", cells[0].case, size)
+CHECK_BATCH_SIZE = 8
 
 
-def pairs(item: Item, rows: Iterable[Row]) -> list[Item]:
-    """The proof of a case as one item a pair of conventions, with the rates that it trains.
+def training_check(cells: Sequence[Task]) -> Task:
+    """The training check of a case, without its rates, at the batch size nearest to 8 that its cells have."""
+    size = min((cell.batch_size for cell in cells), key=lambda n: abs(n - CHECK_BATCH_SIZE))
+    return Task("proof", cells[0].case, size)
+
+
+def pairs_to_train(task: Task, rows: Iterable[Row]) -> list[Task]:
+    """The training check of a case as one task a pair of conventions, with the rates that it trains.
 
     They come of the full batches of its size and of nothing else, so that it makes no difference which
-    other items a run, or a part of it, has.
+    other tasks a run, or a part of it, has.
     """
     from suite.report.learning_rates import learning_rates
 
-    size = item.batch_size
+    size = task.batch_size
     chosen = [
         row
         for row in rows
         if row["kind"] == "discrepancy"
-        and (row["case"], row["batch_size"], row["samples"]) == (item.case, size, size)
+        and (row["case"], row["batch_size"], row["samples"]) == (task.case, size, size)
     ]
     return [
-        replace(item, pair=(rate["convention"], rate["reference"]), rates=(rate,))
+        replace(task, pair=(rate["convention"], rate["reference"]), rates=(rate,))
         for rate in learning_rates(chosen)
         if rate["status"] != "impossible" and rate["factor"] != 1
     ]
@@ -43,7 +43,7 @@ def pairs(item: Item, rows: Iterable[Row]) -> list[Item]:
 class Shard:
     """Part `number` of a run in `count` parts, which together are the whole.
 
-    Items are dealt in turn. The cells that a proof depends on go where the proof goes.
+    Tasks are dealt in turn. The cells that a training check depends on go where the check goes.
 
     Args:
         text: `number/count`, from 1.
@@ -58,15 +58,15 @@ class Shard:
             raise UsageError(f"--shard is {text!r}: write i/n with i from 1 to n, as in 1/4")
         self.number, self.count = int(match[1]), int(match[2])
 
-    def choose(self, items: Sequence[Item], proofs: Sequence[Item]) -> set[str]:
-        """The names of those of the items and proofs that are this part's."""
-        proven = {(item.case, item.batch_size) for item in proofs}
+    def choose(self, tasks: Sequence[Task], checks: Sequence[Task]) -> set[str]:
+        """The names of those of the tasks and checks that are this part's."""
+        trained = {(task.case, task.batch_size) for task in checks}
         places: dict[object, int] = {}
         chosen = set()
-        for item in (*items, *proofs):
-            together = (item.case, item.batch_size)
-            group: object = together if together in proven and item.batch != "last" else item.name
+        for task in (*tasks, *checks):
+            together = (task.case, task.batch_size)
+            group: object = together if together in trained and task.batch != "last" else task.name
             place = places.setdefault(group, len(places))
             if place % self.count == self.number - 1:
-                chosen.add(item.name)
+                chosen.add(task.name)
         return chosen

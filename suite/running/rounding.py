@@ -1,4 +1,4 @@
-"""What rounding does: literal protocols run in the floating-point formats that people train in."""
+"""What rounding does: reference loops run in the floating-point formats that people train in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from suite.conventions import Convention
 from suite.loops import batch as batches
-from suite.loops.loop import Loop, run
+from suite.loops.loop import Loop, run_reference_loop
 from suite.machine.environment import has_tf32, set_tf32
 
 
@@ -41,7 +41,7 @@ def precisions(device: torch.device, dtype: torch.dtype) -> list[Precision]:
 
 
 def literal(loop: Loop, chosen: Sequence[Convention], precision: Precision) -> Iterator[tuple[str, Tensor]]:
-    """`[params]` in float64: what each convention's protocol gives in this precision, one after the other.
+    """`[params]` in float64: each convention's reference loop in this precision, one after the other.
 
     The model and the batch are cast as a whole; the parameters are those of the float64 model, rounded.
     """
@@ -51,13 +51,13 @@ def literal(loop: Loop, chosen: Sequence[Convention], precision: Precision) -> I
     for convention in chosen:
         set_tf32(precision.tf32)
         try:
-            gradient = run(convention.protocol, cast)
+            gradient = run_reference_loop(convention.reference_loop, cast)
         finally:
             set_tf32(False)
         yield convention.name, _float64(gradient)
 
 
-def distance(a: Tensor, b: Tensor, scale: float) -> float | None:
+def relative_distance(a: Tensor, b: Tensor, scale: float) -> float | None:
     """`‖a − s·b‖ / ‖a‖`; None where `a` is zero."""
     size = float(a.norm())
     return float((a - scale * b).norm()) / size if size > 0 else None

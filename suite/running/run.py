@@ -11,18 +11,18 @@ from suite.conventions import conventions as registry
 from suite.engines import engines
 from suite.equivalence.laws import LAWS
 from suite.errors import UsageError
-from suite.machine.memory import amount
+from suite.machine.memory import parse_bytes
 from suite.machine.progress import Progress
 from suite.report.learning_rates import OPTIMIZERS
 from suite.running.driver import Driver, make
 from suite.running.executors import time_limit as limits
 from suite.running.order import Shard
-from suite.running.tasks import Executor, Settings
+from suite.running.tasks import Executor, RunOptions
 
 if TYPE_CHECKING:
     from suite.report.run_result import RunResult
 
-PROOF_STEPS = 10
+CHECK_STEPS = 10
 
 
 def run(
@@ -67,16 +67,16 @@ def run(
         output: the folder for records and tables; nothing is written where it is None. Where it holds
             records of this run, only what is missing, failed, or made by other code is measured.
         resume: whether to go on with what the folder holds; False to measure all of it again.
-        quick: no batch size above 32, and nothing is proven.
+        quick: no batch size above 32, and no training check.
         optimizers: whose hyperparameters are tabulated besides SGD's learning rate; glob patterns.
-        prove: for how many steps equivalent hyperparameters are trained, at the batch size nearest
-            to 8; 10 if None, 0 for no proof.
+        prove: for how many steps equivalent hyperparameters are trained and compared, at the batch size
+            nearest to 8; 10 if None, 0 for no training check.
         deterministic: whether torch must use deterministic algorithms.
         processes: measure in as many processes of one torch thread each; in this one if None.
         shard: which part of the run this is, `i/n`; `gradsuite merge` puts the parts together.
         cluster: the address of a Dask scheduler whose workers measure.
-        time_limit: the seconds that one item may take: building a case, one of its batches, one proof or
-            one claim. What takes longer is stopped, and is a failure; for that, all is measured in
+        time_limit: the seconds that one task may take: building a case, one of its batches, one training
+            check or one claim. What takes longer is stopped, and is a failure; for that, all is measured in
             another process. Case files that are not loaded five minutes later are an error. No limit
             if None.
         progress: whether to show progress on standard error.
@@ -98,10 +98,10 @@ def run(
         chosen, claims = choose(cases, from_files)
     choose_dtype(dtype)
     laws = tuple(law.name for law in LAWS.match(optimizers))
-    steps = (0 if quick else PROOF_STEPS) if prove is None else prove
+    steps = (0 if quick else CHECK_STEPS) if prove is None else prove
     _check_numbers(batch_sizes, seed, steps)
     part = Shard(shard)
-    settings = Settings(
+    options = RunOptions(
         device=device,
         dtype=dtype,
         engine=engines[engine].name,
@@ -113,24 +113,24 @@ def run(
         batch_sizes=tuple(batch_sizes),
         quick=quick,
         steps=steps,
-        memory=amount(memory),
+        memory=parse_bytes(memory),
         files=tuple(_absolute(file) for file in from_files),
     )
     folder = None if output is None else Path(output)
     with ExitStack() as stack:
         executor = stack.enter_context(_executor(processes, cluster, time_limit))
-        settings = settings.on(executor.device(device))
-        executor.open(settings)
+        options = options.on(executor.device(device))
+        executor.open(options)
         # Wrong input is found before the folder is made.
-        plan = make(executor, [case.name for case in chosen], claims, proven=steps > 0)
-        plan = plan.part(part.choose(plan.items, plan.proofs)) if part.count > 1 else plan
-        shown = stack.enter_context(Progress(len(plan.items) + len(plan.proofs), shown=progress))
+        plan = make(executor, [case.name for case in chosen], claims, train=steps > 0)
+        plan = plan.part(part.choose(plan.tasks, plan.checks)) if part.count > 1 else plan
+        shown = stack.enter_context(Progress(len(plan.tasks) + len(plan.checks), shown=progress))
         recorder = None
         if folder is not None:
             from suite.records.writer import Recorder
 
             recorder = stack.enter_context(Recorder(folder, say=shown.note))
-        driver = Driver(settings, executor, plan, shown, recorder, resume=resume)
+        driver = Driver(options, executor, plan, shown, recorder, resume=resume)
         try:
             driver.go()
         except UsageError:
@@ -148,7 +148,7 @@ def run(
 
 
 def _executor(processes: int | None, cluster: str | None, limit: float | None) -> Executor:
-    limits.check(limit)
+    limits.check_time_limit(limit)
     if cluster is not None:
         if processes is not None:
             raise UsageError("-j and --cluster exclude each other: a cluster has workers of its own")
@@ -177,4 +177,4 @@ def _check_numbers(batch_sizes: Sequence[int], seed: int, steps: int) -> None:
     if not 0 <= seed < 2**63:
         raise UsageError(f"the seed must be a whole number from 0 on, {seed} was given")
     if steps < 0:
-        raise UsageError(f"a proof takes 0 steps or more, {steps} was given")
+        raise UsageError(f"a training check takes 0 steps or more, {steps} was given")

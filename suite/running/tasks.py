@@ -1,4 +1,4 @@
-"""The items of work of a run: what is measured at a time, how, and what comes of it."""
+"""The tasks of a run: what is measured at a time, how, and what comes of it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Settings:
+class RunOptions:
     """How a whole run measures, in plain values that travel to other processes and machines.
 
     Args:
@@ -27,7 +27,7 @@ class Settings:
         deterministic: whether torch must use deterministic algorithms.
         batch_sizes: those asked for; each case's own where there is none.
         quick: whether the largest are left out.
-        steps: of a proof; 0 for none.
+        steps: of a training check; 0 for none.
         files: Python files or modules that register further cases.
         memory: how many bytes gradients may take; half of what is free if None. No result depends on
             it, so no fingerprint does.
@@ -54,23 +54,23 @@ class Settings:
         """`cpu`, `cuda` or `mps`: the same on every device of several."""
         return self.device.partition(":")[0]
 
-    def on(self, device: str) -> Settings:
+    def on(self, device: str) -> RunOptions:
         """The same on another device."""
         return dataclasses.replace(self, device=device)
 
 
 @dataclass(frozen=True)
-class Item:
+class Task:
     """What is measured at a time: the cells of a case are planned, one is measured, and so on.
 
     Args:
         kind: `plan` builds a case and finds its batches, `cell` measures one, `proof` trains what its
             rates promise, `claim` puts one claim of a thread to the test.
         case: the name of the case or thread.
-        batch_size: of the cell or the proof.
+        batch_size: of the cell or the training check.
         batch: the name of the cell's batch.
         claim: the name of the claim.
-        pair: the convention and the reference that a proof trains.
+        pair: the convention and the reference that a training check trains.
         marks: what else the plan says of a cell.
         rates: their rows of kind `learning_rate`.
     """
@@ -96,7 +96,7 @@ class Item:
 
     @property
     def name(self) -> str:
-        """Its name in the record, unique among the items of one run."""
+        """Its name in the record, unique among the tasks of one run."""
         return f"{self.case}, {self.label}"
 
     @property
@@ -111,21 +111,21 @@ class Item:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of an item.
+    """What came of a task.
 
     Args:
         rows: what was measured; one of kind `failure` where it could not be.
         environment: what it was measured with; empty where no worker lived to tell.
         fingerprint: of everything that the rows depend on.
         cells: of a plan, the batches that it found.
-        bases: of a plan, what the fingerprints of its items start from, by their kind.
+        bases: of a plan, what the fingerprints of its tasks start from, by their kind.
         refused: of a plan, the message where what was asked for cannot be.
     """
 
     rows: list[Row]
     environment: Row = field(default_factory=dict)
     fingerprint: str = ""
-    cells: tuple[Item, ...] = ()
+    cells: tuple[Task, ...] = ()
     bases: Mapping[str, str] = field(default_factory=dict)
     refused: str = ""
 
@@ -136,7 +136,7 @@ class Outcome:
 
 
 class Executor(Protocol):
-    """Who carries out items. Entered and left as a context manager."""
+    """Who carries out tasks. Entered and left as a context manager."""
 
     def __enter__(self) -> Executor:
         """Get ready."""
@@ -147,48 +147,48 @@ class Executor(Protocol):
     def device(self, name: str) -> str:
         """The device that this asks for, where the work is done."""
 
-    def open(self, settings: Settings) -> None:
+    def open(self, options: RunOptions) -> None:
         """Measure with these from now on."""
 
-    def map(self, items: Sequence[Item], began: Callable[[Item], None]) -> Iterator[tuple[Item, Outcome]]:
-        """Carry out `items`; each with its outcome, in the order in which they are done.
+    def map(self, tasks: Sequence[Task], began: Callable[[Task], None]) -> Iterator[tuple[Task, Outcome]]:
+        """Carry out `tasks`; each with its outcome, in the order in which they are done.
 
         Args:
-            items: what to do.
+            tasks: what to do.
             began: called with each as it is taken up.
         """
 
 
-def identity(settings: Settings) -> Row:
+def options_of_rows(options: RunOptions) -> Row:
     """What every row says of how it was measured."""
-    return {"device": settings.device, "dtype": settings.dtype, "seed": settings.seed}
+    return {"device": options.device, "dtype": options.dtype, "seed": options.seed}
 
 
-def lost(item: Item, settings: Settings, reason: str, *, seconds: float = 0.0) -> Outcome:
-    """The outcome of an item whose worker did not live to tell; and the seconds it cost, if known."""
-    row = {"kind": "failure", **item.identity, **identity(settings), "reason": reason}
+def lost(task: Task, options: RunOptions, reason: str, *, seconds: float = 0.0) -> Outcome:
+    """The outcome of a task whose worker did not live to tell; and the seconds it cost, if known."""
+    row = {"kind": "failure", **task.identity, **options_of_rows(options), "reason": reason}
     return Outcome([row | {"seconds": round(seconds, 6)}])
 
 
-def fingerprint(item: Item, base: str, settings: Settings) -> str:
-    """The digest of all that the rows of an item depend on.
+def fingerprint(task: Task, base: str, options: RunOptions) -> str:
+    """The digest of all that the rows of a task depend on.
 
     Args:
-        item: the item.
+        task: the task.
         base: the digest of the code, the data, the versions and the settings.
-        settings: of the run.
+        options: of the run.
     """
-    steps = settings.steps if item.kind == "proof" else 0
-    return short([base, item.kind, item.name, item.marks, item.rates, steps])
+    steps = options.steps if task.kind == "proof" else 0
+    return short([base, task.kind, task.name, task.marks, task.rates, steps])
 
 
-def work(item: Item, settings: Settings) -> str:
+def work(task: Task, options: RunOptions) -> str:
     """The name of what was asked for: the same after a change of the code, unlike the fingerprint."""
-    s = settings
-    if item.kind == "claim":
-        return short(item.name)
+    s = options
+    if task.kind == "claim":
+        return short(task.name)
     asked = [s.asked, s.reference, s.engine, s.dtype, s.seed, s.deterministic, s.device_type]
-    return short([item.kind, item.name, asked, s.steps if item.kind == "proof" else 0])
+    return short([task.kind, task.name, asked, s.steps if task.kind == "proof" else 0])
 
 
 def short(value: Any) -> str:

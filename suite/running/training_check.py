@@ -1,4 +1,4 @@
-"""The proof of equivalent hyperparameters on a case: both conventions trained, each with its own.
+"""The training check of equivalent hyperparameters: both conventions of a pair train, each with its own.
 
 One side trains with the reference's literal loop, the other with the convention's, for the same steps
 on the same batches, in float64. Where one factor fits, the weights must stay together; where the
@@ -25,7 +25,7 @@ from suite.equivalence.trajectory import Backward, default_dtype_of, following, 
 from suite.errors import UsageError, one_line
 from suite.loops.loop import Loop
 from suite.report.learning_rates import KEYS
-from suite.running.measure import Setting
+from suite.running.measure import MeasureContext
 from suite.running.plan import Cell
 
 Row = dict[str, Any]
@@ -37,11 +37,11 @@ HYPERPARAMETERS: Mapping[str, Mapping[str, float]] = {
 """What the reference is trained with: momentum and coupled decay, so that more than `lr` must change."""
 
 
-REMEMBERED = 1 << 24
+KEPT_NUMBERS = 1 << 24
 """How many numbers of trained weights are kept, at most."""
 
 
-class Trained:
+class TrainedWeights:
     """The weights that references were trained to: the next convention may be compared with the same one."""
 
     def __init__(self) -> None:
@@ -68,31 +68,31 @@ class Trained:
         with default_dtype_of(model):
             backward = _backward(convention, loops)
             weights = list(trajectory(model, backward, optimizer, hyperparameters, steps=len(loops)))
-        if sum(w.numel() for some in (weights, *self._known.values()) for w in some) <= REMEMBERED:
+        if sum(w.numel() for some in (weights, *self._known.values()) for w in some) <= KEPT_NUMBERS:
             self._known[key] = weights
         return weights
 
 
-def proofs(
+def check_rates(
     problem: Problem,
     cells: Sequence[Cell],
     rates: Sequence[Row],
-    setting: Setting,
-    trained: Trained | None = None,
+    context: MeasureContext,
+    trained: TrainedWeights | None = None,
 ) -> Iterator[Row]:
-    """Rows of kind `proof` for those of SGD's `rates` that a training can prove.
+    """Rows of kind `proof` for those of SGD's `rates` that training can check.
 
     Args:
         problem: of the case.
         cells: its full batches of one size, one a step.
         rates: rows of kind `learning_rate` of the case at that size.
-        setting: the device, the seed and the exact dtype.
+        context: the device, the seed and the exact dtype.
         trained: what was trained under the same setting before.
     """
-    trained = trained or Trained()
-    torch.manual_seed(setting.seed)
-    model = problem.model().to(device=setting.device, dtype=setting.exact)
-    loops = [_loop(problem, model, cell, setting) for cell in cells]
+    trained = trained or TrainedWeights()
+    torch.manual_seed(context.seed)
+    model = problem.model().to(device=context.device, dtype=context.exact)
+    loops = [_loop(problem, model, cell, context) for cell in cells]
     for rate in rates:
         pair = conventions[rate["convention"]], conventions[rate["reference"]]
         trained.start((rate["case"], rate["batch_size"], len(loops)))
@@ -110,25 +110,25 @@ def _same(
     loops: Sequence[Loop],
     pair: tuple[Convention, Convention],
     found: Equivalence,
-    trained: Trained,
+    trained: TrainedWeights,
 ) -> Row:
     new, reference = pair
     try:
         weights = trained.weights(model, loops, reference, found.optimizer, found.given)
-        proof = prove(model, weights, _backward(new, loops), found, steps=len(loops))
+        check = prove(model, weights, _backward(new, loops), found, steps=len(loops))
     except UsageError as error:
         return {"proof_reason": one_line(error)}
     return {
-        "distance": proof.converted,
-        "distance_unchanged": _finite(proof.unchanged),
-        "distance_by_step": proof.converted_by_step,
-        "distance_unchanged_by_step": proof.unchanged_by_step,
-        "proof_reason": "" if math.isfinite(proof.unchanged) else "left unchanged, training diverges",
+        "distance": check.converted,
+        "distance_unchanged": _finite(check.unchanged),
+        "distance_by_step": check.converted_by_step,
+        "distance_unchanged_by_step": check.unchanged_by_step,
+        "proof_reason": "" if math.isfinite(check.unchanged) else "left unchanged, training diverges",
     }
 
 
 def _each(
-    model: nn.Module, loops: Sequence[Loop], pair: tuple[Convention, Convention], trained: Trained
+    model: nn.Module, loops: Sequence[Loop], pair: tuple[Convention, Convention], trained: TrainedWeights
 ) -> Row:
     """Plain SGD, which has no memory: setting its rate at each step is exact."""
     scales = [_ratio(loop, pair) for loop in loops]
@@ -152,8 +152,8 @@ def _ratio(loop: Loop, pair: tuple[Convention, Convention]) -> float | None:
     return float(a[at] / b[at]) if b[at := int(np.argmax(np.abs(b)))] else None
 
 
-def _loop(problem: Problem, model: nn.Module, cell: Cell, setting: Setting) -> Loop:
-    batch = cell.take(problem, setting.device, setting.exact)
+def _loop(problem: Problem, model: nn.Module, cell: Cell, context: MeasureContext) -> Loop:
+    batch = cell.take(problem, context.device, context.exact)
     return Loop(model, batch, problem.losses, cell.units(problem, batch), problem.regulariser)
 
 

@@ -1,4 +1,4 @@
-"""What measures items, wherever it runs: one bench a process, with the cases that it has built."""
+"""What measures tasks, wherever it runs: one worker a process, with the cases that it has built."""
 
 from __future__ import annotations
 
@@ -21,52 +21,52 @@ from suite.engines.memory_plan import DoesNotFit
 from suite.errors import CaseError, UsageError, one_line
 from suite.loops import batch as batches
 from suite.machine import environment
-from suite.machine.global_state import loading, seed, steady
-from suite.machine.memory import told as told_memory
+from suite.machine.global_state import loading, pinned, seed
+from suite.machine.memory import format_bytes
 from suite.machine.usage import metered
 from suite.records.schema import name_of
 from suite.running import plan
 from suite.running.fingerprint import digest
-from suite.running.measure import Setting, measure, require_room
+from suite.running.measure import MeasureContext, measure, require_memory_for
 from suite.running.rounding import precisions
-from suite.running.tasks import Item, Outcome, Row, Settings, fingerprint, identity, short
-from suite.running.training_check import Trained, proofs
+from suite.running.tasks import Outcome, Row, RunOptions, Task, fingerprint, options_of_rows, short
+from suite.running.training_check import TrainedWeights, check_rates
 
 ROOTS = {"cell": ("suite.running.measure", "suite.running.plan"), "proof": ("suite.running.training_check",)}
-"""The modules that cells and proofs are measured by, besides engines, the case and its conventions."""
+"""The modules that measure cells and check training, besides engines, the case and its conventions."""
 
 CLAIMED: Row = {"device": "cpu", "dtype": "float64"}
 """What all claims are tested with, whatever else a run measures with."""
 
 
-class Bench:
-    """Measures items with the same settings.
+class Worker:
+    """Measures tasks with the same options.
 
     Args:
-        settings: how.
+        options: of the run.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
+    def __init__(self, options: RunOptions) -> None:
+        self.options = options
         self._problems: dict[str, Problem] = {}
         self._plans: dict[str, list[plan.Cell]] = {}
         self._bases: dict[tuple[str, str], str] = {}
         self._conventions: dict[str, str] = {}
-        self._trained = Trained()
+        self._trained = TrainedWeights()
         with loading():
-            discovery.load(settings.files)
+            discovery.load_cases(options.files)
             discovery.load_claims()
 
     def prepare(self) -> None:
-        """Import what the first item would, and look at the machine: so no item's time is spent on it."""
-        for engine in engines.names[engines.names.index(self.settings.engine) :]:
+        """Import what the first task would, and look at the machine: so no task's time is spent on it."""
+        for engine in engines.names[engines.names.index(self.options.engine) :]:
             import_module(engines[engine].module)
         _ = self.environment
 
-    def perform(self, item: Item) -> Outcome:
-        """Measure one item. What fails ends in a row of kind `failure`: a case is anybody's code."""
-        with metered(self.setting.device) as spent:
-            outcome = self._attempt(item)
+    def perform(self, task: Task) -> Outcome:
+        """Measure one task. What fails ends in a row of kind `failure`: a case is anybody's code."""
+        with metered(self.context.device) as spent:
+            outcome = self._attempt(task)
         cost = spent | {"environment": self.environment["environment"]}
         return Outcome(
             [{**row, **cost} for row in outcome.rows],
@@ -78,11 +78,11 @@ class Bench:
         )
 
     @cached_property
-    def setting(self) -> Setting:
-        """The settings, with what they name."""
-        s = self.settings
+    def context(self) -> MeasureContext:
+        """The options, with what they name."""
+        s = self.options
         device = environment.choose_device(s.device)
-        return Setting(
+        return MeasureContext(
             device=device,
             exact=torch.float32 if device.type == "mps" else torch.float64,
             precisions=precisions(device, environment.choose_dtype(s.dtype)),
@@ -99,10 +99,12 @@ class Bench:
     @cached_property
     def environment(self) -> Row:
         """What everything here is measured with: a row of kind `environment`, and its name."""
-        s = self.settings
-        with steady(self.setting.device, deterministic=s.deterministic):
-            machine = environment.describe(self.setting.device)
-        row = machine | identity(s) | {"reference": s.reference, "engine": s.engine, "memory": s.memory}
+        s = self.options
+        with pinned(self.context.device, deterministic=s.deterministic):
+            machine = environment.describe(self.context.device)
+        row = (
+            machine | options_of_rows(s) | {"reference": s.reference, "engine": s.engine, "memory": s.memory}
+        )
         started = datetime.now(UTC).isoformat(timespec="seconds")
         return {"kind": "environment", "environment": name_of(row), "started": started, **row}
 
@@ -111,10 +113,10 @@ class Bench:
         return environment.versions()
 
     def base(self, kind: str, case: str) -> str:
-        """The digest of the code, data, versions and settings that items of this kind depend on."""
+        """The digest of the code, data, versions and options that tasks of this kind depend on."""
         if (kind, case) in self._bases:
             return self._bases[kind, case]
-        s = self.settings
+        s = self.options
         known: list[Any] = [self._versions, self._code(kind, case), s.deterministic]
         if kind != "claim":
             names = {*s.conventions, s.reference}
@@ -124,20 +126,20 @@ class Bench:
             known.append(_data_digest(self._problem(case).data))
         return self._bases.setdefault((kind, case), short(known))
 
-    def _attempt(self, item: Item) -> Outcome:
-        known = CLAIMED if item.kind == "claim" else identity(self.settings)
-        device = torch.device("cpu") if item.kind == "claim" else self.setting.device
+    def _attempt(self, task: Task) -> Outcome:
+        known = CLAIMED if task.kind == "claim" else options_of_rows(self.options)
+        device = torch.device("cpu") if task.kind == "claim" else self.context.device
         known_by = ""
         try:
-            # Each item finds the world as the first one did, whatever a case did to it.
-            with steady(device, deterministic=self.settings.deterministic):
+            # Each task finds the world as the first one did, whatever a case did to it.
+            with pinned(device, deterministic=self.options.deterministic):
                 seed(known.get("seed", 0))
-                if item.kind == "plan":
-                    return self._plan(item.case)
-                known_by = fingerprint(item, self.base(item.kind, item.case), self.settings)
-                rows = [{**item.identity, **known, **row} for row in self._measure(item)]
+                if task.kind == "plan":
+                    return self._plan(task.case)
+                known_by = fingerprint(task, self.base(task.kind, task.case), self.options)
+                rows = [{**task.identity, **known, **row} for row in self._measure(task)]
         except (Exception, SystemExit) as error:  # noqa: BLE001  a case is anybody's code
-            rows = [{"kind": "failure", **item.identity, **known, "reason": one_line(error)}]
+            rows = [{"kind": "failure", **task.identity, **known, "reason": one_line(error)}]
         return Outcome(rows, fingerprint=known_by)
 
     def _plan(self, case: str) -> Outcome:
@@ -147,19 +149,19 @@ class Bench:
         try:
             cells = self._cells(case)
         except UsageError as error:
-            if not self.settings.batch_sizes:  # the case's own do not fit its data
+            if not self.options.batch_sizes:  # the case's own do not fit its data
                 raise
             return Outcome([], refused=one_line(error))
-        if self.settings.memory is not None:
+        if self.options.memory is not None:
             try:
                 self._require_room(case, max(cells, key=lambda cell: len(cell.rows)))
             except DoesNotFit as error:
-                told = f"case {case!r} {error}: give --memory {told_memory(error.needed)} or more"
+                told = f"case {case!r} {error}: give --memory {format_bytes(error.needed)} or more"
                 return Outcome([], refused=told)
         found = []
         for cell in cells:
             more = {k: v for k, v in vars(cell).items() if k not in ("batch_size", "batch", "rows")}
-            found.append(Item("cell", case, cell.batch_size, cell.batch, marks=tuple(sorted(more.items()))))
+            found.append(Task("cell", case, cell.batch_size, cell.batch, marks=tuple(sorted(more.items()))))
         bases = {kind: self.base(kind, case) for kind in ("cell", "proof")}
         return Outcome([], cells=tuple(found), bases=bases)
 
@@ -167,44 +169,44 @@ class Bench:
         """Find a case that does not fit before anything is measured; what else ails it, its cells tell."""
         problem = self._problem(case)
         with suppress(UsageError, CaseError):
-            require_room(problem, self._model(problem), cell, self.setting)
+            require_memory_for(problem, self._model(problem), cell, self.context)
 
     def _model(self, problem: Problem) -> torch.nn.Module:
-        seed(self.setting.seed)
-        return problem.model().to(device=self.setting.device, dtype=self.setting.exact)
+        seed(self.context.seed)
+        return problem.model().to(device=self.context.device, dtype=self.context.exact)
 
-    def _measure(self, item: Item) -> Iterator[Row]:
-        how = self.setting
-        if item.kind == "claim":
-            source = claim_sources[item.case]
-            claim = next(claim for claim in source.claims() if claim.name == item.claim)
+    def _measure(self, task: Task) -> Iterator[Row]:
+        context = self.context
+        if task.kind == "claim":
+            source = claim_sources[task.case]
+            claim = next(claim for claim in source.claims() if claim.name == task.claim)
             yield measure_claim(source, claim)
             return
-        problem = self._problem(item.case)
-        if item.kind == "proof":
-            batches = plan.training(problem, item.batch_size, how.seed, self.settings.steps)
-            yield from proofs(problem, batches, item.rates, how, self._trained)
+        problem = self._problem(task.case)
+        if task.kind == "proof":
+            batches = plan.training(problem, task.batch_size, context.seed, self.options.steps)
+            yield from check_rates(problem, batches, task.rates, context, self._trained)
             return
-        yield from measure(problem, self._model(problem), self._cell(item), how)
+        yield from measure(problem, self._model(problem), self._cell(task), context)
 
     def _problem(self, case: str) -> Problem:
         if case not in self._problems:
-            # By itself: it is built once in a process, within whichever item needs it first.
-            with steady(self.setting.device, deterministic=self.settings.deterministic):
-                seed(self.settings.seed)
+            # By itself: it is built once in a process, within whichever task needs it first.
+            with pinned(self.context.device, deterministic=self.options.deterministic):
+                seed(self.options.seed)
                 self._problems[case] = cases[case].build()
         return self._problems[case]
 
     def _cells(self, case: str) -> list[plan.Cell]:
         if case not in self._plans:
-            s, problem = self.settings, self._problem(case)
+            s, problem = self.options, self._problem(case)
             sizes = plan.sizes(cases[case], problem, s.batch_sizes, quick=s.quick)
             self._plans[case] = plan.cells(problem, sizes, s.seed)
         return self._plans[case]
 
-    def _cell(self, item: Item) -> plan.Cell:
-        wanted = item.batch_size, item.batch
-        return next(cell for cell in self._cells(item.case) if (cell.batch_size, cell.batch) == wanted)
+    def _cell(self, task: Task) -> plan.Cell:
+        wanted = task.batch_size, task.batch
+        return next(cell for cell in self._cells(task.case) if (cell.batch_size, cell.batch) == wanted)
 
     def _code(self, kind: str, case: str) -> str:
         """The machine, its engines and the case; of other cases and of conventions nothing counts here."""
@@ -218,7 +220,7 @@ class Bench:
     def _convention(self, name: str) -> str:
         if name not in self._conventions:
             chosen = conventions[name]
-            self._conventions[name] = digest({chosen.column.__module__, chosen.protocol.__module__})
+            self._conventions[name] = digest({chosen.column.__module__, chosen.reference_loop.__module__})
         return self._conventions[name]
 
 

@@ -13,7 +13,7 @@ from suite.algebra.discrepancy import compare
 from suite.algebra.gram import per_sample
 from suite.algebra.pairs import Pair, _reverse, table
 from suite.conventions import conventions
-from suite.engines.per_sample_gradients import gradients
+from suite.engines.per_sample_gradients import per_sample_gradients
 from suite.report.run_result import RunResult
 from suite.running.plan import cells
 
@@ -50,7 +50,7 @@ def test_the_table_of_pairs_is_what_comparing_each_two_gives(report: RunResult, 
     model = problem.model().double()
     cell = next(c for c in cells(problem, (2, 8), 0) if c.pairs)
     batch = cell.take(problem, torch.device("cpu"), torch.float64)
-    units, gram = cell.units(problem, batch), gradients(model, batch, problem.losses).gram()
+    units, gram = cell.units(problem, batch), per_sample_gradients(model, batch, problem.losses).gram()
     known = table(report.rows, case, "mean")
     names = {name for name in NAMES if conventions[name].missing(units) is None}
     assert {a for a, _ in known} >= names

@@ -36,7 +36,7 @@ def test_recovery_of_128_units_against_their_gradients(benchmark, dtype: torch.d
     benchmark.pedantic(recovery, rounds=1, warmup_rounds=1)
     cpu = torch.device("cpu")
     pairs = [
-        (seconds(recovery, cpu), seconds(lambda: suite.gradients(model, batch, losses), cpu))
+        (seconds(recovery, cpu), seconds(lambda: suite.per_sample_gradients(model, batch, losses), cpu))
         for _ in range(ROUNDS)
     ]
     benchmark.extra_info["parameters"] = sum(p.numel() for p in model.parameters())

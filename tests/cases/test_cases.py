@@ -11,9 +11,9 @@ import torch
 from cases import cases, data
 from suite.algebra.gram import unit_norms
 from suite.conventions import conventions
-from suite.engines.per_sample_gradients import gradients
+from suite.engines.per_sample_gradients import per_sample_gradients
 from suite.loops import batch as batches
-from suite.loops.loop import Loop, run
+from suite.loops.loop import Loop, run_reference_loop
 from suite.running.plan import Cell
 
 CPU = torch.device("cpu")
@@ -27,7 +27,7 @@ def test_every_convention_is_its_literal_loop_in_float64(case) -> None:
     cell = Cell(8, "last", torch.arange(3, 8))  # five of eight: partial window, uneven ranks
     batch = cell.take(problem, CPU, torch.float64)
     units = cell.units(problem, batch)
-    found = gradients(model, batch, problem.losses, regulariser=problem.regulariser)
+    found = per_sample_gradients(model, batch, problem.losses, regulariser=problem.regulariser)
     gram = found.gram()
     loop = Loop(model, batch, problem.losses, units, problem.regulariser)
     held = 0
@@ -35,7 +35,7 @@ def test_every_convention_is_its_literal_loop_in_float64(case) -> None:
         if convention.missing(units) is not None:
             continue
         column = convention.coefficients(units, gram)
-        distance = (found.reduce(column)[0] - run(convention.protocol, loop)).norm()
+        distance = (found.reduce(column)[0] - run_reference_loop(convention.reference_loop, loop)).norm()
         assert distance <= 1e-12 * (np.abs(column) @ unit_norms(gram)), convention.name
         held += 1
     assert held >= 20

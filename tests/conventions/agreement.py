@@ -8,7 +8,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from suite import Units, gradients
+from suite import Units, per_sample_gradients
 from suite.conventions import conventions
 from suite.loops.batch import Batch, size
 from suite.loops.loop import Losses, Regulariser
@@ -49,7 +49,7 @@ def by_convention(
         **settings: the remaining fields of the units table.
     """
     units = Units.of(size(batch), columns, regulariser=regulariser is not None, **settings)
-    unit_gradients = gradients(model, batch, losses, engine="loop", regulariser=regulariser)
+    unit_gradients = per_sample_gradients(model, batch, losses, engine="loop", regulariser=regulariser)
     coefficients = conventions[name].coefficients(units, unit_gradients.gram())
     return unit_gradients.reduce(coefficients)[0]
 

@@ -1,4 +1,4 @@
-"""Every convention against its literal protocol, over random units tables."""
+"""Every convention against its reference loop, over random units tables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from suite.algebra.gram import unit_norms
 from suite.algebra.units import NEEDS, Units
 from suite.conventions import conventions
-from suite.loops.loop import run
+from suite.loops.loop import run_reference_loop
 from suite.strategies import examples
 
 
@@ -22,7 +22,7 @@ def test_coefficients_give_what_the_literal_loop_leaves(name: str, data: st.Data
     convention = conventions[name]
     example = data.draw(examples(convention.needs))
     column = convention.coefficients(example.units, example.gram)
-    expected = run(convention.protocol, example.loop).numpy()
+    expected = run_reference_loop(convention.reference_loop, example.loop).numpy()
     whole = np.abs(column) @ unit_norms(example.gram)
     assert np.linalg.norm(column @ example.rows - expected) <= 1e-12 * whole
 

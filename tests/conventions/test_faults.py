@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from suite.algebra.gram import unit_norms
 from suite.algebra.units import Units
 from suite.conventions import conventions, faults
-from suite.loops.loop import run
+from suite.loops.loop import run_reference_loop
 from suite.strategies import examples
 from suite.strategies.examples import Example
 
@@ -31,7 +31,7 @@ def test_coefficients_are_what_the_broken_loop_leaves(name: str, data: st.DataOb
     fault = conventions[name]
     example = data.draw(examples(fault.needs))
     coefficients = fault.coefficients(example.units, example.gram)
-    expected = run(fault.protocol, example.loop).numpy()
+    expected = run_reference_loop(fault.reference_loop, example.loop).numpy()
     whole = np.abs(coefficients) @ unit_norms(example.gram)
     assert np.linalg.norm(coefficients @ example.rows - expected) <= 1e-12 * whole
 
@@ -89,8 +89,8 @@ def test_a_parameter_that_no_loss_reads_gets_nothing_from_a_broken_loop(name: st
     used = Example.of(units, rows).loop
     model = torch.nn.ModuleDict({"used": used.model, "unread": torch.nn.Linear(2, 1).double()})
     loop = replace(used, model=model, unreduced=lambda model, batch: used.unreduced(model["used"], batch))
-    expected = run(conventions[name].protocol, used)
-    found = run(conventions[name].protocol, loop)
+    expected = run_reference_loop(conventions[name].reference_loop, used)
+    found = run_reference_loop(conventions[name].reference_loop, loop)
     assert found.tolist() == [*expected.tolist(), 0.0, 0.0, 0.0]
 
 

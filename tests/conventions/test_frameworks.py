@@ -17,7 +17,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from torch import Tensor, nn
 from torch.nn import functional
 
-from suite import Units, gradients
+from suite import Units, per_sample_gradients
 from suite.conventions import conventions
 from suite.loops.loop import Losses
 from tests.conventions.agreement import (
@@ -255,7 +255,7 @@ def test_opacus_divides_by_the_expected_batch_size():
 @HOOKS
 def test_opacus_clips_each_unit_with_1e_6_added_to_its_norm():
     model, batch = regression()
-    units = gradients(model, batch, squared_errors, engine="loop")
+    units = per_sample_gradients(model, batch, squared_errors, engine="loop")
     norms = units.matrix.norm(dim=1)
     max_norm = float(norms.mean())
     clipped = norms > max_norm

@@ -16,12 +16,12 @@ from torch import nn
 import suite
 from suite.engines import engines
 from suite.engines import memory_plan as room
-from suite.engines.chunks import Chunked, Group, Job
+from suite.engines.chunks import Chunked, Job, ParameterGroup
 from suite.engines.engine import Refused
-from suite.engines.per_sample_gradients import require_room, size_of
+from suite.engines.per_sample_gradients import require_memory, size_of
 from suite.errors import CaseError
 from suite.loops import batch as batches
-from suite.machine.allocations import held, saved
+from suite.machine.allocations import peak_tensor_bytes, saved_for_backward_bytes
 from suite.strategies import Problem, problems
 
 
@@ -42,7 +42,7 @@ def job(engine, model, batch, losses, limits: list[int]) -> Job:
     places = np.array_split(np.arange(len(names)), min(len(limits), len(names)))
     memory = 10_000
     groups = [
-        Group(frozenset(names[k] for k in some), 1, pair=memory - (limit - 2) * 100, each=100)
+        ParameterGroup(frozenset(names[k] for k in some), 1, pair=memory - (limit - 2) * 100, each=100)
         for some, limit in zip(places, limits, strict=False)
     ]
     built = Job(engine, model, batch, losses, samples, units // samples, groups, memory)
@@ -119,7 +119,7 @@ def wide() -> tuple[nn.Module, tuple[torch.Tensor, torch.Tensor]]:
 @pytest.mark.parametrize("name", engines.names)
 def test_gradients_keep_to_the_memory_that_they_are_given(name: str) -> None:
     model, batch = wide()
-    whole = suite.gradients(model, batch, cross_entropy, engine=name)
+    whole = suite.per_sample_gradients(model, batch, cross_entropy, engine=name)
     columns = np.random.default_rng(0).normal(size=(3, 41))
     penalty = lambda m: sum(p.square().sum() for p in m.parameters())  # noqa: E731
     idle = [*model.parameters(), *batch]
@@ -128,13 +128,13 @@ def test_gradients_keep_to_the_memory_that_they_are_given(name: str) -> None:
         kept = []
 
         def action(memory=memory, kept=kept) -> object:
-            found = suite.gradients(
+            found = suite.per_sample_gradients(
                 model, batch, cross_entropy, engine=name, regulariser=penalty, memory=memory
             )
             kept[:] = [found, found.gram(), found.directions(columns)]
             return kept
 
-        most, _ = held(action, idle)
+        most, _ = peak_tensor_bytes(action, idle)
         found, gram, (weights, directions) = kept
         assert most <= memory
         assert (found.engine, dict(found.refused)) == (name, {})
@@ -155,22 +155,22 @@ def test_what_does_not_fit_says_how_much_it_needs_and_that_much_is_enough() -> N
     with pytest.raises(
         CaseError, match=r"opacus needs [\d.]+ MB at least, in the smallest pieces, where 1 MB are allowed"
     ):
-        suite.gradients(model, batch, cross_entropy, memory=1_000_000)
-    size = room.Size(40, 40, sum(p.numel() * 8 for p in model.parameters() if p.requires_grad), 10_000)
+        suite.per_sample_gradients(model, batch, cross_entropy, memory=1_000_000)
+    size = room.Workload(40, 40, sum(p.numel() * 8 for p in model.parameters() if p.requires_grad), 10_000)
     with pytest.raises(room.DoesNotFit) as told:
-        room.arrange(engines["opacus"], model, batch, cross_entropy, size, 1_000_000)
-    room.arrange(engines["opacus"], model, batch, cross_entropy, size, told.value.needed)
+        room.plan_memory(engines["opacus"], model, batch, cross_entropy, size, 1_000_000)
+    room.plan_memory(engines["opacus"], model, batch, cross_entropy, size, told.value.needed)
 
 
 def test_what_is_said_to_be_needed_is_no_more_than_that() -> None:
     model, batch = wide()
     size = size_of(model, batch, cross_entropy)
     with pytest.raises(room.DoesNotFit) as told:
-        room.arrange(engines["streaming"], model, batch, cross_entropy, size, 1000)
+        room.plan_memory(engines["streaming"], model, batch, cross_entropy, size, 1000)
     needed = told.value.needed
-    room.arrange(engines["streaming"], model, batch, cross_entropy, size, needed)
+    room.plan_memory(engines["streaming"], model, batch, cross_entropy, size, needed)
     with pytest.raises(room.DoesNotFit):
-        room.arrange(engines["streaming"], model, batch, cross_entropy, size, needed * 98 // 100)
+        room.plan_memory(engines["streaming"], model, batch, cross_entropy, size, needed * 98 // 100)
 
 
 def test_losses_that_couple_samples_are_not_taken_in_chunks() -> None:
@@ -181,7 +181,7 @@ def test_losses_that_couple_samples_are_not_taken_in_chunks() -> None:
         return F.cross_entropy(out - out.mean(0), batch[1], reduction="none")
 
     with pytest.raises(CaseError, match="cannot work in chunks of samples: their losses change when fewer"):
-        suite.gradients(model, batch, coupled, engine="loop", memory=4_000_000)
+        suite.per_sample_gradients(model, batch, coupled, engine="loop", memory=4_000_000)
 
 
 def test_losses_that_are_no_losses_of_two_samples_are_not_taken_in_pieces() -> None:
@@ -191,9 +191,9 @@ def test_losses_that_are_no_losses_of_two_samples_are_not_taken_in_pieces() -> N
         return cross_entropy(model, batch).view(40)
 
     with pytest.raises(CaseError, match=r"opacus cannot be given two samples of the batch: shape '\[40\]'"):
-        suite.gradients(model, batch, forty, memory=4_000_000)
+        suite.per_sample_gradients(model, batch, forty, memory=4_000_000)
     # What is refused for another reason than memory is not told as lack of it.
-    require_room(model, batch, forty, 4_000_000)
+    require_memory(model, batch, forty, 4_000_000)
 
 
 def test_losses_with_other_parts_for_fewer_samples_are_not_taken_in_chunks() -> None:
@@ -209,7 +209,7 @@ def test_losses_with_other_parts_for_fewer_samples_are_not_taken_in_chunks() -> 
 
 def test_more_reduced_gradients_than_fit_are_refused_at_once() -> None:
     model, batch = wide()
-    found = suite.gradients(model, batch, cross_entropy, memory=4_000_000)
+    found = suite.per_sample_gradients(model, batch, cross_entropy, memory=4_000_000)
     assert found.chunks > 1
     with pytest.raises(CaseError, match=r"40 reduced gradients and .* more than the 4 MB that are allowed"):
         found.reduce(np.eye(40))
@@ -226,10 +226,10 @@ def test_autograd_takes_few_samples_at_a_time_where_a_pass_of_all_does_not_fit()
         return x.sin().exp().sin().sum(1)
 
     model, batch = nn.Linear(4, 1).double(), torch.randn(200, 4, dtype=torch.float64)
-    whole = suite.gradients(model, batch, waves)
+    whole = suite.per_sample_gradients(model, batch, waves)
     saving = whole.size.saved
     seen.clear()
-    found = suite.gradients(model, batch, waves, memory=saving)
+    found = suite.per_sample_gradients(model, batch, waves, memory=saving)
     assert distance(found.gram(), whole.gram()) < 1e-12
     assert found.chunks > 1
     assert 8 < sorted(seen)[len(seen) // 2] < 200
@@ -237,11 +237,11 @@ def test_autograd_takes_few_samples_at_a_time_where_a_pass_of_all_does_not_fit()
 
 def test_all_gradients_are_formed_where_they_fit_and_else_it_is_said() -> None:
     model, batch = wide()
-    whole = suite.gradients(model, batch, cross_entropy)
+    whole = suite.per_sample_gradients(model, batch, cross_entropy)
     assert whole.chunks == 1
-    found = suite.gradients(model, batch, cross_entropy, memory=9_000_000)
+    found = suite.per_sample_gradients(model, batch, cross_entropy, memory=9_000_000)
     with pytest.raises(CaseError, match="all gradients together take"):
-        suite.gradients(model, batch, cross_entropy, memory=4_500_000).blocks  # noqa: B018  it raises
+        suite.per_sample_gradients(model, batch, cross_entropy, memory=4_500_000).blocks  # noqa: B018  it raises
     torch.testing.assert_close(found.matrix, whole.matrix, rtol=1e-12, atol=1e-14)
     vector = {name: p.detach() for name, p in model.named_parameters() if p.requires_grad}
     pieces = found.gradients
@@ -262,13 +262,13 @@ def test_what_is_held_is_counted_once_while_it_lives() -> None:
         y = y.view(10, 100) + 1  # two of them
         return y.sum()
 
-    most, left = held(action, [x])
+    most, left = peak_tensor_bytes(action, [x])
     assert (most, left) == (8000, 4)
 
 
 def test_what_a_backward_pass_needs_is_counted_without_being_kept() -> None:
     layer, x = nn.Linear(5, 3), torch.randn(7, 5)
-    found, size = saved(lambda: layer(x).exp(), [x, *layer.parameters()])
+    found, size = saved_for_backward_bytes(lambda: layer(x).exp(), [x, *layer.parameters()])
     assert (found.shape, size) == ((7, 3), 7 * 3 * 4)
 
 
@@ -278,4 +278,4 @@ def test_tensors_without_memory_of_their_own_are_not_counted() -> None:
     def action() -> torch.Tensor:
         return torch.sparse_coo_tensor(torch.arange(1000)[None], values, check_invariants=False)
 
-    assert held(action, [values])[0] == 8000 + 24  # the indices, and their least and largest
+    assert peak_tensor_bytes(action, [values])[0] == 8000 + 24  # the indices, and their least and largest

@@ -14,7 +14,7 @@ from torch import nn
 import suite
 from cases import models
 from suite.engines import engines
-from suite.engines.check import check
+from suite.engines.check import check_gradients
 from suite.engines.engine import Refused
 from suite.errors import CaseError, UsageError
 
@@ -83,7 +83,7 @@ TOKENS = (torch.randint(0, 7, (5, 3)), torch.tensor([0, 2, 1, 1, 0]))
 )
 def test_engines_give_the_gradient_of_each_unit(name, make, batch, losses) -> None:
     model = make().double()
-    found = suite.gradients(model, batch, losses, engine=name)
+    found = suite.per_sample_gradients(model, batch, losses, engine=name)
     assert (found.engine, dict(found.refused)) == (name, {})
     torch.testing.assert_close(found.matrix, by_definition(model, batch, losses), rtol=1e-12, atol=1e-12)
 
@@ -102,7 +102,7 @@ def test_engines_give_the_gradient_of_each_unit(name, make, batch, losses) -> No
 )  # fmt: skip
 def test_opacus_is_refused_where_it_is_silently_wrong(make, batch, parameter) -> None:
     model = make().double()
-    found = suite.gradients(model, batch, cross_entropy, engine="opacus")
+    found = suite.per_sample_gradients(model, batch, cross_entropy, engine="opacus")
     assert found.engine != "opacus"
     reason = found.refused["opacus"]
     # Opacus before 1.6 raises where an embedding is float64.
@@ -115,14 +115,14 @@ def test_opacus_is_refused_where_it_is_silently_wrong(make, batch, parameter) ->
 
 def test_an_engine_that_raises_is_refused_with_what_it_said() -> None:
     model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(inplace=True), nn.Linear(5, 3)).double()
-    found = suite.gradients(model, VECTORS, cross_entropy, engine="opacus")
+    found = suite.per_sample_gradients(model, VECTORS, cross_entropy, engine="opacus")
     assert found.engine == "streaming"
     assert found.refused["opacus"].startswith("raised RuntimeError")
 
 
 def test_losses_that_couple_samples_are_left_to_the_loop() -> None:
     model = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Linear(5, 3)).double()
-    found = suite.gradients(model, VECTORS, cross_entropy)
+    found = suite.per_sample_gradients(model, VECTORS, cross_entropy)
     assert found.engine == "loop"
     torch.testing.assert_close(found.matrix, by_definition(model, VECTORS, cross_entropy))
 
@@ -133,7 +133,7 @@ def test_engines_that_agree_in_the_sum_only_are_refused() -> None:
         return losses.flip(0) if len(losses) > 1 else losses  # each sample answers for another
 
     model = models.mlp(6, 5, 3).double()
-    found = suite.gradients(model, VECTORS, coupled, engine="torch-func")
+    found = suite.per_sample_gradients(model, VECTORS, coupled, engine="torch-func")
     assert found.engine == "loop"
     assert "in unit" in found.refused["torch-func"]
 
@@ -149,14 +149,14 @@ def test_stacked_copies_are_units_of_their_own() -> None:
         )
 
     model = models.mlp(6, 5, 3).double()
-    found = suite.gradients(model, (copies, y), losses, engine="opacus")
+    found = suite.per_sample_gradients(model, (copies, y), losses, engine="opacus")
     assert (found.engine, found.shape[0]) == ("opacus", 10)
     torch.testing.assert_close(found.matrix, by_definition(model, (copies, y), losses))
 
 
 def test_the_regulariser_is_the_last_unit() -> None:
     model = models.mlp(6, 5, 3).double()
-    found = suite.gradients(
+    found = suite.per_sample_gradients(
         model, VECTORS, cross_entropy, regulariser=lambda m: sum(p.square().sum() for p in m.parameters()) / 2
     )
     theta = torch.cat([p.detach().flatten() for p in model.parameters()])
@@ -164,7 +164,7 @@ def test_the_regulariser_is_the_last_unit() -> None:
 
 
 def test_the_two_verbs_agree_with_the_matrix() -> None:
-    found = suite.gradients(models.mlp(6, 5, 3).double(), VECTORS, cross_entropy)
+    found = suite.per_sample_gradients(models.mlp(6, 5, 3).double(), VECTORS, cross_entropy)
     g = found.matrix
     torch.testing.assert_close(torch.from_numpy(found.gram()), g @ g.T)
     torch.testing.assert_close(found.reduce([1, 0, 2, 0, 0])[0], g[0] + 2 * g[2])
@@ -177,7 +177,7 @@ def test_nothing_is_left_behind(name) -> None:
     before = copy.deepcopy(model.state_dict())
     grads = [p.grad.clone() for p in model.parameters()]
     state, handlers = torch.get_rng_state(), list(logging.getLogger().handlers)
-    suite.gradients(model, VECTORS, cross_entropy, engine=name)
+    suite.per_sample_gradients(model, VECTORS, cross_entropy, engine=name)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
     assert all(torch.equal(p.grad, g) for p, g in zip(model.parameters(), grads, strict=True))
     assert not any(hasattr(p, "grad_sample") for p in model.parameters())
@@ -196,7 +196,7 @@ def test_nothing_is_left_behind(name) -> None:
 )
 def test_losses_that_are_not_unreduced_are_bad_input(losses, said) -> None:
     with pytest.raises(UsageError, match=said):
-        suite.gradients(models.mlp(6, 5, 3).double(), VECTORS, losses)
+        suite.per_sample_gradients(models.mlp(6, 5, 3).double(), VECTORS, losses)
 
 
 @pytest.mark.parametrize(
@@ -209,17 +209,17 @@ def test_losses_that_are_not_unreduced_are_bad_input(losses, said) -> None:
 )
 def test_losses_without_a_usable_gradient_fail_the_case(losses, said) -> None:
     with pytest.raises(CaseError, match=said):
-        suite.gradients(models.mlp(6, 5, 3).double(), VECTORS, losses)
+        suite.per_sample_gradients(models.mlp(6, 5, 3).double(), VECTORS, losses)
 
 
 def test_a_batch_without_samples_is_bad_input() -> None:
     with pytest.raises(UsageError, match="the batch has no sample"):
-        suite.gradients(models.mlp(6, 5, 3).double(), tuple(t[:0] for t in VECTORS), cross_entropy)
+        suite.per_sample_gradients(models.mlp(6, 5, 3).double(), tuple(t[:0] for t in VECTORS), cross_entropy)
 
 
 def test_an_error_of_the_losses_is_told_as_it_is() -> None:
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
-        suite.gradients(models.mlp(7, 5, 3).double(), VECTORS, cross_entropy)
+        suite.per_sample_gradients(models.mlp(7, 5, 3).double(), VECTORS, cross_entropy)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_an_error_of_the_losses_is_told_as_it_is() -> None:
 )
 def test_a_regulariser_that_is_no_number_fails_the_case(penalty) -> None:
     with pytest.raises(CaseError, match="the regulariser fails: it gives no finite scalar"):
-        suite.gradients(models.mlp(6, 5, 3).double(), VECTORS, cross_entropy, regulariser=penalty)
+        suite.per_sample_gradients(models.mlp(6, 5, 3).double(), VECTORS, cross_entropy, regulariser=penalty)
 
 
 def test_losses_may_differentiate_by_torch_func_themselves() -> None:
@@ -242,19 +242,19 @@ def test_losses_may_differentiate_by_torch_func_themselves() -> None:
         return torch.func.vmap(torch.func.grad(u))(batch[0]).square().sum(1) - 1
 
     model = models.mlp(6, 5, 3).double()
-    found = suite.gradients(model, VECTORS, residual)
+    found = suite.per_sample_gradients(model, VECTORS, residual)
     torch.testing.assert_close(found.matrix, by_definition(model, VECTORS, residual))
     assert found.size.saved > 0
 
 
 def test_a_model_without_trained_parameters_fails_the_case() -> None:
     with pytest.raises(CaseError, match="no parameter that requires a gradient"):
-        suite.gradients(nn.Identity(), VECTORS, lambda m, b: m(b[0]).sum(1))
+        suite.per_sample_gradients(nn.Identity(), VECTORS, lambda m, b: m(b[0]).sum(1))
 
 
 def test_an_unknown_engine_is_answered_with_those_that_there_are() -> None:
     with pytest.raises(UsageError, match="no engine is named 'opcus': did you mean 'opacus'"):
-        suite.gradients(models.mlp(6, 5, 3), VECTORS, cross_entropy, engine="opcus")
+        suite.per_sample_gradients(models.mlp(6, 5, 3), VECTORS, cross_entropy, engine="opcus")
 
 
 class Borrowed(nn.Module):
@@ -269,7 +269,7 @@ class Borrowed(nn.Module):
 
 
 def test_opacus_is_refused_where_its_hooks_miss_a_parameter() -> None:
-    found = suite.gradients(Borrowed().double(), VECTORS, cross_entropy, engine="opacus")
+    found = suite.per_sample_gradients(Borrowed().double(), VECTORS, cross_entropy, engine="opacus")
     assert found.refused["opacus"] == "gave no per-sample gradient of layer.weight, which has a gradient"
 
 
@@ -278,4 +278,4 @@ def test_gradients_of_another_number_of_units_are_refused() -> None:
     fewer = (VECTORS[0][:4], VECTORS[1][:4])
     given = engines["loop"].compute(model, fewer, cross_entropy)
     with pytest.raises(Refused, match="gave 4 gradients where there are 5 units"):
-        check(given, model, VECTORS, cross_entropy)
+        check_gradients(given, model, VECTORS, cross_entropy)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from suite.engines.weighted_vjp import Pulled
+from suite.engines.weighted_vjp import WeightedVJP
 
 BATCH = torch.randn(7, 4, dtype=torch.float64), torch.randint(0, 3, (7,))
 
@@ -28,7 +28,7 @@ def model() -> nn.Module:
 @given(step=st.integers(1, 9), chosen=st.lists(st.floats(-2, 2, width=16), min_size=14, max_size=14))
 def test_steps_of_any_size_add_up_to_the_whole(model: nn.Module, step: int, chosen: list[float]) -> None:
     trained = list(model.parameters())
-    whole, stepped = (Pulled(model, BATCH, two_terms, trained, size) for size in (None, step))
+    whole, stepped = (WeightedVJP(model, BATCH, two_terms, trained, size) for size in (None, step))
     assert whole.units == stepped.units == 14
     for a, b in zip(whole.of(np.array(chosen)), stepped.of(np.array(chosen)), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
@@ -41,6 +41,6 @@ def test_samples_that_no_weight_asks_for_are_not_passed_through(model: nn.Module
         seen.append(len(batch[0]))
         return two_terms(model, batch)
 
-    pulled = Pulled(model, BATCH, counted, list(model.parameters()), 2)
+    pulled = WeightedVJP(model, BATCH, counted, list(model.parameters()), 2)
     pulled.of(np.eye(14)[5])  # of the third sample
     assert seen == [7, 2]  # all once to count the units, then two

@@ -18,7 +18,7 @@ from suite.conventions import Convention, conventions
 from suite.engines import engines
 from suite.engines.unit_gradients import Materialised
 from suite.loops.autograd import grad
-from suite.loops.loop import run
+from suite.loops.loop import run_reference_loop
 from suite.strategies import Example, Problem, examples, problems
 from suite.strategies.tables import SETTINGS
 
@@ -158,7 +158,7 @@ def test_engines_agree_with_autograd_and_with_their_own_gram_matrix_or_refuse(
         torch.cat([g.flatten() for g in grad(loss, trained, keep_graph=True)])
         for loss in losses(model, batch).flatten()
     ])  # fmt: skip
-    found = suite.gradients(model, batch, losses, engine=name)
+    found = suite.per_sample_gradients(model, batch, losses, engine=name)
     assert found.engine == name or found.refused[name]
     tolerance = 1e-11 * float(expected.abs().max())
     got = found.reduce(np.eye(len(expected)))
@@ -223,7 +223,7 @@ def test_rescaling_the_losses_of_a_model_by_a_power_of_two_changes_no_verdict(
 ) -> None:
     model, batch, losses = problem.build()
     found, scaled = (
-        suite.gradients(model, batch, lambda m, b, f=f: f * losses(m, b), engine="loop").gram()
+        suite.per_sample_gradients(model, batch, lambda m, b, f=f: f * losses(m, b), engine="loop").gram()
         for f in (1.0, 2.0**power)
     )
     # Nothing was flushed: gradients are rounded alike, and so is what is computed of them.
@@ -289,7 +289,7 @@ def test_in_any_format_the_literal_loop_is_off_by_that_formats_rounding(
     loop, units = example.loop, example.units
     rounded = {"gradient": loop.batch["gradient"].to(dtype)}
     cast = replace(loop, model=loop.model.to(dtype), batch=rounded)
-    left = run(convention.protocol, cast).double().numpy()
+    left = run_reference_loop(convention.reference_loop, cast).double().numpy()
     rows = torch.from_numpy(example.rows).to(dtype).double().numpy()
     column = convention.coefficients(units, example.gram)
     whole = float(np.abs(column) @ unit_norms(rows @ rows.T))

@@ -331,7 +331,7 @@ def any_problem() -> object:
 
 
 def test_an_engine_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = targets.suite.gradients
+    original = targets.per_sample_gradients
 
     class Doubled:
         engine = "doubled"
@@ -342,7 +342,7 @@ def test_an_engine_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> No
         def reduce(self, coefficients: object) -> object:
             return 2 * self.checked.reduce(coefficients)
 
-    monkeypatch.setattr(targets.suite, "gradients", Doubled)
+    monkeypatch.setattr(targets, "per_sample_gradients", Doubled)
     assert "doubled gives" in search(target_named("engine"), Budget(examples=100)).says
 
 
@@ -365,7 +365,7 @@ def test_a_batch_without_gradients_does_not_contradict_recovery(monkeypatch: pyt
     def refuse(*_: object, **__: object) -> None:
         raise CaseError("the losses depend on no parameter")
 
-    monkeypatch.setattr(targets.suite, "recover", refuse)
+    monkeypatch.setattr(targets, "recover", refuse)
     assert judgement(target_named("recovery"), (any_problem(), np.ones(1))) == ""
 
 

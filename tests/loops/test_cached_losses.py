@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from suite.loops.cached_losses import Replay
+from suite.loops.cached_losses import CachedLosses
 
 BATCH = (torch.randn(5, 6), torch.tensor([0, 2, 1, 1, 0]))
 
@@ -29,7 +29,7 @@ def gradients(losses, model, batch, weights):
 
 def test_gradients_are_the_same_to_the_last_bit_and_computed_once() -> None:
     model, plain = nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 3)), Counted()
-    replay = Replay(plain)
+    replay = CachedLosses(plain)
     for weights in (torch.ones(5), torch.rand(5), torch.ones(5)):
         expected = gradients(Counted(), model, BATCH, weights)
         for got, want in zip(gradients(replay, model, BATCH, weights), expected, strict=True):
@@ -38,7 +38,7 @@ def test_gradients_are_the_same_to_the_last_bit_and_computed_once() -> None:
 
 
 def test_what_a_loop_does_to_its_gradients_is_not_remembered() -> None:
-    model, replay = nn.Linear(6, 3), Replay(Counted())
+    model, replay = nn.Linear(6, 3), CachedLosses(Counted())
     first = torch.autograd.grad(replay(model, BATCH).sum(), list(model.parameters()))
     kept = [g.clone() for g in first]
     for g in first:
@@ -49,7 +49,7 @@ def test_what_a_loop_does_to_its_gradients_is_not_remembered() -> None:
 
 def test_other_batches_models_and_parameters_are_computed_anew() -> None:
     model, plain = nn.Linear(6, 3), Counted()
-    replay = Replay(plain)
+    replay = CachedLosses(plain)
     replay(model, BATCH)
     replay(model, (BATCH[0].clone(), BATCH[1].clone()))
     assert plain.calls == 1
@@ -64,8 +64,8 @@ def test_other_batches_models_and_parameters_are_computed_anew() -> None:
 
 
 def test_gradients_beyond_what_may_be_kept_are_right_and_computed_again(monkeypatch) -> None:
-    monkeypatch.setattr("suite.loops.cached_losses.REMEMBERED", 84)  # bytes: the gradients of one weighting
-    model, replay = nn.Linear(6, 3), Replay(Counted())
+    monkeypatch.setattr("suite.loops.cached_losses.CACHED_BYTES", 84)  # bytes: the gradients of one weighting
+    model, replay = nn.Linear(6, 3), CachedLosses(Counted())
     first, second = torch.ones(5), torch.arange(5.0)
     for weights in (first, second, first, second):
         expected = gradients(Counted(), model, BATCH, weights)
@@ -83,7 +83,7 @@ def transformer() -> nn.Module:
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_weights_that_differ_by_a_power_of_two_are_one_backward_pass_and_the_same_bits(dtype) -> None:
     model, batch = transformer().to(dtype), (BATCH[0].to(dtype), BATCH[1])
-    replay, weights = Replay(Counted()), torch.rand(5, dtype=dtype)
+    replay, weights = CachedLosses(Counted()), torch.rand(5, dtype=dtype)
     for exponent in (0, -7, 3, -1):
         expected = gradients(Counted(), model, batch, weights * 2.0**exponent)
         for got, want in zip(gradients(replay, model, batch, weights * 2.0**exponent), expected, strict=True):
@@ -94,7 +94,7 @@ def test_weights_that_differ_by_a_power_of_two_are_one_backward_pass_and_the_sam
 
 def test_a_format_of_few_exponents_has_every_weighting_computed() -> None:
     model, batch = nn.Linear(6, 3).half(), (BATCH[0].half(), BATCH[1])
-    replay = Replay(Counted())
+    replay = CachedLosses(Counted())
     for scale in (1.0, 2.0**-12):  # of which products underflow
         weights = torch.full((5,), scale, dtype=torch.half)
         expected = gradients(Counted(), model, batch, weights)
@@ -106,7 +106,7 @@ def test_a_format_of_few_exponents_has_every_weighting_computed() -> None:
 
 @pytest.mark.parametrize("weight", [0.0, 2.0**-70, 2.0**80, float("inf"), float("nan")])
 def test_weights_of_any_size_give_what_they_give(weight: float) -> None:
-    model, replay = nn.Linear(6, 3), Replay(Counted())
+    model, replay = nn.Linear(6, 3), CachedLosses(Counted())
     for weights in (torch.ones(5), torch.full((5,), weight), torch.full((5,), weight * 2)):
         expected = gradients(Counted(), model, BATCH, weights)
         for got, want in zip(gradients(replay, model, BATCH, weights), expected, strict=True):
@@ -115,7 +115,7 @@ def test_weights_of_any_size_give_what_they_give(weight: float) -> None:
 
 def test_a_forward_pass_without_gradients_is_not_remembered() -> None:
     model, plain = nn.Linear(6, 3), Counted()
-    replay = Replay(plain)
+    replay = CachedLosses(plain)
     with torch.no_grad():
         replay(model, BATCH)
         replay(model, BATCH)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cases import cases
-from suite.loops.loop import Loop, run
+from suite.loops.loop import Loop, run_reference_loop
 from suite.running.plan import Cell
 
 CPU = torch.device("cpu")
@@ -47,7 +47,7 @@ def test_accumulating_is_what_backward_does(loop: Loop) -> None:
         for _ in range(2):
             loop.accumulate(loop.gradient(loop.losses().sum()))
 
-    assert torch.equal(run(by_backward, loop), run(by_hand, loop))
+    assert torch.equal(run_reference_loop(by_backward, loop), run_reference_loop(by_hand, loop))
 
 
 def test_a_protocol_leaves_the_gradients_of_the_model_alone(loop: Loop) -> None:
@@ -59,8 +59,9 @@ def test_a_protocol_leaves_the_gradients_of_the_model_alone(loop: Loop) -> None:
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        run(fails, loop)
+        run_reference_loop(fails, loop)
     assert all(torch.equal(p.grad, g) for p, g in zip(loop.parameters, before, strict=True))
     assert torch.equal(
-        run(lambda loop: None, loop), torch.zeros(sum(p.numel() for p in loop.parameters)).double()
+        run_reference_loop(lambda loop: None, loop),
+        torch.zeros(sum(p.numel() for p in loop.parameters)).double(),
     )

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from suite.machine.global_state import COMPUTATION, kept, loading, seed, steady
+from suite.machine.global_state import COMPUTATION, loading, pinned, preserved, seed
 
 CPU = torch.device("cpu")
 
 
 def fail_in_a_changed_state() -> None:
-    with torch.no_grad(), steady(CPU):
+    with torch.no_grad(), pinned(CPU):
         assert torch.are_deterministic_algorithms_enabled()
         assert torch.is_grad_enabled()
         assert torch.get_default_dtype() == torch.float32
@@ -51,7 +51,7 @@ def test_what_somebody_set_in_torchs_new_words_is_known_and_put_back() -> None:
     try:
         with pytest.raises(RuntimeError, match="mix of the legacy and new APIs"):
             torch.get_float32_matmul_precision()
-        with steady(CPU):
+        with pinned(CPU):
             assert products.fp32_precision == "ieee"
             assert not products.allow_tf32
             assert torch.get_float32_matmul_precision() == "highest"
@@ -62,9 +62,9 @@ def test_what_somebody_set_in_torchs_new_words_is_known_and_put_back() -> None:
 
 
 def test_a_default_device_is_put_back_that_is_not_the_cpu() -> None:
-    with kept(COMPUTATION):
+    with preserved(COMPUTATION):
         torch.set_default_device("meta")
-        with steady(CPU):
+        with pinned(CPU):
             torch.set_default_device("cpu")
         assert torch.get_default_device().type == "meta"
     assert torch.get_default_device() == torch.empty(1).device == CPU
@@ -78,7 +78,7 @@ def test_where_the_directory_was_removed_there_is_none_to_go_back_to(
         folder.mkdir()
     monkeypatch.chdir(gone)
     gone.rmdir()
-    with steady(CPU):
+    with pinned(CPU):
         os.chdir(other)
     assert Path.cwd() == other
 
@@ -101,19 +101,19 @@ def test_case_files_find_the_same_random_numbers_and_leave_those_of_others() -> 
 
 COMPILER = """
 import os, sys, torch
-from suite.machine.global_state import steady
-with steady(torch.device("cpu")):
+from suite.machine.global_state import pinned
+with pinned(torch.device("cpu")):
     assert torch.are_deterministic_algorithms_enabled()
     assert "torch._dynamo" not in sys.modules and "torch._inductor" not in sys.modules
 assert not torch.are_deterministic_algorithms_enabled()
 assert "TORCHINDUCTOR_DETERMINISTIC" not in os.environ
-with steady(torch.device("cpu")):
+with pinned(torch.device("cpu")):
     from torch._inductor import config
     now = getattr(config, "deterministic", True)  # torch 2.6 has no such setting
 assert now
 for wanted in (False, True):
     torch.use_deterministic_algorithms(wanted, warn_only=wanted)
-    with steady(torch.device("cpu")):
+    with pinned(torch.device("cpu")):
         assert getattr(config, "deterministic", True)
         assert not torch.is_deterministic_algorithms_warn_only_enabled()
     assert torch.are_deterministic_algorithms_enabled() == wanted

@@ -1,4 +1,4 @@
-"""What an item cost."""
+"""What a task cost."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from suite.errors import UsageError
-from suite.papers.card import Papers, load, papers
+from suite.papers.card import Papers, load_card, papers
 from suite.papers.schema import VERIFIED
 
 CARD = """
@@ -49,7 +49,7 @@ def write(folder, text, name="a-paper-2020"):
 
 
 def test_a_card_becomes_a_paper(tmp_path):
-    paper = load(write(tmp_path, CARD))
+    paper = load_card(write(tmp_path, CARD))
     assert (paper.name, paper.convention, paper.batch_size) == ("a-paper-2020", "sum", 32)
     assert paper.hyperparameters == {"lr": 0.001, "betas": (0.9, 0.98)}
     assert paper.reference == "arXiv 2001.00001"
@@ -110,7 +110,7 @@ def test_a_broken_card_gets_one_line_that_names_file_and_key(tmp_path, old, new,
     assert old in CARD
     path = write(tmp_path, CARD.replace(old, new))
     with pytest.raises(UsageError, match=says) as error:
-        load(path)
+        load_card(path)
     assert str(error.value).startswith("a-paper-2020.toml: ")
     assert "\n" not in str(error.value)
 
@@ -119,7 +119,7 @@ def test_a_card_that_is_not_there_is_answered_with_the_nearest():
     with pytest.raises(UsageError, match="did you mean 'dqn-2015'"):
         papers["dqn-2016"]
     with pytest.raises(UsageError, match="cannot be read"):
-        load("nowhere.toml")
+        load_card("nowhere.toml")
 
 
 def test_one_broken_card_does_not_hide_the_others(tmp_path):

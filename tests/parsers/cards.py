@@ -12,7 +12,7 @@ from unittest import mock
 
 from hypothesis import strategies as st
 
-from suite.papers.card import load, papers
+from suite.papers.card import load_card, papers
 from tests.papers.test_card import CARD
 from tests.parsers.mutations import changed_bytes, changed_tree
 from tests.parsers.parser import Parser, run
@@ -64,7 +64,7 @@ def _read(given: tuple[tuple[str, ...], bytes], folder: Path) -> None:
     line, content = given
     (folder / "card.toml").write_bytes(content)
     if not line:
-        found = load(folder / "card.toml")
+        found = load_card(folder / "card.toml")
         assert found.summary
         assert all(isinstance(value, str | int | float) for value in found.card().values())
         assert found.max_norm is None or found.max_norm > 0

@@ -52,7 +52,7 @@ def test_what_another_engine_rounds_differently_is_no_drift(baseline: list[dict]
 def test_a_coefficient_that_is_1e_6_off_is_found(
     baseline: list[dict], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the coefficients and the loop alike; in one of them, the convention fails its own protocol."""
+    """In the coefficients and the loop alike; in one of them, the convention fails its own reference loop."""
     name = "clip-mean"
     right = conventions[name]
 
@@ -60,11 +60,11 @@ def test_a_coefficient_that_is_1e_6_off_is_found(
         return right.column(*arguments) * (1 + 1e-6)
 
     def loop(of: object) -> None:
-        right.protocol(of)
+        right.reference_loop(of)
         for parameter in of.parameters:
             parameter.grad *= 1 + 1e-6
 
-    wrong = dataclasses.replace(right, column=column, protocol=loop)
+    wrong = dataclasses.replace(right, column=column, reference_loop=loop)
     monkeypatch.setitem(conventions._items, name, wrong)
     drift = diff(baseline, suite.run(**ASKED).rows)
     touched = {(c.row["convention"], c.row["reference"]) for c in drift.changes}

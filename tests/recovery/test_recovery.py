@@ -207,7 +207,7 @@ def test_each_faults_loop_is_recognised_by_name(name: str, dtype: torch.dtype) -
     )
 
     def step(model, batch):
-        conventions[name].protocol(Loop(model, batch, losses, units))
+        conventions[name].reference_loop(Loop(model, batch, losses, units))
 
     found = recover(step, given_setting.model, given_setting.batch, losses, units=units)
     assert found.scale == 1

@@ -17,24 +17,24 @@ from suite.records.file import load, read
 from suite.records.merge import merge
 from suite.running import fingerprint as code
 from suite.running import worker as benches
-from suite.running.tasks import Item
+from suite.running.tasks import Task
 from tests.running.same import SMALL, multiset, results, written
 
 ASKED = {"cases": ["small-works*"], "conventions": ["sum", "half-mean"], "from_files": [SMALL], "prove": 2}
 
 
 @pytest.fixture
-def measured(monkeypatch: pytest.MonkeyPatch) -> list[Item]:
-    """The items that were measured, plans aside."""
-    found: list[Item] = []
-    original = benches.Bench.perform
+def measured(monkeypatch: pytest.MonkeyPatch) -> list[Task]:
+    """The tasks that were measured, plans aside."""
+    found: list[Task] = []
+    original = benches.Worker.perform
 
-    def perform(self: benches.Bench, item: Item) -> object:
-        if item.kind != "plan":
-            found.append(item)
-        return original(self, item)
+    def perform(self: benches.Worker, task: Task) -> object:
+        if task.kind != "plan":
+            found.append(task)
+        return original(self, task)
 
-    monkeypatch.setattr(benches.Bench, "perform", perform)
+    monkeypatch.setattr(benches.Worker, "perform", perform)
     return found
 
 
@@ -55,20 +55,20 @@ def test_interrupted_at_each_item_it_goes_on_to_the_same_record(
     asked = {**ASKED, "cases": ["small-works"]}
     whole = suite.run(**asked)
     count = len(measured)
-    spied = benches.Bench.perform
+    spied = benches.Worker.perform
     for stop in range(count):
         left = [stop]
 
-        def perform(self: benches.Bench, item: Item, left: list[int] = left) -> object:
-            if item.kind != "plan":
+        def perform(self: benches.Worker, task: Task, left: list[int] = left) -> object:
+            if task.kind != "plan":
                 left[0] -= 1
                 if left[0] < 0:
                     raise KeyboardInterrupt
-            return spied(self, item)
+            return spied(self, task)
 
         folder = tmp_path / str(stop)
         with monkeypatch.context() as patch:
-            patch.setattr(benches.Bench, "perform", perform)
+            patch.setattr(benches.Worker, "perform", perform)
             with pytest.raises(KeyboardInterrupt):
                 suite.run(**asked, output=folder)
         measured.clear()
@@ -122,7 +122,7 @@ def test_a_change_of_what_a_result_depends_on_measures_again(
             "convention": conventions["sum"].column.__module__,
             "engine": engines["opacus"].module,
         }
-        changed = code.source(homes[what])
+        changed = code.source_file(homes[what])
         assert changed is not None
         source = code.Path.read_bytes
         monkeypatch.setattr(
@@ -138,7 +138,7 @@ def test_a_convention_that_is_not_measured_changes_nothing(
     asked = {**ASKED, "prove": 0}
     suite.run(**asked, output=tmp_path)
     count = len(measured)
-    changed = code.source(conventions["clip-mean"].column.__module__)
+    changed = code.source_file(conventions["clip-mean"].column.__module__)
     source = code.Path.read_bytes
     monkeypatch.setattr(
         code.Path, "read_bytes", lambda path: source(path) + (b"#" if path == changed else b"")
@@ -154,7 +154,7 @@ def test_shards_and_merge_are_the_whole_run(tmp_path: Path, measured: list, coun
     parts = [tmp_path / str(k) for k in range(1, count + 1)]
     for k, part in enumerate(parts, start=1):
         suite.run(**ASKED, output=part, shard=f"{k}/{count}")
-    assert len(measured) == 2 * one  # each item in one part
+    assert len(measured) == 2 * one  # each task in one part
     rows = merge(parts[::-1], tmp_path / "merged", print)
     assert results(rows) == results(whole.rows) == results(read(tmp_path / "merged"))
     measured.clear()
@@ -171,7 +171,7 @@ def test_claims_of_threads_are_items_as_well(
     assert [(row["claim"], row["verdict"]) for row in first.of("claim")] == [("two", "holds")]
     assert [(row["claim"], row["reason"]) for row in first.failures] == [("broken", "RuntimeError: no")]
     assert suite.run([thread.name], output=tmp_path).of("claim") == first.of("claim")
-    assert [item.claim for item in measured] == ["two", "broken", "broken"]  # what failed is tried again
+    assert [task.claim for task in measured] == ["two", "broken", "broken"]  # what failed is tried again
     assert results(read(tmp_path)) == results(first.rows)
 
 
@@ -192,13 +192,13 @@ def results_with_costs(report: suite.RunResult) -> list[dict]:
 
 
 def test_a_worker_with_other_code_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = benches.Bench.perform
+    original = benches.Worker.perform
 
-    def perform(self: benches.Bench, item: Item) -> object:
-        outcome = original(self, item)
-        return outcome if item.kind == "plan" else dataclasses.replace(outcome, fingerprint="other")
+    def perform(self: benches.Worker, task: Task) -> object:
+        outcome = original(self, task)
+        return outcome if task.kind == "plan" else dataclasses.replace(outcome, fingerprint="other")
 
-    monkeypatch.setattr(benches.Bench, "perform", perform)
+    monkeypatch.setattr(benches.Worker, "perform", perform)
     report = suite.run(**{**ASKED, "prove": 0})
     assert not report.of("discrepancy")
     assert {row["reason"] for row in report.failures} == {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from suite.running.fingerprint import digest, source
+from suite.running.fingerprint import digest, source_file
 
 MODULES = {
     "digested_a.py": "from __future__ import annotations\nimport json\nfrom digested_b import f\n",
@@ -63,7 +63,7 @@ def test_a_module_of_a_package_that_is_imported_when_it_is_asked_for_counts(modu
 @pytest.mark.parametrize("module", ["cases.models", "cases.data", "cases.losses"])
 def test_what_the_cases_are_made_of_counts(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     before = digest(["cases.regression"])
-    changed, read = source(module), Path.read_bytes
+    changed, read = source_file(module), Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + b"#" * (path == changed))
     assert digest(["cases.regression"]) != before
 
@@ -76,7 +76,7 @@ def test_a_module_that_cannot_be_parsed_counts_by_its_bytes(modules: Path) -> No
 
 
 def test_installed_packages_are_not_followed() -> None:
-    assert source("json") is not None
+    assert source_file("json") is not None
     assert "torch" in sys.modules
     assert digest(["suite.algebra.gram"]) == digest(
         ["suite.algebra.gram", "suite.algebra.units", "suite.errors"]
@@ -84,4 +84,4 @@ def test_installed_packages_are_not_followed() -> None:
 
 
 def test_what_is_no_name_of_a_module_has_no_source() -> None:
-    assert source("") is None
+    assert source_file("") is None

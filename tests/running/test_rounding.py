@@ -8,7 +8,7 @@ from cases import cases
 from suite.conventions import conventions
 from suite.loops.loop import Loop
 from suite.running.plan import Cell
-from suite.running.rounding import Precision, distance, literal, precisions
+from suite.running.rounding import Precision, literal, precisions, relative_distance
 
 CPU = torch.device("cpu")
 
@@ -23,13 +23,13 @@ def test_loops_that_are_equal_differ_by_the_rounding_of_their_dtype() -> None:
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         found = dict(literal(loop, pair, Precision("", dtype)))
         assert all(gradient.dtype == torch.float64 for gradient in found.values())
-        apart[dtype] = distance(found["window-exact"], found["mean"], 1.0) / torch.finfo(dtype).eps
+        apart[dtype] = relative_distance(found["window-exact"], found["mean"], 1.0) / torch.finfo(dtype).eps
     assert all(0.01 < digits < 100 for digits in apart.values())
     assert next(loop.model.parameters()).dtype == torch.float64
 
 
 def test_a_zero_gradient_has_no_relative_distance() -> None:
-    assert distance(torch.zeros(2), torch.ones(2), 1.0) is None
+    assert relative_distance(torch.zeros(2), torch.ones(2), 1.0) is None
 
 
 def test_the_dtype_asked_for_comes_first_and_tf32_only_where_it_is() -> None:

@@ -208,7 +208,7 @@ def test_an_interrupted_run_keeps_the_tables_of_what_it_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from suite.running import run as runner
-    from suite.running import worker as bench
+    from suite.running import worker
 
     calls = []
 
@@ -218,8 +218,8 @@ def test_an_interrupted_run_keeps_the_tables_of_what_it_measured(
             raise KeyboardInterrupt
         return original(*arguments)
 
-    original = bench.measure
-    monkeypatch.setattr(bench, "measure", stop)
+    original = worker.measure
+    monkeypatch.setattr(worker, "measure", stop)
     with pytest.raises(KeyboardInterrupt):
         runner.run(["mse"], ["sum"], batch_sizes=[8], output=tmp_path)
     assert len(pd.read_csv(tmp_path / "discrepancies.csv")) == 1
@@ -239,7 +239,7 @@ def test_a_loss_that_changes_with_its_batch_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_negative_number_of_steps_is_refused() -> None:
-    with pytest.raises(UsageError, match="a proof takes 0 steps or more, -1 was given"):
+    with pytest.raises(UsageError, match="a training check takes 0 steps or more, -1 was given"):
         suite.run(["mse"], ["sum"], prove=-1)
 
 

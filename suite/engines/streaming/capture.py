@@ -16,7 +16,7 @@ from suite.engines.engine import Refused
 
 
 @dataclass(frozen=True)
-class Call:
+class ForwardCall:
     """One call of a layer during the forward pass.
 
     Args:
@@ -40,16 +40,18 @@ class Call:
 
 
 @contextmanager
-def captured(layers: Sequence[nn.Module]) -> Iterator[list[Call]]:
+def captured(layers: Sequence[nn.Module]) -> Iterator[list[ForwardCall]]:
     """The calls of these `layers` while the context is open, in order."""
-    calls: list[Call] = []
+    calls: list[ForwardCall] = []
 
     def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         if isinstance(output, Tensor) and output.requires_grad:
             given = args[0] if args else next(iter(kwargs.values()))
             # The output itself is let go; gradients reach its edge even if it is overwritten.
             version = given._version  # noqa: SLF001  as autograd itself notices what is overwritten
-            calls.append(Call(module, given.detach(), version, output.shape, get_gradient_edge(output)))
+            calls.append(
+                ForwardCall(module, given.detach(), version, output.shape, get_gradient_edge(output))
+            )
 
     # Before hooks of others, which may change the output.
     handles = [
@@ -62,7 +64,7 @@ def captured(layers: Sequence[nn.Module]) -> Iterator[list[Call]]:
             handle.remove()
 
 
-def uses(root: Tensor) -> Counter[int]:
+def parameter_reads(root: Tensor) -> Counter[int]:
     """How often each leaf, by `id`, is read in the graph that `root` was computed by."""
     found: Counter[int] = Counter()
     seen, waiting = set(), [root.grad_fn]

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from suite.engines import torch_func as functional
-from suite.engines.streaming.capture import Call, captured, uses
-from suite.engines.streaming.layer_gradients import Formed
-from suite.engines.streaming.layers import LAYERS, Use, rows, supported
-from suite.engines.streaming.outer_product import Piece
+from suite.engines.streaming.capture import ForwardCall, captured, parameter_reads
+from suite.engines.streaming.layer_gradients import LayerGradients
+from suite.engines.streaming.layers import LAYERS, LayerCall, rows, supported
+from suite.engines.streaming.outer_product import Formed
 from suite.engines.streaming.streamed import Streamed
 from suite.engines.streaming.tokens import unmixed
 from suite.loops import batch as batches
@@ -54,7 +54,7 @@ def compute(model: nn.Module, batch: Batch, losses: Losses, memory: int | None =
         entries = losses(model, batch)
     samples = batches.size(batch)
     units = entries.numel()
-    read = uses(entries)
+    read = parameter_reads(entries)
     if calls and all(rows(c.module, c.input) == units for c in calls):
         samples = units
     entries = entries.reshape(samples, -1)
@@ -83,7 +83,7 @@ def _own(module: nn.Module) -> dict[str, nn.Parameter]:
     return {kind: p for kind, p in found if isinstance(p, nn.Parameter)}
 
 
-def _backward(entries: Tensor, calls: Sequence[Call]) -> list[list[Tensor | None]]:
+def _backward(entries: Tensor, calls: Sequence[ForwardCall]) -> list[list[Tensor | None]]:
     """By call, by part: the gradient of the part's losses by the call's output."""
     edges = [call.edge for call in calls]
     if not edges:
@@ -101,7 +101,7 @@ def _backward(entries: Tensor, calls: Sequence[Call]) -> list[list[Tensor | None
 def _stray(
     trained: Mapping[str, Tensor],
     read: Counter[int],
-    calls: Sequence[Call],
+    calls: Sequence[ForwardCall],
     gradients: Sequence[Sequence[Tensor | None]],
     samples: int,
 ) -> set[str]:
@@ -117,14 +117,14 @@ def _stray(
 
 
 def _pieces(
-    calls: Sequence[Call],
+    calls: Sequence[ForwardCall],
     gradients: Sequence[Sequence[Tensor | None]],
     samples: int,
     known: Mapping[int, str],
     buffer: int,
-) -> list[Piece]:
+) -> list[LayerGradients]:
     """The pieces of all calls; a parameter that several of them share is formed and added up."""
-    by_module: dict[nn.Module, list[Use]] = defaultdict(list)
+    by_module: dict[nn.Module, list[LayerCall]] = defaultdict(list)
     for call, of_call in zip(calls, gradients, strict=True):
         present = next((g for g in of_call if g is not None), None)
         if present is None or not any(id(p) in known for p in _own(call.module).values()):
@@ -132,8 +132,8 @@ def _pieces(
         call.require_untouched()
         filled = [torch.zeros_like(present) if g is None else g for g in of_call]
         b = filled[0].unsqueeze(1) if len(filled) == 1 else torch.stack(filled, dim=1)
-        by_module[call.module].append(Use(call.input, b, samples, buffer))
-    found: list[Piece] = []
+        by_module[call.module].append(LayerCall(call.input, b, samples, buffer))
+    found: list[LayerGradients] = []
     owners: Counter[str] = Counter()
     for module, of_module in by_module.items():
         names = {kind: known[id(p)] for kind, p in _own(module).items() if id(p) in known}
@@ -145,8 +145,8 @@ def _pieces(
     return _added_up(found, shared) if shared else found
 
 
-def _added_up(pieces: Sequence[Piece], shared: set[str]) -> list[Piece]:
-    kept: list[Piece] = []
+def _added_up(pieces: Sequence[LayerGradients], shared: set[str]) -> list[LayerGradients]:
+    kept: list[LayerGradients] = []
     total: dict[str, Tensor] = {}
     for piece in pieces:
         if not shared.intersection(piece.names):

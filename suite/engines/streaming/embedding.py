@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from suite.engines.streaming.outer_product import Blocks, Rows
+from suite.engines.streaming.layer_gradients import Blocks, CoefficientRows
 from suite.engines.streaming.syrk import add_square
 
 
 @dataclass(frozen=True)
-class Lookup:
+class EmbeddingRows:
     """A table of which each position reads one row: `G_u[v] = Σ_t [token_ut = v] b_ut`.
 
     Args:
@@ -60,7 +60,7 @@ class Lookup:
                 formed = formed[:, 1:]
             add_square(total, formed.flatten(1))
 
-    def reduce(self, rows: Rows, into: Mapping[str, Tensor]) -> None:
+    def reduce(self, rows: CoefficientRows, into: Mapping[str, Tensor]) -> None:
         """`Σ_ut c_u b_ut`, added to the row that position `t` reads."""
         samples, parts, positions, width = self.b.shape
         learnt = (self.tokens >= 0)[:, None].expand(samples, parts, positions).reshape(-1)

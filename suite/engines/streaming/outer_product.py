@@ -1,62 +1,136 @@
-"""What a layer adds to the Gram matrix and to the reduced gradients, in whatever form costs least."""
+"""Unit gradients that are formed (`Formed`), and those that are one outer product each (`Outer`)."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-Blocks = Mapping[str, Tensor]
+from suite.engines.streaming.layer_gradients import Blocks, CoefficientRows
+from suite.engines.streaming.syrk import add_square, blocks
 
-
-FEW = 0.75
-"""Up to this share of the units, picking them out costs less than summing over the others as well."""
+SMALL_LAYER = 4096
+"""Fewer parameters than that share one product with others."""
 
 
 @dataclass(frozen=True)
-class Rows:
-    """What units are summed with.
+class Formed:
+    """Unit gradients that are in memory.
 
     Args:
-        tensor: `[rank, units]`.
-        support: by row, the units that take part; None where nearly all do.
+        blocks: by parameter name, `[units, *parameter.shape]`.
     """
 
-    tensor: Tensor
-    support: tuple[Tensor | None, ...]
-
-    def __len__(self) -> int:
-        return len(self.tensor)
-
-    @classmethod
-    def of(cls, values: NDArray[np.float64], like: Tensor) -> Rows:
-        """The rows of `values` `[rank, units]`, of the dtype and on the device of `like`."""
-        some = [row.nonzero()[0] for row in values]
-        few = [index if len(index) <= FEW * values.shape[1] else None for index in some]
-        support = tuple(None if index is None else torch.from_numpy(index).to(like.device) for index in few)
-        return cls(torch.from_numpy(np.ascontiguousarray(values)).to(like), support)
-
-
-class Piece(Protocol):
-    """The unit gradients of some parameters."""
+    blocks: Blocks
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of the parameters."""
+        return tuple(self.blocks)
+
+    @property
+    def size(self) -> int:
+        """How many numbers they have."""
+        return sum(block.numel() for block in self.blocks.values())
 
     def gram(self, total: Tensor) -> None:
-        """Add the lower triangle of the parameters' part of the Gram matrix to `total` `[units, units]`."""
+        """`Σ G Gᵀ` over the parameters."""
+        flat = [block.flatten(1) for block in self.blocks.values()]
+        small = [block for block in flat if block.shape[1] < SMALL_LAYER]
+        if len(small) > 1:
+            flat = [torch.cat(small, dim=1), *(block for block in flat if block.shape[1] >= SMALL_LAYER)]
+        for block in flat:
+            add_square(total, block)
 
-    def reduce(self, rows: Rows, into: Mapping[str, Tensor]) -> None:
-        """Write `rows @ G` `into` `[rank, *parameter.shape]` by parameter."""
+    def reduce(self, rows: CoefficientRows, into: Mapping[str, Tensor]) -> None:
+        """`rows @ G`."""
+        for name, block in self.blocks.items():
+            into[name].flatten(1).copy_(rows.tensor @ block.flatten(1))
 
     def project(self, vector: Blocks) -> Tensor:
-        """`[units]` the inner products `G v` with one more gradient."""
+        """`G v`."""
+        parts = [block.flatten(1) @ vector[name].flatten() for name, block in self.blocks.items()]
+        return torch.stack(parts).sum(0)
 
     def formed(self) -> Blocks:
-        """`[units, *parameter.shape]` by parameter."""
+        """The blocks themselves."""
+        return self.blocks
+
+
+@dataclass(frozen=True)
+class OuterProduct:
+    """A linear layer on one vector a sample: `G_u = b_u a_uᵀ`, which is never formed.
+
+    `K = (A Aᵀ) ∘ (B Bᵀ)`, and a bias adds one to each entry of `A Aᵀ`.
+
+    Args:
+        weight: its name, or None where it is not trained.
+        bias: the same.
+        a: `[samples, inputs]`.
+        b: `[samples · parts, outputs]`, part by part within a sample.
+    """
+
+    weight: str | None
+    bias: str | None
+    a: Tensor
+    b: Tensor
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the parameters."""
+        return tuple(name for name in (self.weight, self.bias) if name is not None)
+
+    @property
+    def _parts(self) -> int:
+        return len(self.b) // max(len(self.a), 1)
+
+    def gram(self, total: Tensor) -> None:
+        """`(A Aᵀ + 1) ∘ (B Bᵀ)`."""
+        a = self._inputs()
+        for some, before in blocks(len(self.b), self.b.device):
+            into = total[some, before]
+            if self.weight is None:
+                into.addmm_(self.b[some], self.b[before].T)
+                continue
+            products, inputs = self.b[some] @ self.b[before].T, a[some] @ a[before].T
+            into.addcmul_(products, inputs.add_(1) if self.bias is not None else inputs)
+
+    def _inputs(self) -> Tensor:
+        """`[units, inputs]`."""
+        return self.a if self._parts == 1 else self.a.repeat_interleave(self._parts, 0)
+
+    def reduce(self, rows: CoefficientRows, into: Mapping[str, Tensor]) -> None:
+        """`Σ_u c_u b_u a_uᵀ`, one product a row, over the units that it does not leave out."""
+        a = self._inputs()
+        if self.bias is not None:
+            into[self.bias].copy_(rows.tensor @ self.b)
+        if self.weight is None:
+            return
+        large = self.b.shape[1] * a.shape[1] >= SMALL_LAYER
+        for row, some, target in zip(rows.tensor, rows.support, into[self.weight], strict=True):
+            if some is not None and large:
+                torch.mm((self.b[some] * row[some, None]).T, a[some], out=target)
+            else:
+                torch.mm((self.b * row[:, None]).T, a, out=target)
+
+    def project(self, vector: Blocks) -> Tensor:
+        """`b_uᵀ V a_u`."""
+        total = self.b.new_zeros(len(self.b))
+        if self.weight is not None:
+            through = (self.a @ vector[self.weight].T).repeat_interleave(self._parts, 0)
+            total += (through * self.b).sum(1)
+        if self.bias is not None:
+            total += self.b @ vector[self.bias]
+        return total
+
+    def formed(self) -> Blocks:
+        """`b_u a_uᵀ`."""
+        a = self._inputs()
+        found = {}
+        if self.weight is not None:
+            found[self.weight] = self.b[:, :, None] * a[:, None, :]
+        if self.bias is not None:
+            found[self.bias] = self.b
+        return found

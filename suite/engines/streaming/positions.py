@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from suite.engines.streaming.outer_product import Blocks, Rows
+from suite.engines.streaming.layer_gradients import Blocks, CoefficientRows
 from suite.engines.streaming.syrk import add_square, empty
 
 
@@ -33,7 +33,7 @@ class Patches(Protocol):
 
 
 @dataclass(frozen=True)
-class Held:
+class StoredPatches:
     """Patches that are in memory.
 
     Args:
@@ -154,7 +154,7 @@ class Positions:
             else:
                 into[some] = self.b[some] @ a[:, None].mT
 
-    def reduce(self, rows: Rows, into: Mapping[str, Tensor]) -> None:
+    def reduce(self, rows: CoefficientRows, into: Mapping[str, Tensor]) -> None:
         """`rows @ G`, some inputs at a time."""
         _, _, groups, outputs, _ = self.b.shape
         target = into[self.weight].view(len(rows), groups, outputs, self.a.shape[2])

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from suite.algebra.gram import Gram
 from suite.engines.basis import basis
-from suite.engines.streaming.layer_gradients import Formed, Outer
-from suite.engines.streaming.outer_product import Blocks, Piece, Rows
+from suite.engines.streaming.layer_gradients import Blocks, CoefficientRows, LayerGradients
+from suite.engines.streaming.outer_product import Formed, OuterProduct
 from suite.engines.streaming.positions import Positions
 from suite.engines.streaming.syrk import empty, mirror
 
@@ -31,7 +31,7 @@ class Streamed:
 
     def __init__(
         self,
-        pieces: Iterable[Piece],
+        pieces: Iterable[LayerGradients],
         shapes: Mapping[str, torch.Size],
         units: int,
         like: Tensor,
@@ -85,7 +85,9 @@ class Streamed:
 
         A hundred conventions take no more memory than the few directions that they span.
         """
-        formed = sum(piece.b.numel() * piece.a.shape[1] for piece in self._pieces if isinstance(piece, Outer))
+        formed = sum(
+            piece.b.numel() * piece.a.shape[1] for piece in self._pieces if isinstance(piece, OuterProduct)
+        )
         spanned = basis(coefficients, turned=formed > WORTH)
         found = empty(self._like, len(spanned.rows), self.shape[1])
         written = {name for piece in self._pieces for name in piece.names}
@@ -97,7 +99,7 @@ class Streamed:
             if name not in written:
                 blocks[name].zero_()
             start = stop
-        rows = Rows.of(spanned.rows[:, : self._units], self._like)
+        rows = CoefficientRows.of(spanned.rows[:, : self._units], self._like)
         for piece in self._pieces:
             piece.reduce(rows, blocks)
         if self._last is not None:

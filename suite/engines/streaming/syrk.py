@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LARGE = 1 << 22
+HUGE_PAGES = 1 << 22
 """How many bytes numpy asks the system for in huge pages."""
 
 NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.float16: np.float16}
@@ -25,7 +25,7 @@ def empty(like: Tensor, *shape: int) -> Tensor:
     was measured at 3.8 GB/s, of the huge pages that numpy asks for at several times that.
     """
     found = NUMPY.get(like.dtype)
-    if like.device.type == "cpu" and found and np.prod(shape) * like.itemsize >= LARGE:
+    if like.device.type == "cpu" and found and np.prod(shape) * like.itemsize >= HUGE_PAGES:
         return torch.from_numpy(np.empty(shape, dtype=found))
     return like.new_empty(shape)
 

@@ -9,7 +9,7 @@ from math import ceil, log
 import torch
 from torch import Tensor, nn
 
-from suite.engines.streaming.capture import Call
+from suite.engines.streaming.capture import ForwardCall
 
 ALONG_LAST_AXES = (nn.Linear, nn.LayerNorm, nn.RMSNorm, nn.Embedding)
 """Layers that may have positions as the second axis."""
@@ -17,7 +17,9 @@ ALONG_LAST_AXES = (nn.Linear, nn.LayerNorm, nn.RMSNorm, nn.Embedding)
 LEVELS = 32
 
 
-def unmixed(entries: Tensor, calls: Sequence[Call]) -> tuple[list[Call], list[list[Tensor | None]]] | None:
+def unmixed(
+    entries: Tensor, calls: Sequence[ForwardCall]
+) -> tuple[list[ForwardCall], list[list[Tensor | None]]] | None:
     """The calls and their outputs' gradients with a row for each unit, or None where positions mix.
 
     If part `t` reaches the layers at position `t` alone, the gradient of the sum of all parts by a
@@ -53,12 +55,12 @@ def unmixed(entries: Tensor, calls: Sequence[Call]) -> tuple[list[Call], list[li
     return [_flat(call) for call in calls], [[None if g is None else g.flatten(0, 1)] for g in together]
 
 
-def _by_position(call: Call, samples: int, parts: int) -> bool:
+def _by_position(call: ForwardCall, samples: int, parts: int) -> bool:
     axes = (samples, parts)
     return isinstance(call.module, ALONG_LAST_AXES) and call.input.shape[:2] == call.shape[:2] == axes
 
 
-def _flat(call: Call) -> Call:
+def _flat(call: ForwardCall) -> ForwardCall:
     call.require_untouched()
     flat = call.input.flatten(0, 1)
     return dataclasses.replace(call, input=flat, version=flat._version)  # noqa: SLF001  as in `captured`

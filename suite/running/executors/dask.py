@@ -1,4 +1,4 @@
-"""Items on the workers of an existing Dask cluster, on this machine or any other."""
+"""Tasks on the workers of an existing Dask cluster, on this machine or any other."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import UsageError, one_line
-from suite.running.tasks import Item, Outcome, Settings, lost
+from suite.running.tasks import Outcome, RunOptions, Task, lost
 
 if TYPE_CHECKING:
     from suite.running.executors.processes import Processes
-    from suite.running.worker import Bench
+    from suite.running.worker import Worker
 
 CONNECT = "10s"
 
 _one_at_a_time = threading.Lock()
-_benches: dict[Settings, Bench] = {}
-_limited: dict[tuple[Settings, float], Processes] = {}
+_workers: dict[RunOptions, Worker] = {}
+_limited: dict[tuple[RunOptions, float], Processes] = {}
 
 
 class Cluster:
-    """Measures on a Dask cluster. Dask itself moves the items of a worker that died to another one.
+    """Measures on a Dask cluster. Dask itself moves the tasks of a worker that died to another one.
 
     Args:
         address: of the scheduler, `tcp://HOST:PORT`, or the path of its scheduler file.
-        limit: the seconds that an item may take; None for any. With a limit, each worker measures in a
+        limit: the seconds that a task may take; None for any. With a limit, each worker measures in a
             process of its own, as it cannot be stopped itself without all that waits at it.
     """
 
@@ -46,7 +46,7 @@ class Cluster:
                 f"no Dask scheduler answers at {address!r} ({one_line(error)}): "
                 "give the address that `dask scheduler` prints"
             ) from None
-        self._settings: Settings | None = None
+        self._options: RunOptions | None = None
         self._limit = limit
 
     def __enter__(self) -> Cluster:
@@ -73,52 +73,52 @@ class Cluster:
             raise UsageError(f"the workers have different devices ({told}): choose one with --device")
         return next(iter(found.values()))
 
-    def open(self, settings: Settings) -> None:
+    def open(self, options: RunOptions) -> None:
         """Measure with these from now on."""
-        self._settings = settings
+        self._options = options
 
-    def map(self, items: Sequence[Item], began: Callable[[Item], None]) -> Iterator[tuple[Item, Outcome]]:
-        """Each item with its outcome, as they are done."""
+    def map(self, tasks: Sequence[Task], began: Callable[[Task], None]) -> Iterator[tuple[Task, Outcome]]:
+        """Each task with its outcome, as they are done."""
         from distributed import as_completed
 
-        futures = {self._submit(item): item for item in items}
-        for item in items:
-            began(item)
-        blamed: list[tuple[Item, Outcome]] = []
+        futures = {self._submit(task): task for task in tasks}
+        for task in tasks:
+            began(task)
+        blamed: list[tuple[Task, Outcome]] = []
         for future in as_completed(list(futures), loop=self._client.loop):
-            item = futures.pop(future)
-            outcome, died = self._result(item, future)
+            task = futures.pop(future)
+            outcome, died = self._result(task, future)
             if died:
-                blamed.append((item, outcome))
+                blamed.append((task, outcome))
             else:
-                yield item, outcome
+                yield task, outcome
         # Dask blames all that waited at a worker that died: alone, each shows whether it was the one.
         fatal: set[str] = set()
-        for item, outcome in blamed:
-            died = item.case in fatal
+        for task, outcome in blamed:
+            died = task.case in fatal
             if not died:
-                outcome, died = self._result(item, self._submit(item))
+                outcome, died = self._result(task, self._submit(task))
             if died:
-                fatal.add(item.case)
-            yield item, outcome
+                fatal.add(task.case)
+            yield task, outcome
 
-    def _submit(self, item: Item) -> Any:
-        key = f"gradsuite-{uuid.uuid4().hex[:8]}-{item.kind}-{item.name}"
-        return self._client.submit(perform, item, self._settings, self._places, self._limit, key=key)
+    def _submit(self, task: Task) -> Any:
+        key = f"gradsuite-{uuid.uuid4().hex[:8]}-{task.kind}-{task.name}"
+        return self._client.submit(perform, task, self._options, self._places, self._limit, key=key)
 
-    def _result(self, item: Item, future: Any) -> tuple[Outcome, bool]:
-        """The outcome, and whether each worker that took the item died."""
+    def _result(self, task: Task, future: Any) -> tuple[Outcome, bool]:
+        """The outcome, and whether each worker that took the task died."""
         from distributed.scheduler import KilledWorker
 
-        assert self._settings is not None  # noqa: S101  opened before
+        assert self._options is not None  # noqa: S101  opened before
         error = future.exception()
         if error is None:
             outcome: Outcome = future.result()
         elif isinstance(error, KilledWorker):
             reason = f"it ended its process, as each of {error.allowed_failures + 1} workers that took it did"
-            outcome = lost(item, self._settings, reason)
+            outcome = lost(task, self._options, reason)
         else:
-            outcome = lost(item, self._settings, one_line(error))
+            outcome = lost(task, self._options, one_line(error))
         future.release()
         return outcome, isinstance(error, KilledWorker)
 
@@ -133,40 +133,40 @@ class Cluster:
         return places
 
 
-def perform(item: Item, settings: Settings, places: Mapping[str, int], limit: float | None) -> Outcome:
-    """Measure an item on the worker that this runs on.
+def perform(task: Task, options: RunOptions, places: Mapping[str, int], limit: float | None) -> Outcome:
+    """Measure a task on the worker that this runs on.
 
     One at a time: the state of torch belongs to the whole process, however many threads it has.
     """
     import torch
     from distributed import get_worker
 
-    from suite.running.worker import Bench
+    from suite.running.worker import Worker
 
     with _one_at_a_time:
-        if settings.device == "cuda" and torch.cuda.device_count() > 1:  # uncovered: needs CUDA devices
+        if options.device == "cuda" and torch.cuda.device_count() > 1:  # uncovered: needs CUDA devices
             place = places.get(get_worker().address, 0)
-            settings = settings.on(f"cuda:{place % torch.cuda.device_count()}")
+            options = options.on(f"cuda:{place % torch.cuda.device_count()}")
         if limit is not None:
-            return _perform_within(limit, item, settings)
+            return _perform_within(limit, task, options)
         torch.set_num_threads(1)
-        if settings not in _benches:
-            _benches.clear()
-            _benches[settings] = Bench(settings)
-        return _benches[settings].perform(item)
+        if options not in _workers:
+            _workers.clear()
+            _workers[options] = Worker(options)
+        return _workers[options].perform(task)
 
 
-def _perform_within(limit: float, item: Item, settings: Settings) -> Outcome:
-    """Measure an item in a process of the worker's, which lives until the run ends."""
+def _perform_within(limit: float, task: Task, options: RunOptions) -> Outcome:
+    """Measure a task in a process of the worker's, which lives until the run ends."""
     from suite.running.executors.processes import Processes
 
-    if (settings, limit) not in _limited:
+    if (options, limit) not in _limited:
         stop()
-        process = _limited[settings, limit] = Processes(1, limit=limit)
-        process.device(settings.device)
-        process.open(settings)
+        process = _limited[options, limit] = Processes(1, limit=limit)
+        process.device(options.device)
+        process.open(options)
         Finalize(None, stop, exitpriority=10)  # before the worker waits for its processes, when it ends
-    ((_, outcome),) = _limited[settings, limit].map([item], lambda _: None)
+    ((_, outcome),) = _limited[options, limit].map([task], lambda _: None)
     return outcome
 
 

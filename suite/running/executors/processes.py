@@ -1,6 +1,6 @@
-"""Items in processes of this machine: spawned once and reused, with one torch thread each.
+"""Tasks in processes of this machine: spawned once and reused, with one torch thread each.
 
-Each worker has a pipe of its own. When it dies, the end of the pipe tells so, and which item it was
+Each worker has a pipe of its own. When it dies, the end of the pipe tells so, and which task it was
 at; when the driver dies, the worker ends with all that it started, whatever it is at.
 """
 
@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING
 
 from suite.errors import UsageError
 from suite.running.executors import time_limit as limits
-from suite.running.tasks import Item, Outcome, Settings, lost
+from suite.running.tasks import Outcome, RunOptions, Task, lost
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
 
 ATTEMPTS = 2
-"""How many workers an item may cost: the first may have died of something else, the second did not."""
+"""How many workers a task may cost: the first may have died of something else, the second did not."""
 
 DAY = 86_400.0
 """Seconds; how long to wait at once, as the system allows no more than some weeks."""
@@ -41,26 +41,26 @@ class Death:
 
     Args:
         reason: why, for people.
-        seconds: how long it was at its item, where that was too long; None where it died of something else.
+        seconds: how long it was at its task, where that was too long; None where it died of something else.
     """
 
     reason: str
     seconds: float | None = None
 
 
-class Worker:
-    """A process that measures one item after the other.
+class WorkerProcess:
+    """A process that measures one task after the other.
 
     Args:
         settings: how; with the device that is this worker's.
         threads: how many torch may use.
-        limit: the seconds that an item may take; None for any.
+        limit: the seconds that a task may take; None for any.
     """
 
-    def __init__(self, settings: Settings, threads: int, limit: float | None) -> None:
+    def __init__(self, options: RunOptions, threads: int, limit: float | None) -> None:
         context = multiprocessing.get_context("spawn")
-        self.settings = settings
-        self.item: Item | None = None
+        self.options = options
+        self.task: Task | None = None
         self._ready = False
         self._began = 0.0
         self._limit = limit
@@ -68,19 +68,19 @@ class Worker:
         self._told, telling = context.Pipe(duplex=False)
         # No daemon: a case may load its data in processes of its own.
         self._process: SpawnProcess = context.Process(
-            target=_work, args=(theirs, telling, settings, threads, limit)
+            target=_work, args=(theirs, telling, options, threads, limit)
         )
         with _ignored_interrupt(), _allowed_children():
             self._process.start()
         theirs.close()
         telling.close()
 
-    def take(self, item: Item) -> None:
-        """Begin with an item."""
-        self.item = item
+    def take(self, task: Task) -> None:
+        """Begin with a task."""
+        self.task = task
         self._began = time.monotonic()
         with suppress(ConnectionError):  # it died; its silence is heard next
-            self.pipe.send(item)
+            self.pipe.send(task)
 
     @property
     def left(self) -> float:
@@ -91,14 +91,14 @@ class Worker:
         return max(self._began + self._limit + more - time.monotonic(), 0.0)
 
     def answer(self) -> Outcome | Death | None:
-        """What it says of its item; None where it says only that it is ready now."""
+        """What it says of its task; None where it says only that it is ready now."""
         with suppress(EOFError, ConnectionError):
             if self.pipe.poll():
                 outcome: Outcome | None = self.pipe.recv()
                 if outcome is None:
                     self._ready, self._began = True, time.monotonic()
                 else:
-                    self.item = None
+                    self.task = None
                 return outcome
         return self._death()
 
@@ -142,12 +142,12 @@ class Worker:
 
 
 class Processes:
-    """Measures in `count` processes; one that dies, or does not end, costs its item a failure at most.
+    """Measures in `count` processes; one that dies, or does not end, costs its task a failure at most.
 
     Args:
         count: how many.
         threads: how many torch may use in each; as many as here if None.
-        limit: the seconds that an item may take; None for any.
+        limit: the seconds that a task may take; None for any.
     """
 
     def __init__(self, count: int, *, threads: int | None = 1, limit: float | None = None) -> None:
@@ -157,14 +157,14 @@ class Processes:
         self._threads = threads
         self._limit = limit
         self._devices: list[str] = []
-        self._settings: Settings | None = None
-        self._workers: list[Worker | None] = []
+        self._options: RunOptions | None = None
+        self._workers: list[WorkerProcess | None] = []
 
     def __enter__(self) -> Processes:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._settings = None  # where another thread is at `map`, it starts no more
+        self._options = None  # where another thread is at `map`, it starts no more
         for worker in self._workers:
             if worker is not None:
                 worker.stop()
@@ -181,23 +181,23 @@ class Processes:
         self._threads = self._threads or torch.get_num_threads()
         return str(found)
 
-    def open(self, settings: Settings) -> None:
+    def open(self, options: RunOptions) -> None:
         """Measure with these from now on. Workers start when there is work for them."""
         share = -(-self._count // max(1, len(self._devices)))
-        self._settings = dataclasses.replace(settings, share=share)
+        self._options = dataclasses.replace(options, share=share)
         self._workers = [None] * self._count
 
-    def map(self, items: Sequence[Item], began: Callable[[Item], None]) -> Iterator[tuple[Item, Outcome]]:
-        """Each item with its outcome, as they are done."""
-        waiting = deque((item, 1) for item in items)
+    def map(self, tasks: Sequence[Task], began: Callable[[Task], None]) -> Iterator[tuple[Task, Outcome]]:
+        """Each task with its outcome, as they are done."""
+        waiting = deque((task, 1) for task in tasks)
         tries: dict[str, int] = {}
         fatal: set[str] = set()  # cases that are known to end their process
         while waiting or self._at_work():
             for index, worker in enumerate(self._workers):
-                if waiting and (worker is None or worker.item is None):
-                    item, tries[item.name] = waiting.popleft()
-                    began(item)
-                    (worker or self._start(index)).take(item)
+                if waiting and (worker is None or worker.task is None):
+                    task, tries[task.name] = waiting.popleft()
+                    began(task)
+                    (worker or self._start(index)).take(task)
             for worker, done in self._heard():
                 answer = worker.answer()
                 if isinstance(answer, Outcome):
@@ -210,50 +210,52 @@ class Processes:
                         continue
                     if answer.seconds is None:
                         fatal.add(done.case)
-                    yield done, lost(done, worker.settings, answer.reason, seconds=answer.seconds or 0.0)
+                    yield done, lost(done, worker.options, answer.reason, seconds=answer.seconds or 0.0)
 
-    def _start(self, index: int) -> Worker:
-        assert self._settings is not None  # noqa: S101  opened before
+    def _start(self, index: int) -> WorkerProcess:
+        assert self._options is not None  # noqa: S101  opened before
         device = self._devices[index % len(self._devices)]
-        worker = self._workers[index] = Worker(self._settings.on(device), self._threads or 1, self._limit)
+        worker = self._workers[index] = WorkerProcess(
+            self._options.on(device), self._threads or 1, self._limit
+        )
         return worker
 
-    def _at_work(self) -> list[tuple[Worker, Item]]:
-        return [(w, w.item) for w in self._workers if w is not None and w.item is not None]
+    def _at_work(self) -> list[tuple[WorkerProcess, Task]]:
+        return [(w, w.task) for w in self._workers if w is not None and w.task is not None]
 
-    def _heard(self) -> list[tuple[Worker, Item]]:
+    def _heard(self) -> list[tuple[WorkerProcess, Task]]:
         """Those at work that say something, have died, or have no time left."""
         busy = self._at_work()
         heard = wait([worker.pipe for worker, _ in busy], min(DAY, *(worker.left for worker, _ in busy)))
-        return [(worker, item) for worker, item in busy if worker.pipe in heard or not worker.left]
+        return [(worker, task) for worker, task in busy if worker.pipe in heard or not worker.left]
 
 
 def _work(
-    pipe: Connection, telling: Connection, settings: Settings, threads: int, limit: float | None
+    pipe: Connection, telling: Connection, options: RunOptions, threads: int, limit: float | None
 ) -> None:
     """What a worker does until the driver closes the pipe."""
     _follow_driver()
     import torch
 
-    from suite.running.worker import Bench
+    from suite.running.worker import Worker
 
     torch.set_num_threads(threads)
-    bench = Bench(settings)
-    bench.prepare()
+    worker = Worker(options)
+    worker.prepare()
     told = telling.fileno() if os.name == "posix" else sys.stderr.fileno()
     try:
         pipe.send(None)  # ready
         while True:
-            item = pipe.recv()
+            task = pipe.recv()
             with limits.limited(limit, told):
-                outcome = bench.perform(item)
+                outcome = worker.perform(task)
             pipe.send(outcome)
     except (EOFError, ConnectionError):  # uncovered: with the pipe the process ends, by force if need be
         return
 
 
 def _follow_driver() -> None:
-    """End this process, and those that it starts, with the driver: its item may never end by itself."""
+    """End this process, and those that it starts, with the driver: its task may never end by itself."""
     driver = multiprocessing.parent_process()
     assert driver is not None  # noqa: S101  it was started by one
     if os.name == "posix":  # uncovered branch: on Windows alone

@@ -1,27 +1,27 @@
-"""Items one after the other, in this process."""
+"""Tasks one after the other, in this process."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from suite.running.tasks import Item, Outcome, Settings
+from suite.running.tasks import Outcome, RunOptions, Task
 
 if TYPE_CHECKING:
-    from suite.running.worker import Bench
+    from suite.running.worker import Worker
 
 
 class Serial:
     """Measures in this process; a case that ends the process ends the run."""
 
     def __init__(self) -> None:
-        self._bench: Bench | None = None
+        self._worker: Worker | None = None
 
     def __enter__(self) -> Serial:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bench = None
+        self._worker = None
 
     def device(self, name: str) -> str:
         """The device of this name here."""
@@ -29,15 +29,15 @@ class Serial:
 
         return str(choose_device(name))
 
-    def open(self, settings: Settings) -> None:
+    def open(self, options: RunOptions) -> None:
         """Measure with these from now on."""
-        from suite.running.worker import Bench
+        from suite.running.worker import Worker
 
-        self._bench = Bench(settings)
+        self._worker = Worker(options)
 
-    def map(self, items: Sequence[Item], began: Callable[[Item], None]) -> Iterator[tuple[Item, Outcome]]:
-        """Each item with its outcome, in order."""
-        assert self._bench is not None  # noqa: S101  opened before
-        for item in items:
-            began(item)
-            yield item, self._bench.perform(item)
+    def map(self, tasks: Sequence[Task], began: Callable[[Task], None]) -> Iterator[tuple[Task, Outcome]]:
+        """Each task with its outcome, in order."""
+        assert self._worker is not None  # noqa: S101  opened before
+        for task in tasks:
+            began(task)
+            yield task, self._worker.perform(task)

@@ -1,4 +1,4 @@
-"""Items that do not end: how long one may take, and where it was when its time was over.
+"""Tasks that do not end: how long one may take, and where it was when its time was over.
 
 A process that computes in C may never look at a signal or let another thread run. So it is watched from a
 thread of `faulthandler`, which needs nothing of Python, and stopped from outside if that fails.
@@ -33,7 +33,7 @@ _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<function
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
-def check(seconds: float | None) -> None:
+def check_time_limit(seconds: float | None) -> None:
     """Refuse what is no limit.
 
     Raises:
@@ -71,12 +71,12 @@ def loaded(seconds: float | None) -> Iterator[None]:
     Python, in the main thread, on a system with alarms.
 
     Args:
-        seconds: the limit of an item; None for none.
+        seconds: the limit of a task; None for none.
 
     Raises:
         UsageError: It does; the message names the line that it was at.
     """
-    check(seconds)
+    check_time_limit(seconds)
     alarms = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
     if seconds is None or not alarms:
         yield
@@ -102,7 +102,7 @@ def loaded(seconds: float | None) -> Iterator[None]:
 
 
 def reason(seconds: float, told: str) -> str:
-    """Why an item failed that did not end: its limit, and where it was.
+    """Why a task failed that did not end: its limit, and where it was.
 
     Args:
         seconds: the limit.

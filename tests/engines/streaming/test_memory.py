@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from suite.engines import engines
-from suite.machine.allocations import held
+from suite.machine.allocations import peak_tensor_bytes
 from tests.benchmarks.families import FAMILIES, Family
 
 UNITS = {"mlp": 64, "lenet-groupnorm": 32, "resnet-groupnorm": 16, "gpt": 8, "mlp-10m": 16}
@@ -32,10 +32,10 @@ def test_streaming_takes_at_most_three_ordinary_passes_and_its_results(family: F
         gram = found.gram()
         return found, gram, found.directions(np.concatenate([columns, 2 * columns]))
 
-    once, _ = held(ordinary, idle)
+    once, _ = peak_tensor_bytes(ordinary, idle)
     model = copy.deepcopy(model)
     model.zero_grad(set_to_none=True)
     idle = [*model.parameters(), *batch]
-    most, _ = held(whole_job, idle)
+    most, _ = peak_tensor_bytes(whole_job, idle)
     params = sum(p.numel() for p in model.parameters())
     assert most <= 3 * once + 4 * (units**2 + RANK * params)

@@ -74,20 +74,19 @@ def test_blocks_of_a_large_gram_matrix_fit_together(shape) -> None:
     assert max(distances(got, found.unit_gradients(), 0)) < 1e-12
 
 
-@pytest.mark.parametrize("name", ["BUFFER", "CACHED", "KEPT", "LARGE"])
+@pytest.mark.parametrize("name", ["BUFFER", "CACHED", "KEPT", "HUGE_PAGES"])
 @pytest.mark.parametrize("make", [
     lambda: (nn.Sequential(nn.Conv2d(4, 6, 3, padding=1, groups=2), nn.Tanh(), nn.Flatten()), (4, 5, 5)),
     lambda: (nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)), (40, 5)),
     lambda: (nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)), (2, 5)),
 ])  # fmt: skip
 def test_results_do_not_depend_on_how_much_is_formed_at_a_time(monkeypatch, make, name) -> None:
-    from suite.engines.streaming import patches, streamed
-    from suite.engines.streaming import syrk as symmetric
+    from suite.engines.streaming import patches, streamed, syrk
 
     compute = sys.modules["suite.engines.streaming.compute"]
     model, shape = make()
     found = Architecture(model.double(), (torch.randn(7, *shape, dtype=torch.float64),), losses)
-    module = {"BUFFER": compute, "CACHED": patches, "KEPT": streamed, "LARGE": symmetric}[name]
+    module = {"BUFFER": compute, "CACHED": patches, "KEPT": streamed, "HUGE_PAGES": syrk}[name]
     monkeypatch.setattr(module, name, 1)
     got = STREAMING.compute(found.model, found.batch, losses)
     assert max(distances(got, found.unit_gradients(), 0)) < 1e-12
@@ -157,7 +156,9 @@ def test_models_that_opacus_gets_wrong_come_out_right(terms) -> None:
         def forward(self, tokens):
             return F.linear(self.embedding(tokens).mean(1), self.embedding.weight)
 
-    found = suite.gradients(Tied().double(), (torch.randint(1, 7, (5, 3)),), terms, engine="streaming")
+    found = suite.per_sample_gradients(
+        Tied().double(), (torch.randint(1, 7, (5, 3)),), terms, engine="streaming"
+    )
     assert found.engine == "streaming"
 
 

@@ -1,4 +1,4 @@
-"""The same items on a Dask cluster of this machine, one of whose workers is killed half-way."""
+"""The same tasks on a Dask cluster of this machine, one of whose workers is killed half-way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import suite
 from suite.errors import UsageError
 from suite.running.executors.dask import Cluster
-from suite.running.tasks import Item, Outcome, Settings
+from suite.running.tasks import Outcome, RunOptions, Task
 from tests.running.same import SMALL, multiset, results
 
 distributed = pytest.importorskip("distributed", reason="needs Dask: pip install 'gradsuite[cluster]'")
@@ -47,12 +47,12 @@ def test_a_worker_that_is_killed_half_way_loses_nothing(
     killed: list[int] = []
     original = Cluster.map
 
-    def kill_one(self: Cluster, *arguments: object) -> Iterator[tuple[Item, Outcome]]:
-        for count, (item, outcome) in enumerate(original(self, *arguments)):
-            if item.kind == "cell" and count == 3 and not killed:
+    def kill_one(self: Cluster, *arguments: object) -> Iterator[tuple[Task, Outcome]]:
+        for count, (task, outcome) in enumerate(original(self, *arguments)):
+            if task.kind == "cell" and count == 3 and not killed:
                 killed.append(next(iter(self._client.run(os.getpid).values())))
                 os.kill(killed[0], signal.SIGKILL)
-            yield item, outcome
+            yield task, outcome
 
     monkeypatch.setattr(Cluster, "map", kill_one)
     report = suite.run(**ASKED, output=tmp_path, cluster=address)
@@ -145,24 +145,24 @@ def test_of_a_case_that_killed_a_worker_alone_no_other_item_is_tried_again(
     cluster, tries = Cluster.__new__(Cluster), []
     cluster._client = SimpleNamespace(loop=None)
 
-    def submit(item: Item) -> object:
-        tries.append(item.name)
+    def submit(task: Task) -> object:
+        tries.append(task.name)
         return object()
 
-    def result(item: Item, future: object) -> tuple[str, bool]:
-        return item.name, item.case == "kills" or tries.count(item.name) == 1  # beside it, each seems to kill
+    def result(task: Task, future: object) -> tuple[str, bool]:
+        return task.name, task.case == "kills" or tries.count(task.name) == 1  # beside it, each seems to kill
 
     monkeypatch.setattr(cluster, "_submit", submit)
     monkeypatch.setattr(cluster, "_result", result)
-    items = [SimpleNamespace(name=n, case=c) for n, c in (("a", "kills"), ("b", "kills"), ("c", "works"))]
-    assert [outcome for _, outcome in cluster.map(items, lambda item: None)] == ["a", "b", "c"]
+    tasks = [SimpleNamespace(name=n, case=c) for n, c in (("a", "kills"), ("b", "kills"), ("c", "works"))]
+    assert [outcome for _, outcome in cluster.map(tasks, lambda task: None)] == ["a", "b", "c"]
     assert tries == ["a", "b", "c", "a", "c"]
 
 
 def test_an_error_of_dask_is_the_reason_of_a_failure_and_blames_no_worker() -> None:
     cluster = Cluster.__new__(Cluster)
-    cluster.open(Settings("cpu", "float64", "opacus", (), (), "mean", 0))
+    cluster.open(RunOptions("cpu", "float64", "opacus", (), (), "mean", 0))
     future = SimpleNamespace(exception=lambda: OSError("connection lost"), release=lambda: None)
-    outcome, died = cluster._result(Item("cell", "small-works", 0), future)
+    outcome, died = cluster._result(Task("cell", "small-works", 0), future)
     assert not died
     assert "connection lost" in outcome.rows[0]["reason"]

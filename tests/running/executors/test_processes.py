@@ -14,8 +14,8 @@ import pytest
 import suite
 from suite.errors import UsageError
 from suite.running.executors import processes
-from suite.running.executors.processes import Processes, Worker
-from suite.running.tasks import Settings
+from suite.running.executors.processes import Processes, WorkerProcess
+from suite.running.tasks import RunOptions
 from tests.running.same import SMALL
 
 
@@ -52,7 +52,7 @@ def test_a_worker_that_neither_answers_nor_ends_in_time_is_given_up(monkeypatch:
 
 def test_a_worker_that_does_not_listen_is_killed() -> None:
     context = multiprocessing.get_context("spawn")
-    worker = Worker.__new__(Worker)
+    worker = WorkerProcess.__new__(WorkerProcess)
     worker.pipe, theirs = context.Pipe()
     worker._told, _ = context.Pipe(duplex=False)
     worker._process = context.Process(target=deaf, args=(theirs,))
@@ -65,7 +65,7 @@ def test_a_worker_that_does_not_listen_is_killed() -> None:
 def test_processes_that_get_no_work_are_not_started() -> None:
     with Processes(2) as executor:
         executor.device("cpu")
-        executor.open(Settings("cpu", "float32", "opacus", (), (), "mean", 0))
+        executor.open(RunOptions("cpu", "float32", "opacus", (), (), "mean", 0))
         assert list(executor.map([], print)) == []
         assert executor._workers == [None, None]
 
