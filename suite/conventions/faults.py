@@ -289,7 +289,7 @@ def window_count_over_k_loop(loop: Loop) -> None:
 
 @convention(
     name="fault:window-count-over-k",
-    protocol=window_count_over_k_loop,
+    reference_loop=window_count_over_k_loop,
     formula="(1/(K·Σ_k V_k)) Σ_u g_u",
     product="1/(W·V)",
     denominator="element of the window, then micro-batch",
@@ -311,7 +311,7 @@ def window_count_times_k_loop(loop: Loop) -> None:
 
 @convention(
     name="fault:window-count-times-k",
-    protocol=window_count_times_k_loop,
+    reference_loop=window_count_times_k_loop,
     formula="(K/Σ_k V_k) Σ_u g_u",
     product="W/V",
     denominator="element of the window, undone by the number of micro-batches",
@@ -333,7 +333,7 @@ def global_count_over_ranks_loop(loop: Loop) -> None:
 
 @convention(
     name="fault:global-count-over-ranks",
-    protocol=global_count_over_ranks_loop,
+    reference_loop=global_count_over_ranks_loop,
     formula="(1/(R·Σ_r V_r)) Σ_u g_u",
     product="1/(S·V)",
     denominator="element of all ranks, then rank",
@@ -355,7 +355,7 @@ def global_count_times_ranks_loop(loop: Loop) -> None:
 
 @convention(
     name="fault:global-count-times-ranks",
-    protocol=global_count_times_ranks_loop,
+    reference_loop=global_count_times_ranks_loop,
     formula="(R/Σ_r V_r) Σ_u g_u",
     product="S/V",
     denominator="element of all ranks, undone by the number of ranks",
