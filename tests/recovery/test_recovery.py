@@ -71,7 +71,7 @@ def test_duplicated_samples_are_named_and_their_sum_is_right(seed, coefficients,
     used = torch.tensor(coefficients, dtype=dtype).double()
     assert abs(group.total - float(used[1] + used[4])) <= group.error
     assert (np.abs(found.weights - used.numpy())[found.identifiable] <= found.error[found.identifiable]).all()
-    assert "samples" not in str(found) or "have the same gradient" in str(found)
+    assert "sample 1, sample 4 have the same gradient: only their sum can be told" in str(found)
 
 
 def test_parallel_gradients_are_told_as_a_weighted_sum() -> None:
@@ -148,7 +148,8 @@ def test_parts_are_units_and_named_in_the_report() -> None:
     found = recover(step, given_setting.model, given_setting.batch, two, units=units)
     # One output: both terms pull along the same gradient, and only their sum can be told.
     assert [group.units for group in found.groups] == [(0, 1), (2, 3), (4, 5)]
-    assert "weighted-terms" in found.names or found.convention is not None
+    assert found.names == ("weighted-sum-of-terms",)
+    assert (found.convention.name, found.scale) == ("weighted-sum-of-terms", 1.0)
     assert "0 plain" in str(found)
 
 
