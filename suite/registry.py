@@ -17,17 +17,17 @@ class Named(Protocol):
         """As people type it."""
 
 
-T = TypeVar("T", bound=Named)
+Member = TypeVar("Member", bound=Named)
 
 
-class Registry(Generic[T]):
+class Registry(Generic[Member]):
     """Items of one kind by name, in the order in which they were added."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._items: dict[str, T] = {}
+        self._items: dict[str, Member] = {}
 
-    def add(self, item: T) -> T:
+    def add(self, item: Member) -> Member:
         """Add `item` and return it.
 
         Raises:
@@ -38,7 +38,7 @@ class Registry(Generic[T]):
         self._items[item.name] = item
         return item
 
-    def __getitem__(self, name: str) -> T:
+    def __getitem__(self, name: str) -> Member:
         try:
             return self._items[name]
         except KeyError:
@@ -47,7 +47,7 @@ class Registry(Generic[T]):
     def __contains__(self, name: str) -> bool:
         return name in self._items
 
-    def __iter__(self) -> Iterator[T]:
+    def __iter__(self) -> Iterator[Member]:
         return iter(self._items.values())
 
     def __len__(self) -> int:
@@ -58,7 +58,7 @@ class Registry(Generic[T]):
         """All names, in the order in which they were added."""
         return list(self._items)
 
-    def match(self, patterns: Sequence[str] = ()) -> list[T]:
+    def match(self, patterns: Sequence[str] = ()) -> list[Member]:
         """The items whose names match any of the glob `patterns`; `*` where there is none.
 
         A name with a prefix (`fault:…`) matches only patterns that begin with it.

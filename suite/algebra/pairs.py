@@ -16,8 +16,6 @@ from suite.algebra.discrepancy import Discrepancy, Verdict, compare
 from suite.algebra.gram import Gram
 from suite.algebra.units import Column
 
-Row = dict[str, Any]
-
 PAIRS_BATCH_SIZE = 8
 """The first full batch of the size nearest to this one is where all pairs are measured."""
 
@@ -43,7 +41,7 @@ def pairs(
     reference: str,
     *,
     precision: float,
-) -> Iterator[Row]:
+) -> Iterator[dict[str, Any]]:
     """Rows of kind `pair` for the pairs of conventions that no other row tells of.
 
     Args:
@@ -69,7 +67,7 @@ def pairs(
         }
 
 
-def table(rows: Iterable[Row], case: str, reference: str) -> dict[tuple[str, str], Pair]:
+def table(rows: Iterable[dict[str, Any]], case: str, reference: str) -> dict[tuple[str, str], Pair]:
     """All pairs of conventions of one case, both ways round, at the batch that was chosen for pairs.
 
     Args:
@@ -106,7 +104,7 @@ def _reverse(pair: Pair, cosine: float | None) -> Pair:
     return Pair((1 - pair.residual**2) / pair.scale, pair.residual)
 
 
-def _cell(rows: Iterable[Row]) -> tuple[int, str]:
+def _cell(rows: Iterable[dict[str, Any]]) -> tuple[int, str]:
     """The batch that pairs were measured on, or would have been, had there been any to measure."""
     chosen = [row for row in rows if row["kind"] == "pair"] or rows
     return min(

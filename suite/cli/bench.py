@@ -129,7 +129,7 @@ def _rows(
     ways: dict[str, Engine | MemoryPlan | Refused],
     arguments: argparse.Namespace,
 ) -> list[dict[str, Any]]:
-    from suite.engines.cost import cost
+    from suite.engines.cost import measure_cost
     from suite.engines.engine import Refused
     from suite.loops import batch as batches
 
@@ -147,7 +147,7 @@ def _rows(
             if isinstance(engine, Refused):
                 raise engine
             chunks = _check(engine, model, batch, problem.losses)
-            found = cost(
+            found = measure_cost(
                 engine,
                 model,
                 batch,

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Matrix = NDArray[np.float64]
+from suite.algebra.discrepancy import EPS
 
-EPS = float(np.finfo(np.float64).eps)
+Coefficients = NDArray[np.float64]
+
 APART = 0.5
 """How much of a row has to be left: nearly dependent rows would magnify rounding."""
 
@@ -29,8 +30,8 @@ class Basis:
         weights: `[conventions, rank]`; the coefficients are `weights @ rows`.
     """
 
-    rows: Matrix
-    weights: Matrix
+    rows: Coefficients
+    weights: Coefficients
 
 
 def basis(coefficients: ArrayLike, *, turned: bool = False) -> Basis:
@@ -58,7 +59,7 @@ def basis(coefficients: ArrayLike, *, turned: bool = False) -> Basis:
     return Basis(sparse, given @ rows.T @ np.linalg.inv(turn))
 
 
-def _orthonormal(rest: Matrix) -> tuple[Matrix, list[int]]:
+def _orthonormal(rest: Coefficients) -> tuple[Coefficients, list[int]]:
     """Rows that span `rest`, and which of it were picked for them: the one of which most is left is next."""
     rest = rest.copy()
     picked: list[int] = []
@@ -77,11 +78,11 @@ def _orthonormal(rest: Matrix) -> tuple[Matrix, list[int]]:
     return rows, picked
 
 
-def _norms(rows: Matrix) -> Matrix:
+def _norms(rows: Coefficients) -> Coefficients:
     return np.asarray(np.sqrt(np.einsum("ij,ij->i", rows, rows)))
 
 
-def _groups(rows: Matrix, most: int) -> list[NDArray[np.intp]]:
+def _groups(rows: Coefficients, most: int) -> list[NDArray[np.intp]]:
     """The units in which all `rows` agree, for each group of two or more; at most `most`, largest first."""
     # One number a unit, alike where all rows are: entry by entry, so that it rounds alike.
     key = rows[0] * FACTORS[0]
@@ -100,7 +101,7 @@ def _groups(rows: Matrix, most: int) -> list[NDArray[np.intp]]:
     return found
 
 
-def _turned(rows: Matrix, few: Matrix) -> tuple[Matrix, Matrix]:
+def _turned(rows: Coefficients, few: Coefficients) -> tuple[Coefficients, Coefficients]:
     """`[rank, rank]` a turn of the orthonormal `rows` of `few`, and the turned rows.
 
     Row `k` is what is nearest to `rows[k]` among the combinations of the first `k + 1` that vanish on
@@ -127,7 +128,7 @@ def _turned(rows: Matrix, few: Matrix) -> tuple[Matrix, Matrix]:
     return turn, turned
 
 
-def _leave_out(columns: list[Matrix], k: int) -> tuple[Matrix, list[int]]:
+def _leave_out(columns: list[Coefficients], k: int) -> tuple[Coefficients, list[int]]:
     """`[k + 1]` what is left of the last axis without `k` of these directions, and without which."""
     span, rest, chosen = np.zeros((k, k + 1)), np.eye(k + 1)[k], []
     count = 0

@@ -9,7 +9,7 @@ must be together once. A reduced gradient takes one pass for each group and chun
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from suite.algebra.gram import Gram
 from suite.engines.basis import basis
-from suite.engines.unit_gradients import CONVERTED, UnitGradients, products
+from suite.engines.unit_gradients import CONVERTED, Blocks, UnitGradients, products
 from suite.errors import CaseError
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from suite.engines.engine import Engine
 
 Span = tuple[int, int]
-Vector = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -115,7 +114,7 @@ class Chunked:
         gram: of the other units, where it is known.
     """
 
-    def __init__(self, job: Job, last: Vector | None = None, gram: Gram | None = None) -> None:
+    def __init__(self, job: Job, last: Blocks | None = None, gram: Gram | None = None) -> None:
         self._job = job
         self._last = last
         self._gram = gram
@@ -164,7 +163,7 @@ class Chunked:
             self._bordered = np.block([[self._gram, side], [side.T, np.array([[square]])]])
         return self._bordered
 
-    def project(self, vector: Vector) -> Gram:
+    def project(self, vector: Blocks) -> Gram:
         """`[units]` the inner products `G v` with one more gradient, given by parameter."""
         job = self._job
         total = np.zeros(self.shape[0])
@@ -214,12 +213,12 @@ class Chunked:
         spanned = basis(coefficients)
         return torch.as_tensor(spanned.weights).to(self._like.detach()), self.reduce(spanned.rows)
 
-    def append(self, unit: Vector) -> Chunked:
+    def append(self, unit: Blocks) -> Chunked:
         """The same with one more unit, its gradient given by parameter."""
         return Chunked(self._job, unit, self._gram)
 
     @property
-    def blocks(self) -> Mapping[str, Tensor]:
+    def blocks(self) -> Blocks:
         """By parameter name, `[units, *parameter.shape]`: all gradients, formed, where they fit.
 
         Raises:

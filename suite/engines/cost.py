@@ -43,7 +43,7 @@ class Cost:
     ordinary_peak: int | None
 
 
-def cost(
+def measure_cost(
     engine: Engine | MemoryPlan,
     model: nn.Module,
     batch: Batch,

@@ -14,6 +14,9 @@ from torch import Tensor
 from suite.algebra.gram import Gram
 from suite.engines.basis import basis
 
+Blocks = Mapping[str, Tensor]
+"""By parameter name, what belongs to the parameter: `[…, *parameter.shape]`."""
+
 
 class UnitGradients(Protocol):
     """The gradients of the units of one batch, formed or not."""
@@ -34,14 +37,14 @@ class UnitGradients(Protocol):
         A hundred conventions take no more memory than the few directions that they span.
         """
 
-    def project(self, vector: Mapping[str, Tensor]) -> NDArray[np.float64]:
+    def project(self, vector: Blocks) -> NDArray[np.float64]:
         """`[units]` the inner products of the units' gradients with one more, given by parameter."""
 
-    def append(self, unit: Mapping[str, Tensor]) -> UnitGradients:
+    def append(self, unit: Blocks) -> UnitGradients:
         """The same with one more unit, its gradient given by parameter."""
 
     @property
-    def blocks(self) -> Mapping[str, Tensor]:
+    def blocks(self) -> Blocks:
         """By parameter name, `[units, *parameter.shape]`: all gradients, formed."""
 
 
@@ -53,7 +56,7 @@ class Materialised:
         blocks: by parameter name, `[units, *parameter.shape]`.
     """
 
-    blocks: Mapping[str, Tensor]
+    blocks: Blocks
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -83,11 +86,11 @@ class Materialised:
         found = self.reduce(spanned.rows)
         return torch.as_tensor(spanned.weights).to(found), found
 
-    def project(self, vector: Mapping[str, Tensor]) -> NDArray[np.float64]:
+    def project(self, vector: Blocks) -> NDArray[np.float64]:
         """`[units]` the inner products `G v` with one more gradient."""
         return products(self.blocks, {name: part.unsqueeze(0) for name, part in vector.items()})[:, 0]
 
-    def append(self, unit: Mapping[str, Tensor]) -> Materialised:
+    def append(self, unit: Blocks) -> Materialised:
         """The same with one more unit, its gradient given by parameter."""
         return Materialised({
             name: torch.cat([block, unit[name].unsqueeze(0)]) for name, block in self.blocks.items()
@@ -98,7 +101,7 @@ CONVERTED = 1 << 17
 """How many numbers are made float64 at a time, where they are not."""
 
 
-def products(rows: Mapping[str, Tensor], others: Mapping[str, Tensor]) -> Gram:
+def products(rows: Blocks, others: Blocks) -> Gram:
     """`[rows, others]` in float64: the inner products of gradients, added up parameter by parameter.
 
     Args:

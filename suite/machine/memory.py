@@ -12,9 +12,9 @@ from suite.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
-POWERS = "kmgt"
+BYTE_PREFIXES = "kmgt"
 BYTE_UNITS = ("B", "kB", "MB", "GB", "TB")
-WRITTEN = re.compile(rf"(\d+(?:\.\d+)?|\.\d+)\s*(?:([{POWERS}]?)(i?)b?)", re.IGNORECASE)
+WRITTEN = re.compile(rf"(\d+(?:\.\d+)?|\.\d+)\s*(?:([{BYTE_PREFIXES}]?)(i?)b?)", re.IGNORECASE)
 MEMINFO = Path("/proc/meminfo")
 GROUP = Path("/sys/fs/cgroup")
 
@@ -29,7 +29,7 @@ def parse_bytes(given: int | str | None) -> int | None:
         return None
     found = WRITTEN.fullmatch(str(given).strip())
     if found is not None and not (found[3] and not found[2]):
-        power = POWERS.index(found[2].lower()) + 1 if found[2] else 0
+        power = BYTE_PREFIXES.index(found[2].lower()) + 1 if found[2] else 0
         number = float(found[1]) * (1024 if found[3] else 1000) ** power
         if 1 <= number <= sys.maxsize:
             return int(found[1]) if not found[2] and found[1].isdigit() else int(number)

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 from suite.errors import UsageError
 from suite.records.file import plain
-from suite.records.schema import SCHEMA
+from suite.records.schema import SCHEMA, Row
 from suite.running.order import pairs_to_train, training_check
 from suite.running.tasks import (
     Executor,
     Outcome,
-    Row,
     RunOptions,
     Task,
     fingerprint,

@@ -28,7 +28,7 @@ from suite.loops.cached_losses import CachedLosses
 from suite.loops.loop import Loop, run_reference_loop
 from suite.machine.memory import free_bytes
 from suite.running.plan import Cell
-from suite.running.rounding import Precision, literal, relative_distance
+from suite.running.rounding import Precision, reference_gradients, relative_distance
 
 
 @dataclass(frozen=True)
@@ -265,7 +265,7 @@ def _rounded(
         for row in found.values():
             row[column] = None
         kept: dict[str, Tensor] = {}
-        for name, gradient in literal(loop, list(chosen.values()), precision):
+        for name, gradient in reference_gradients(loop, list(chosen.values()), precision):
             if name in references:
                 kept[name] = gradient
             for pair in rounding:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from suite.errors import UsageError
-from suite.running.tasks import Row, Task
+from suite.records.schema import Row
+from suite.running.tasks import Task
 
 CHECK_BATCH_SIZE = 8
 

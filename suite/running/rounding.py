@@ -40,7 +40,9 @@ def precisions(device: torch.device, dtype: torch.dtype) -> list[Precision]:
     return found
 
 
-def literal(loop: Loop, chosen: Sequence[Convention], precision: Precision) -> Iterator[tuple[str, Tensor]]:
+def reference_gradients(
+    loop: Loop, chosen: Sequence[Convention], precision: Precision
+) -> Iterator[tuple[str, Tensor]]:
     """`[params]` in float64: each convention's reference loop in this precision, one after the other.
 
     The model and the batch are cast as a whole; the parameters are those of the float64 model, rounded.

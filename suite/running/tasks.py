@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-Row = dict[str, Any]
+from suite.records.schema import Row
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,10 @@ from suite.equivalence.per_step_rates import vary
 from suite.equivalence.trajectory import Backward, default_dtype_of, following, prove, trajectory
 from suite.errors import UsageError, one_line
 from suite.loops.loop import Loop
+from suite.records.schema import Row
 from suite.report.learning_rates import KEYS
 from suite.running.measure import MeasureContext
 from suite.running.plan import Cell
-
-Row = dict[str, Any]
 
 HYPERPARAMETERS: Mapping[str, Mapping[str, float]] = {
     "SGD": {"lr": 1e-3, "momentum": 0.9, "weight_decay": 1e-2},

@@ -24,12 +24,12 @@ from suite.machine import environment
 from suite.machine.global_state import loading, pinned, seed
 from suite.machine.memory import format_bytes
 from suite.machine.usage import metered
-from suite.records.schema import name_of
+from suite.records.schema import Row, name_of
 from suite.running import plan
 from suite.running.fingerprint import digest
 from suite.running.measure import MeasureContext, measure, require_memory_for
 from suite.running.rounding import precisions
-from suite.running.tasks import Outcome, Row, RunOptions, Task, fingerprint, options_of_rows, short
+from suite.running.tasks import Outcome, RunOptions, Task, fingerprint, options_of_rows, short
 from suite.running.training_check import TrainedWeights, check_rates
 
 ROOTS = {"cell": ("suite.running.measure", "suite.running.plan"), "proof": ("suite.running.training_check",)}

@@ -8,7 +8,7 @@ from cases import cases
 from suite.conventions import conventions
 from suite.loops.loop import Loop
 from suite.running.plan import Cell
-from suite.running.rounding import Precision, literal, precisions, relative_distance
+from suite.running.rounding import Precision, precisions, reference_gradients, relative_distance
 
 CPU = torch.device("cpu")
 
@@ -21,7 +21,7 @@ def test_loops_that_are_equal_differ_by_the_rounding_of_their_dtype() -> None:
     pair = [conventions["window-exact"], conventions["mean"]]
     apart = {}
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
-        found = dict(literal(loop, pair, Precision("", dtype)))
+        found = dict(reference_gradients(loop, pair, Precision("", dtype)))
         assert all(gradient.dtype == torch.float64 for gradient in found.values())
         apart[dtype] = relative_distance(found["window-exact"], found["mean"], 1.0) / torch.finfo(dtype).eps
     assert all(0.01 < digits < 100 for digits in apart.values())

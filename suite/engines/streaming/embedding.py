@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from suite.engines.streaming.layer_gradients import Blocks, CoefficientRows
+from suite.engines.streaming.layer_gradients import CoefficientRows
 from suite.engines.streaming.syrk import add_square
+from suite.engines.unit_gradients import Blocks
 
 
 @dataclass(frozen=True)

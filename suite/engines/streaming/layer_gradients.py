@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Blocks = Mapping[str, Tensor]
-
+from suite.engines.unit_gradients import Blocks
 
 FEW = 0.75
 """Up to this share of the units, picking them out costs less than summing over the others as well."""

@@ -10,8 +10,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from suite.engines.streaming.layer_gradients import Blocks, CoefficientRows
+from suite.engines.streaming.layer_gradients import CoefficientRows
 from suite.engines.streaming.syrk import add_square, empty
+from suite.engines.unit_gradients import Blocks
 
 
 class Patches(Protocol):

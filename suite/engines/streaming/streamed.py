@@ -11,10 +11,11 @@ from torch import Tensor
 
 from suite.algebra.gram import Gram
 from suite.engines.basis import basis
-from suite.engines.streaming.layer_gradients import Blocks, CoefficientRows, LayerGradients
+from suite.engines.streaming.layer_gradients import CoefficientRows, LayerGradients
 from suite.engines.streaming.outer_product import Formed, OuterProduct
 from suite.engines.streaming.positions import Positions
 from suite.engines.streaming.syrk import empty, mirror
+from suite.engines.unit_gradients import Blocks
 
 
 class Streamed:
@@ -43,7 +44,7 @@ class Streamed:
         self._units = units
         self._like = like
         self._last = last
-        self._kept = KEPT if kept is None else min(KEPT, kept)
+        self._kept = FORMED_NUMBERS if kept is None else min(FORMED_NUMBERS, kept)
         self._gram: Gram | None = None
 
     @property
@@ -133,7 +134,7 @@ class Streamed:
         return Streamed(self._pieces, self._shapes, self._units, self._like, unit, self._kept)
 
 
-KEPT = 1 << 26
+FORMED_NUMBERS = 1 << 26
 """How many numbers of formed gradients are kept for the reductions, at most."""
 
 WORTH = 1 << 27

@@ -14,7 +14,7 @@ from suite.engines.streaming.capture import ForwardCall
 ALONG_LAST_AXES = (nn.Linear, nn.LayerNorm, nn.RMSNorm, nn.Embedding)
 """Layers that may have positions as the second axis."""
 
-LEVELS = 32
+WEIGHT_LEVELS = 32
 
 
 def unmixed(
@@ -33,7 +33,7 @@ def unmixed(
         calls: of layers.
     """
     samples, parts = entries.shape
-    passes = ceil(log(parts, LEVELS)) if parts > 1 else 0
+    passes = ceil(log(parts, WEIGHT_LEVELS)) if parts > 1 else 0
     if parts <= passes + 1 or not all(_by_position(call, samples, parts) for call in calls):
         return None
     edges = [call.edge for call in calls]
@@ -45,7 +45,7 @@ def unmixed(
     together = backward(torch.ones_like(entries[0]))
     drawn = torch.randperm(parts, generator=torch.Generator().manual_seed(parts))
     for digit in range(passes):
-        level = drawn // LEVELS**digit % LEVELS - LEVELS // 2
+        level = drawn // WEIGHT_LEVELS**digit % WEIGHT_LEVELS - WEIGHT_LEVELS // 2
         weights = torch.exp2(level.to(entries))
         for whole, weighted in zip(together, backward(weights), strict=True):
             if whole is None or weighted is None:

@@ -74,7 +74,7 @@ def test_blocks_of_a_large_gram_matrix_fit_together(shape) -> None:
     assert max(distances(got, found.unit_gradients(), 0)) < 1e-12
 
 
-@pytest.mark.parametrize("name", ["BUFFER", "CACHED", "KEPT", "HUGE_PAGES"])
+@pytest.mark.parametrize("name", ["BUFFER", "CACHED", "FORMED_NUMBERS", "HUGE_PAGES"])
 @pytest.mark.parametrize("make", [
     lambda: (nn.Sequential(nn.Conv2d(4, 6, 3, padding=1, groups=2), nn.Tanh(), nn.Flatten()), (4, 5, 5)),
     lambda: (nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)), (40, 5)),
@@ -86,7 +86,7 @@ def test_results_do_not_depend_on_how_much_is_formed_at_a_time(monkeypatch, make
     compute = sys.modules["suite.engines.streaming.compute"]
     model, shape = make()
     found = Architecture(model.double(), (torch.randn(7, *shape, dtype=torch.float64),), losses)
-    module = {"BUFFER": compute, "CACHED": patches, "KEPT": streamed, "HUGE_PAGES": syrk}[name]
+    module = {"BUFFER": compute, "CACHED": patches, "FORMED_NUMBERS": streamed, "HUGE_PAGES": syrk}[name]
     monkeypatch.setattr(module, name, 1)
     got = STREAMING.compute(found.model, found.batch, losses)
     assert max(distances(got, found.unit_gradients(), 0)) < 1e-12
@@ -239,7 +239,7 @@ KINDS = [name for name, _ in Kinds().named_parameters()]
 @pytest.mark.parametrize("trained", [*KINDS, None])
 @pytest.mark.parametrize("kept", [0, 1 << 26])
 def test_each_parameter_alone_and_all_together_meet_the_regulariser(trained, kept, monkeypatch) -> None:
-    monkeypatch.setattr("suite.engines.streaming.streamed.KEPT", kept)
+    monkeypatch.setattr("suite.engines.streaming.streamed.FORMED_NUMBERS", kept)
     model = Kinds().double()
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(trained in (None, name))

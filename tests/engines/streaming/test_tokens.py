@@ -72,7 +72,7 @@ def test_mixed_positions_take_a_pass_each(mixing: str) -> None:
 def test_any_two_positions_differ_in_the_weight_of_some_pass() -> None:
     parts = 2000
     drawn = torch.randperm(parts)
-    levels = torch.stack([drawn // tokens.LEVELS**digit % tokens.LEVELS for digit in range(3)])
+    levels = torch.stack([drawn // tokens.WEIGHT_LEVELS**digit % tokens.WEIGHT_LEVELS for digit in range(3)])
     assert len(levels.unique(dim=1).T) == parts
 
 

@@ -1,0 +1,135 @@
+"""The house: a public name has one home, so that its name finds it."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+INTERFACES = {
+    "suite.cli": {"configure", "execute"},
+    "suite.engines": {"compute"},
+    "suite.figures": {"draw"},
+}
+"""What each command, each engine and each figure defines, so that its room can use them all alike."""
+
+NOT_YET = {
+    "ADDED",
+    "BETAS",
+    "Batches",
+    "Blocks",
+    "COLUMNS",
+    "COMMON",
+    "COUNTS",
+    "Cell",
+    "Change",
+    "Claim",
+    "Column",
+    "Count",
+    "DECAY",
+    "Discrepancy",
+    "EPS",
+    "EXAMPLES",
+    "Entry",
+    "Group",
+    "KEYS",
+    "KINDS",
+    "Kind",
+    "L2",
+    "LARGEST",
+    "Losses",
+    "Model",
+    "NAMES",
+    "NUMBERS",
+    "Named",
+    "OPTIONAL",
+    "POWERS",
+    "PROBES",
+    "Pair",
+    "Problem",
+    "Proof",
+    "RATE",
+    "ROUNDING",
+    "Row",
+    "SETTINGS",
+    "STEP",
+    "SYMBOLS",
+    "T",
+    "Verdict",
+    "WIDTHS",
+    "Weighting",
+    "adadelta",
+    "adagrad",
+    "adam",
+    "cases",
+    "check",
+    "coefficients",
+    "compare",
+    "conventions",
+    "linear",
+    "load",
+    "losses",
+    "measurements",
+    "noise_scale",
+    "optimizers",
+    "plain",
+    "read",
+    "rescale",
+    "rmsprop",
+    "select",
+    "sgd",
+    "table",
+    "text",
+    "versions",
+}
+"""Names that still have several homes. A name leaves the list with its second home; none is added."""
+
+
+def public_names(tree: ast.Module) -> Iterator[str]:
+    """The classes, functions and constants without an underscore that a module defines at its top."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            names = [node.name]
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [n.id for target in targets for n in ast.walk(target) if isinstance(n, ast.Name)]
+        else:
+            names = []
+        yield from (name for name in names if not name.startswith("_"))
+
+
+def homes(root: Path) -> dict[str, list[str]]:
+    """The modules that define each public name, interfaces aside."""
+    found = defaultdict(list)
+    for path in sorted((root / "suite").rglob("*.py")):
+        module = ".".join(path.relative_to(root).with_suffix("").parts)
+        shared = {n for room, names in INTERFACES.items() if module.startswith(f"{room}.") for n in names}
+        for name in dict.fromkeys(public_names(ast.parse(path.read_text(encoding="utf-8")))):
+            if name not in shared:
+                found[name].append(module)
+    return found
+
+
+def test_a_public_name_is_defined_in_one_module() -> None:
+    twice = {name: modules for name, modules in homes(ROOT).items() if len(modules) > 1}
+    assert {name: modules for name, modules in twice.items() if name not in NOT_YET} == {}
+    assert NOT_YET - set(twice) == set(), "these have one home now: take them off the list"
+
+
+def test_a_name_with_two_homes_is_found(tmp_path: Path) -> None:
+    for room, text in {
+        "algebra": "class Twice: ...\nTOTAL, _HIDDEN = 1, 2\ndef draw(): ...\n",
+        "figures": "def draw(): ...\nTwice: int = 1\nfrom suite.algebra import TOTAL\n_HIDDEN = 3\n",
+        "cli": "def configure(): ...\nasync def TOTAL(): ...\n",
+    }.items():
+        (tmp_path / "suite" / room).mkdir(parents=True)
+        (tmp_path / "suite" / room / "made_up.py").write_text(text)
+    found = homes(tmp_path)
+    assert found["Twice"] == ["suite.algebra.made_up", "suite.figures.made_up"]
+    assert found["TOTAL"] == ["suite.algebra.made_up", "suite.cli.made_up"]
+    assert found["draw"] == ["suite.algebra.made_up"]
+    assert "_HIDDEN" not in found
+    assert "configure" not in found
