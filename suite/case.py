@@ -27,7 +27,9 @@ class Problem:
         losses: `losses(model, batch)` gives `[samples]`, or `[samples, parts]` where `parts` are
             named. Each entry is summed over its own elements, never averaged.
         columns: columns of the units table from a batch, each a scalar, `[samples]` or
-            `[samples, parts]`: `elements`, `positions`, `weight`.
+            `[samples, parts]`: `elements`, `positions`, `weight`. Where losses are sums over several
+            values a sample, state `elements`, even if they are 1: nothing else says what a mean over
+            elements divides by.
         collate: what a batch goes through after its samples were chosen (trimming of padding).
         parts: the names of the parts.
         part_kind: whether the parts are `terms` of the loss or augmented `copies`.

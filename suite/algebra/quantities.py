@@ -132,6 +132,8 @@ def quantities(units: Units) -> dict[str, float]:
     left_out = {"V", "d"} if total == 0 else {"d", "Σm"} if units.positions is not None else {"V"}
     if "d" in known:
         left_out.add("Σm")
+    if units.values is not None:
+        left_out |= {"d", "Σm"}  # nobody said what they are
     return {name: value for name, value in known.items() if value > 0 and name not in left_out}
 
 

@@ -44,6 +44,8 @@ NEEDS: dict[str, str] = {
     "max_norm": "no clip threshold is stated",
 }
 
+UNSTATED = "the case does not state elements, though its losses have {} values a sample"
+
 
 @dataclass(frozen=True, eq=False)
 class Units:
@@ -65,6 +67,8 @@ class Units:
         expected_batch_size: L, the batch size that the sampling aims at.
         max_elements: L_max, the longest sequence that the configuration allows.
         max_norm: C, the clip threshold.
+        values: how many values a sample's loss was seen to have though nobody stated `elements`: what
+            divides by elements does not apply then; None where elements are as they stand.
         added_to_norm: what is added to a norm before C is divided by it: 1e-6 by PyTorch and Opacus.
 
     Raises:
@@ -87,6 +91,7 @@ class Units:
     max_elements: int | None = None
     max_norm: float | None = None
     added_to_norm: float = 0.0
+    values: int | None = None
     data: NDArray[np.bool_] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

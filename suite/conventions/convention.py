@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from suite.algebra.formula import Formula
+from suite.algebra.units import UNSTATED
 from suite.registry import Registry
 
 if TYPE_CHECKING:
@@ -55,7 +58,16 @@ class Convention:
 
     def missing(self, units: Units) -> str | None:
         """Why this convention does not apply to `units`, or None where it does."""
-        return units.missing(self.needs)
+        reason = units.missing(self.needs)
+        if reason is None and units.values is not None and self._counts_elements(units):
+            return UNSTATED.format(units.values)
+        return reason
+
+    def _counts_elements(self, units: Units) -> bool:
+        """Whether the coefficients would be others if each unit had twice the elements."""
+        twice = replace(units, elements=2 * units.elements)
+        gram = np.eye(len(units))
+        return not np.array_equal(self.coefficients(units, gram), self.coefficients(twice, gram))
 
     def coefficients(self, units: Units, gram: Gram) -> Column:
         """`[units]` the coefficient of each unit."""

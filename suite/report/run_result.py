@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from suite.algebra.units import UNSTATED
 from suite.errors import UsageError
 from suite.report.learning_rates import PROOF_COLUMNS, pair_of
 from suite.report.rows import RunRows
@@ -89,6 +90,12 @@ class RunResult(RunRows):
             instead,
         ), reason in sorted(first.items()):
             lines.append(f"Engine {engine} was refused for {case}, {instead} took over: it {reason}.")
+        unstated = {row["case"]: row["reason"] for row in self.of("omitted") if _UNSTATED in row["reason"]}
+        for case, reason in unstated.items():
+            lines.append(
+                f"Warning: {case}: what divides by elements is left out: {reason}. State them in the case's "
+                "`columns`: {'elements': …}, 1 if a sample is one element."
+            )
         left_out = {(row["case"], row["convention"]) for row in self.of("omitted")}
         if left_out:
             lines.append(
@@ -136,6 +143,9 @@ class RunResult(RunRows):
         if self.of("discrepancy"):
             found += [discrepancy_table(self, brief=brief), learning_rate_table(self, brief=brief)]
         return [*found, claim_table(self)] if self.of("claim") else found
+
+
+_UNSTATED = UNSTATED.partition("{")[0]
 
 
 def _frame(rows: Iterable[Row], columns: tuple[str, ...]) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,8 +24,10 @@ from suite.engines.memory_plan import DoesNotFit, Workload
 from suite.engines.per_sample_gradients import per_sample_gradients
 from suite.errors import CaseError, one_line
 from suite.loops import batch as batches
+from suite.loops.batch import Batch
 from suite.loops.cached_losses import CachedLosses
 from suite.loops.loop import Loop, run_reference_loop
+from suite.loops.width import values_per_sample
 from suite.machine.memory import free_bytes
 from suite.running.plan import Cell
 from suite.running.rounding import Precision, reference_gradients, relative_distance
@@ -74,7 +76,7 @@ def measure(
         CaseError: The batch has no right gradients, or a convention disagrees with its own reference loop.
     """
     batch = cell.take(problem, context.device, context.exact)
-    units = cell.units(problem, batch)
+    units = _with_values(cell.units(problem, batch), problem, model, batch)
     missing = context.reference.missing(units)
     if missing is not None:
         raise CaseError(f"the reference {context.reference.name!r} does not apply: {missing}")
@@ -148,6 +150,14 @@ def measure(
     if cell.pairs:
         names = [c.name for c in applying]
         yield from pairs(names, columns, results, gram, context.reference.name, precision=precision)
+
+
+def _with_values(units: Units, problem: Problem, model: nn.Module, batch: Batch) -> Units:
+    """`units`, marked where the losses have several values a sample and the case does not state elements."""
+    if problem.columns is not None and "elements" in problem.columns(batch):
+        return units
+    width = values_per_sample(model, batch, problem.losses)
+    return replace(units, values=width) if width > 1 else units
 
 
 def require_memory_for(problem: Problem, model: nn.Module, cell: Cell, context: MeasureContext) -> None:

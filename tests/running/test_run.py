@@ -269,3 +269,33 @@ def test_tables_that_cannot_be_written_leave_the_records(tmp_path: Path) -> None
     with pytest.raises(UsageError, match=r"cannot write tables to .*: the records are kept there"):
         suite.run(["mse"], ["sum"], batch_sizes=[2], prove=0, output=tmp_path)
     assert (tmp_path / "records.jsonl").stat().st_size
+
+
+WIDE = Path(__file__).parents[1] / "wide_case.py"
+
+
+@pytest.fixture(scope="module")
+def wide() -> suite.RunResult:
+    names = ["sum", "element-mean", "mean-of-microbatch-means", "weighted-mean"]
+    return suite.run(["wide-*"], names, from_files=[WIDE], prove=0)
+
+
+def test_where_wide_losses_state_no_elements_what_divides_by_them_is_left_out(wide: suite.RunResult) -> None:
+    left_out = pick(wide.omitted, case="wide-unstated").set_index("convention").reason
+    reason = "the case does not state elements, though its losses have 5 values a sample"
+    assert set(left_out[["element-mean", "mean-of-microbatch-means"]]) == {reason}
+    assert "weights" in left_out["weighted-mean"].iloc[0]
+    assert set(pick(wide.discrepancies, case="wide-unstated").convention) == {"sum"}
+    (warning,) = [line for line in wide.remarks if line.startswith("Warning")]
+    assert warning.startswith(f"Warning: wide-unstated: what divides by elements is left out: {reason}.")
+
+
+def test_stated_elements_are_believed(wide: suite.RunResult) -> None:
+    of_five = pick(wide.discrepancies, case="wide-of-five", convention="element-mean", reference="mean")
+    of_one = pick(wide.discrepancies, case="wide-of-one", convention="element-mean", reference="mean")
+    assert (set(of_five.scale), set(of_one.verdict)) == ({0.2}, {"identical"})
+
+
+def test_a_reference_that_divides_by_elements_nobody_stated_does_not_apply() -> None:
+    report = suite.run(["wide-unstated"], ["sum"], reference="element-mean", from_files=[WIDE], prove=0)
+    assert "'element-mean' does not apply: the case does not state elements" in report.failures[0]["reason"]
