@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from suite.algebra.units import Column, Units
 from suite.conventions import Convention
 from suite.engines.per_sample_gradients import Checked
 from suite.loops.autograd import grad
-from suite.loops.batch import Batch
-from suite.loops.loop import Losses, Regulariser
+from suite.loops.batch import Batch, map_tensors
+from suite.loops.loop import Regulariser
 from suite.recovery.identify import Match, applying, matches
+from suite.recovery.reading import Reading
 from suite.recovery.solve import Root, Solution, roots, solve, together
-from suite.recovery.step import Blocks, Step, gradient_of, in_eval_mode, untouched
+from suite.recovery.step import Blocks, Step, gradient_of, in_eval_mode, left_by
+from suite.recovery.surroundings import Surroundings
+from suite.recovery.switches import switched, switches
 
 ROUNDINGS = 16  # of the machine epsilon: the least error that a gradient is trusted to have
-
-DROPOUTS = (
-    F.dropout,
-    F.dropout1d,
-    F.dropout2d,
-    F.dropout3d,
-    F.alpha_dropout,
-    F.feature_alpha_dropout,
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,21 +56,25 @@ class Experiment:
         step: the training step.
         model: as it was found.
         batch: the samples.
-        losses: the unreduced losses.
+        losses: the unreduced losses, and how they are read.
         regulariser: gives the last unit's loss, or None.
         units: the units table.
         found: the units' gradients.
         gradient: what the step left, by parameter name.
+        surroundings: what the step and the losses can reach, put back after each run.
+        random: whether the losses draw random numbers.
     """
 
     step: Step
     model: nn.Module
     batch: Batch
-    losses: Losses
+    losses: Reading
     regulariser: Regulariser | None
     units: Units
     found: Checked
     gradient: Blocks
+    surroundings: Surroundings
+    random: bool = False
 
     @cached_property
     def blocks(self) -> Mapping[str, Tensor]:
@@ -176,26 +170,64 @@ class Experiment:
 
     # The step, run again.
 
-    def again(self, *, seed: int | None = None, without: Sequence[str] = ()) -> Blocks:
-        """The gradient of another call, with random states from `seed`, some layers switched off."""
-        with _Without(without):
-            return gradient_of(self.step, self.model, self.batch, seed=seed)
+    def again(
+        self, *, seed: int | None = None, without: Sequence[str] = (), batch: Batch | None = None
+    ) -> Blocks:
+        """The gradient of another call.
 
-    def moved(self, seed: int, column: Column) -> tuple[Blocks, Blocks]:
+        Args:
+            seed: of all random states; as in the first call if None.
+            without: the names of switches that are off.
+            batch: other samples; the same if None.
+
+        Raises:
+            UsageError: The step fails under these circumstances.
+        """
+        given = self.batch if batch is None else batch
+        with switched(without):
+            return gradient_of(self.step, self.model, given, seed=seed, surroundings=self.surroundings)
+
+    @cached_property
+    def control(self) -> Blocks:
+        """The gradient of the step unchanged, once more: only what differs from it is evidence."""
+        return self._observed[0]
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """The switches that were active while the step ran: layers that it really called."""
+        return tuple(name for name in switches.names if name in self._observed[1])
+
+    @cached_property
+    def _observed(self) -> tuple[Blocks, set[str]]:
+        with switched() as seen:
+            gradient = gradient_of(self.step, self.model, self.batch, surroundings=self.surroundings)
+        return gradient, seen.names
+
+    def moved(
+        self, seed: int, column: Column | None = None, without: Sequence[str] = ()
+    ) -> tuple[Blocks, Blocks | None]:
         """At parameters moved by 5 %: the step's gradient, and that of the weighting `column`."""
         generator = torch.Generator().manual_seed(seed)
         trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-        with untouched(self.model):
+        with self.surroundings.kept():
             with torch.no_grad():
                 for parameter in trained.values():
                     size = float(parameter.square().mean().sqrt()) or 1.0
                     noise = torch.randn(parameter.shape, generator=generator)
                     parameter.add_(0.05 * size * noise.to(parameter))
-            return gradient_of(self.step, self.model, self.batch), self._weighted(column)
+            weighted = None if column is None else self._weighted_now(column)
+            self.surroundings.rewind()
+            with switched(without):
+                return left_by(self.step, self.model, map_tensors(torch.clone, self.batch)), weighted
 
     def _weighted(self, column: Column) -> Blocks:
-        """Autograd's gradient of the losses weighted by `column`, at the model's parameters."""
-        with untouched(self.model), torch.enable_grad():
+        """Autograd's gradient of the losses weighted by `column`."""
+        with self.surroundings.kept():
+            return self._weighted_now(column)
+
+    def _weighted_now(self, column: Column) -> Blocks:
+        """The same at the parameters as they are now."""
+        with torch.enable_grad():
             calm = in_eval_mode(self.model)
             trained = {name: p for name, p in calm.named_parameters() if p.requires_grad}
             entries = self.losses(calm, self.batch).flatten()
@@ -213,32 +245,3 @@ class Experiment:
     def differ(self, a: Blocks, b: Blocks) -> bool:
         """Whether two gradients differ by more than rounding."""
         return self.distance(a, b) > self.half_digits * self.size
-
-
-class _Without(TorchFunctionMode):
-    """Runs torch's functions with dropout, or normalisation by the batch, switched off."""
-
-    def __init__(self, kinds: Sequence[str]) -> None:
-        super().__init__()
-        self.changes: dict[Any, dict[str, Any]] = {}
-        if "dropout" in kinds:
-            off: dict[str, Any] = {"training": False}
-            self.changes |= dict.fromkeys(DROPOUTS, off)
-            self.changes[F.scaled_dot_product_attention] = {"dropout_p": 0.0}
-            self.changes[F.multi_head_attention_forward] = {"dropout_p": 0.0}
-        if "BatchNorm" in kinds:
-            self.changes[F.batch_norm] = {"training": False}
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Call `func`, with other arguments where it is one of those to change."""
-        kwargs = kwargs or {}
-        changes = self.changes.get(func)
-        if changes is None:
-            return func(*args, **kwargs)
-        if func is F.scaled_dot_product_attention:  # a builtin, whose signature Python cannot see
-            names = ("query", "key", "value", "attn_mask", "dropout_p")
-            return func(**{**dict(zip(names, args, strict=False)), **kwargs, **changes})
-        bound = inspect.signature(func).bind(*args, **kwargs)
-        if bound.arguments.get("running_mean", True) is not None:
-            bound.arguments |= changes
-        return func(*bound.args, **bound.kwargs)

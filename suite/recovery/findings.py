@@ -37,6 +37,8 @@ class Findings:
         suspects: known mistakes that leave the weights of an innocent loop on this batch.
         cause: what was done to the gradient besides weighting, where that can be told, or None.
         engine: the engine that computed the units' gradients.
+        drawn: whether the losses draw random numbers, so that step and losses were given the same.
+        restored: what the step and the losses changed and was put back after each run, by name.
     """
 
     units: Units
@@ -57,6 +59,8 @@ class Findings:
     suspects: tuple[Suspect, ...]
     cause: Cause | None
     engine: str
+    drawn: bool = False
+    restored: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:

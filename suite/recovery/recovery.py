@@ -17,11 +17,14 @@ from suite.loops import batch as batches
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses, Regulariser
 from suite.recovery.causes import clipped_by_norm, why
+from suite.recovery.causes.coupling import cuts, read_in
 from suite.recovery.experiment import Experiment, Weighting
 from suite.recovery.identify import coinciding, matching, suspected
+from suite.recovery.reading import Reading, differing
 from suite.recovery.result import Recovery
 from suite.recovery.solve import groups
 from suite.recovery.step import Step, gradient_of, in_eval_mode
+from suite.recovery.surroundings import Surroundings
 from suite.recovery.suspects import Suspect
 
 
@@ -66,11 +69,46 @@ def experiment(
     engine: str,
 ) -> Experiment:
     """A step with its gradient and the units' gradients."""
-    gradient = gradient_of(step, model, batch)
+    around = Surroundings(model, batch=batch, step=step, losses=losses, regulariser=regulariser)
     calm = in_eval_mode(model)
-    found = per_sample_gradients(calm, batch, losses, engine=engine, regulariser=regulariser)
+    reading = Reading(losses, around).sound(calm, batch)
+    random = _is_random(reading, calm, batch)
+    with around.kept():
+        found = per_sample_gradients(calm, batch, reading, engine=engine, regulariser=regulariser)
     units = _units(units, found, batch, regulariser is not None)
-    return Experiment(step, model, batch, losses, regulariser, units, found, gradient)
+    gradient = gradient_of(step, model, batch, surroundings=around)
+    tried = Experiment(
+        step, model, batch, reading, regulariser, units, found, gradient, surroundings=around, random=random
+    )
+    return _as_drawn(tried) if random else tried
+
+
+def _is_random(reading: Reading, model: nn.Module, batch: Batch) -> bool:
+    """Whether the losses draw random numbers.
+
+    Raises:
+        UsageError: They change from call to call whatever the random numbers are.
+    """
+    first, other = (reading.numbers(model, batch, seed) for seed in (None, 1))
+    if not differing(first, other):
+        return False
+    if differing(first, reading.numbers(model, batch)):
+        raise UsageError(
+            "the losses change from call to call, though the random numbers are the same: they must depend "
+            "on model and batch alone; draw what they need before, and pass it with the batch"
+        )
+    return True
+
+
+def _as_drawn(tried: Experiment) -> Experiment:
+    """The experiment with the losses read as the step draws their random numbers, if pieces tell."""
+    if tried.weighting_of(tried.root).linear:
+        return tried
+    for pieces in cuts(tried):
+        found = read_in(tried, pieces)
+        if found is not None and found.weighting_of(found.root).linear:
+            return found
+    return tried
 
 
 def recovery(tried: Experiment) -> Recovery:
@@ -103,6 +141,8 @@ def recovery(tried: Experiment) -> Recovery:
         suspects=_suspects(tried, weighting),
         cause=cause,
         engine=tried.found.engine,
+        drawn=tried.random,
+        restored=tried.surroundings.changes,
     )
 
 

@@ -44,6 +44,8 @@ class Recovery(Findings):
             "fault": self.fault and self.fault.name,
             "cause": self.cause and {"name": self.cause.name, "says": self.cause.says},
             "engine": self.engine,
+            "drawn": self.drawn,
+            "restored": self.restored,
         }
 
     def plot(self, path: str | Path, *, width: str = "two") -> None:

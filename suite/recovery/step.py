@@ -1,29 +1,27 @@
 """Anybody's training step, run to see the gradient that it leaves, and undone.
 
 The gradient is what the step returns, if it returns one; or else what an optimizer was about to use;
-or else what is left in `.grad`. The model, its gradients, the optimizers that the step drives and the
-random states are put back after.
+or else what is left in `.grad`. Whatever the step can reach and changes is put back after.
 """
 
 from __future__ import annotations
 
 import copy
-import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from suite.errors import UsageError, one_line
-from suite.loops.batch import Batch, map_tensors
-from suite.machine import global_state
+from suite.loops.batch import Batch, map_tensors, tensors
+from suite.recovery.surroundings import Surroundings, same
 
 Step = Callable[[nn.Module, Batch], Any]
 Blocks = dict[str, Tensor]
+BATCH = "the batch, in place"
 INDIFFERENT = (
     nn.Linear, nn.Bilinear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding, nn.EmbeddingBag,
     nn.LayerNorm, nn.GroupNorm, nn.RNNBase,
@@ -31,7 +29,14 @@ INDIFFERENT = (
 """Layers that compute the same in train mode (recurrent ones once their dropout is 0)."""
 
 
-def gradient_of(step: Step, model: nn.Module, batch: Batch, *, seed: int | None = None) -> Blocks:
+def gradient_of(
+    step: Step,
+    model: nn.Module,
+    batch: Batch,
+    *,
+    seed: int | None = None,
+    surroundings: Surroundings | None = None,
+) -> Blocks:
     """The gradient that `step(model, batch)` leaves, by parameter name, in the parameters' shapes.
 
     Args:
@@ -39,18 +44,34 @@ def gradient_of(step: Step, model: nn.Module, batch: Batch, *, seed: int | None 
             name), or leave it in `.grad`; it may go on and call `optimizer.step()`, once.
         model: put back as it was found, with its buffers, gradients and modes.
         batch: the step receives a copy.
-        seed: of all random states, or None to take them as they are.
+        seed: of all random states, or None to take them as the surroundings know them.
+        surroundings: all that is put back after; by default what the model and the step reach now.
+
+    Raises:
+        UsageError: The step fails, or leaves no gradient, or one that is not finite.
+    """
+    around = Surroundings(model, step=step) if surroundings is None else surroundings
+    given = map_tensors(torch.clone, batch)
+    copies = tensors(given)  # whatever the step does to the containers
+    with around.kept():
+        around.rewind(seed)
+        gradient = left_by(step, model, given)
+    if not all(map(same, copies, tensors(batch))):
+        around.told.setdefault(BATCH)
+    return gradient
+
+
+def left_by(step: Step, model: nn.Module, batch: Batch) -> Blocks:
+    """The gradient that one call leaves; nothing is put back but the optimizers that it drives.
 
     Raises:
         UsageError: The step fails, or leaves no gradient, or one that is not finite.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    with untouched(model), _watched(trained) as caught, torch.enable_grad():
+    with _watched(trained) as caught, torch.enable_grad():
         cleared = _cleared(model)
-        if seed is not None:
-            global_state.seed(seed)
         try:
-            returned = step(model, map_tensors(torch.clone, batch))
+            returned = step(model, batch)
         except UsageError:
             raise
         except Exception as error:
@@ -63,7 +84,7 @@ def gradient_of(step: Step, model: nn.Module, batch: Batch, *, seed: int | None 
             f"the step returned {_shape(returned)} and left no gradient: it must return the gradient, "
             "leave it in .grad, or call optimizer.step()"
         )
-    gradient = {name: found.get(name, torch.zeros_like(p)).detach() for name, p in trained.items()}
+    gradient = {name: found.get(name, torch.zeros_like(p)).detach().clone() for name, p in trained.items()}
     bad = [name for name, part in gradient.items() if not bool(torch.isfinite(part).all())]
     if bad:
         raise UsageError(f"the step's gradient of {bad[0]} is nan or infinite: no weights explain it")
@@ -80,51 +101,6 @@ def in_eval_mode(model: nn.Module) -> nn.Module:
         if isinstance(module, nn.RNNBase):
             module.dropout = 0.0
     return calm
-
-
-@contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
-    """Whatever happens inside, the model and the random states are as before afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    places = [
-        (module, name, tensor)
-        for module in model.modules()
-        for name, tensor in (
-            *module.named_parameters(recurse=False),
-            *module.named_buffers(recurse=False),
-        )
-    ]
-    values = [(tensor, tensor.detach().clone()) for _, _, tensor in places]
-    trained = [(p, p.requires_grad, p.grad, _clone(p.grad)) for p in model.parameters()]
-    try:
-        with _random_states_kept():
-            yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-        for module, name, tensor in places:
-            if getattr(module, name, None) is not tensor:
-                setattr(module, name, tensor)
-        with torch.no_grad():
-            for tensor, value in values:
-                tensor.copy_(value)
-            for parameter, wanted, grad, content in trained:
-                parameter.requires_grad_(wanted)
-                parameter.grad = grad
-                if grad is not None and content is not None:
-                    grad.copy_(content)
-
-
-@contextmanager
-def _random_states_kept() -> Iterator[None]:
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  steps draw from it
-    try:
-        with torch.random.fork_rng(devices=devices):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002  see above
 
 
 @contextmanager
@@ -228,10 +204,6 @@ def _left(trained: Mapping[str, nn.Parameter], cleared: Mapping[nn.Parameter, Te
 
 def _dense(gradient: Tensor) -> Tensor:
     return gradient.to_dense() if gradient.is_sparse else gradient
-
-
-def _clone(tensor: Tensor | None) -> Tensor | None:
-    return None if tensor is None else tensor.clone()
 
 
 def _shape(value: object) -> str:

@@ -101,7 +101,8 @@ def _remarks(found: Findings) -> list[str]:
     if others:
         lines.append(f"The same on this batch: {', '.join(others)}.")
     if found.cause is not None and found.cause.convention is not None and not found.linear:
-        scale = "" if found.cause.scale == 1 else f"{found.cause.scale:.6g} × "
+        factor = found.cause.scale
+        scale = "" if factor in (None, 1) else f"{factor:.6g} × "
         lines.append(f"Beneath it the weights are those of {scale}{found.cause.convention}.")
     if found.spans:
         lines.append(
@@ -125,6 +126,12 @@ def _remarks(found: Findings) -> list[str]:
     rest = [int(u) for u in np.flatnonzero(~found.identifiable) if u not in grouped]
     if rest:
         lines.append(f"{len(rest)} units depend on others' gradients: their weights cannot be told.")
+    if found.drawn and found.linear:
+        lines.append("The losses draw random numbers: the step and the losses were given the same ones.")
+    if found.restored:
+        names = ", ".join(found.restored[:6])
+        more = f" and {len(found.restored) - 6} more" if len(found.restored) > 6 else ""
+        lines.append(f"Changed, and put back after each run: {names}{more}.")
     lines.append(
         f"Residual {found.residual:.2g}, condition {found.condition:.2g}, "
         f"error at most {np.max(found.error[found.identifiable], initial=0.0):.2g}."

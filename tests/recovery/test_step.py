@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from suite.errors import UsageError
-from suite.recovery.step import gradient_of, in_eval_mode, untouched
+from suite.recovery.step import gradient_of, in_eval_mode
+from suite.recovery.surroundings import Surroundings
 from tests.recovery.steps import losses, mean, setting
 
 GIVEN = setting()
@@ -129,7 +130,7 @@ def test_all_is_put_back_even_after_a_failure() -> None:
     random = torch.get_rng_state()
 
     def spoil():
-        with untouched(model):
+        with Surroundings(model).kept():
             torch.randn(3)
             model.eval()
             model[0].weight = torch.nn.Parameter(torch.zeros(24, 6, dtype=torch.float64))
@@ -171,7 +172,7 @@ def test_a_parameter_that_an_update_leaves_out_has_a_gradient_of_zero() -> None:
         optimizer.step()
         optimizer.zero_grad()
 
-    with untouched(GIVEN.model):
+    with Surroundings(GIVEN.model).kept():
         found = gradient_of(step, GIVEN.model, GIVEN.batch)
     assert not found["0.bias"].any()
     assert found["0.weight"].any()
