@@ -50,7 +50,7 @@ class Surroundings:
         self._saved: list[tuple[str, PutBack]] = []
         self._generators: list[Any] = []
         self._states = _random_states()
-        self._room = memory.free(torch.device("cpu")) // 4
+        self._room = memory.free_bytes(torch.device("cpu")) // 4
         tensors = {id(t) for t in (*model.parameters(), *model.buffers())}
         self._silent = {id(p.grad) for p in model.parameters()} | tensors
         for name, value in reachable({"model": model, **others}):
@@ -60,7 +60,7 @@ class Surroundings:
     def kept(self) -> Iterator[None]:
         """Whatever happens inside, everything is as before afterwards, random numbers too."""
         try:
-            with global_state.kept(global_state.COMPUTATION):
+            with global_state.preserved(global_state.COMPUTATION):
                 yield
         finally:
             self.put_back()
