@@ -66,7 +66,7 @@ def __getattr__(name: str) -> object:
     public = import_module("suite")
     if name in _ELSEWHERE:
         return getattr(import_module(_ELSEWHERE[name]), name)
-    if name not in public.__all__:
+    if name not in {*__all__, *public.__all__}:
         raise AttributeError(f"module 'gradsuite' has no attribute {name!r}")
     return getattr(public, name)
 

@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("gradsuite.py", "suite", "cases", "tests", "examples", "results", "pyproject.toml", "README.md")
+COPIED = (
+    "gradsuite.py", "suite", "cases", "tests", "examples", "results", "docs", "pyproject.toml", "README.md",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

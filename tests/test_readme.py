@@ -1,18 +1,20 @@
-"""What the README shows is what its commands print."""
+"""What README.md and docs/ show is what commands print; `python -m tests.documents` writes it anew."""
 
 from __future__ import annotations
 
 import re
-import shlex
-import subprocess
-import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONSOLE = re.findall(r"```console\n\$ gradsuite (.*)\n((?:.*\n)*?)```", README)
+import gradsuite
+from suite.cli.main import COMMANDS
+from tests.documents import CONSOLE, DOCUMENTS, LAST, ROOT, RUN, printed, printed_by_run
+
+TEXTS = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS}
+README = TEXTS[ROOT / "README.md"]
+SHOWN = [(path.name, *found.groups()) for path, text in TEXTS.items() for found in CONSOLE.finditer(text)]
 
 
 def _without_rounding(text: str) -> str:
@@ -20,18 +22,22 @@ def _without_rounding(text: str) -> str:
     return re.sub(r"\d(\.\d+)?e-1[2-9]", "ROUNDING", text)
 
 
-@pytest.mark.parametrize(("command", "printed"), CONSOLE, ids=[command for command, _ in CONSOLE])
-def test_a_command_prints_what_the_readme_shows(command: str, printed: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "suite", *shlex.split(command)],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert _without_rounding(done.stdout) == _without_rounding(printed)
-    assert done.returncode == 0
+@pytest.mark.parametrize(("document", "command", "shown"), SHOWN, ids=[f"{d}: {c}" for d, c, _ in SHOWN])
+def test_a_command_prints_what_a_document_shows(document: str, command: str, shown: str) -> None:
+    assert _without_rounding(printed(command)) == _without_rounding(shown), document
 
 
-def test_there_are_commands_with_output() -> None:
-    assert len(CONSOLE) >= 3
+def test_the_readme_shows_the_output_of_three_commands_or_more() -> None:
+    assert len([document for document, *_ in SHOWN if document == "README.md"]) >= 3
+
+
+def test_the_tables_of_the_readme_are_those_of_the_reference_run() -> None:
+    (shown,) = RUN.findall(README)
+    assert shown == printed_by_run() + LAST
+
+
+def test_the_readme_is_read_at_one_sitting() -> None:
+    assert len(README.splitlines()) <= 250
 
 
 def test_quoted_code_is_the_examples() -> None:
@@ -41,6 +47,32 @@ def test_quoted_code_is_the_examples() -> None:
         assert code in (ROOT / path).read_text(encoding="utf-8")
 
 
-def test_links_lead_somewhere() -> None:
-    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", README):
-        assert (ROOT / link).exists(), link
+@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "results" / "README.md"])
+def test_links_lead_somewhere(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    headings = {re.sub(r"[^\w -]", "", line.strip("# ").lower()).replace(" ", "-")
+                for line in text.splitlines() if line.startswith("#")}  # fmt: skip
+    for link, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
+        assert (document.parent / link).exists(), link
+        assert link or anchor in headings, anchor
+
+
+def test_every_command_is_in_the_table_of_commands() -> None:
+    table = TEXTS[ROOT / "docs" / "commands.md"]
+    assert sorted(re.findall(r"^\| `gradsuite (\w+)", table, re.MULTILINE)) == sorted(COMMANDS)
+
+
+def test_what_documents_call_of_gradsuite_exists() -> None:
+    for path, text in TEXTS.items():
+        for name in re.findall(r"(?<![/.\w])gradsuite\.([A-Za-z_]\w*)", text):
+            if name not in {"cases", "claims", "papers"}:  # groups of entry points
+                assert hasattr(gradsuite, name), f"{path.name}: gradsuite.{name}"
+
+
+def test_the_gate_calls_the_readmes_test_command_word_for_word() -> None:
+    tested = [line for line in README.splitlines() if line.startswith("pip install tox")]
+    assert tested == [(ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()[-1]]
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+        "requires-python"
+    ]
+    assert f"Python {version.removeprefix('>=')} or newer" in README
