@@ -1,15 +1,20 @@
-"""Rows of records that were made up."""
+"""Rows of records that were made up, of the fields that are declared."""
 
 from __future__ import annotations
 
+import types
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
 from hypothesis import strategies as st
 
-from suite.records.schema import SCHEMA, name_of
+from suite.records.declaration import REQUIRED
+from suite.records.fields import SCHEMA, Row, recorded
+from suite.records.schema import name_of
 
 
-def record_environment(**changes: object) -> dict[str, object]:
+def record_environment(**changes: object) -> Row:
     """A row of kind `environment` as runs write it."""
-    row: dict[str, object] = {
+    row: Row = {
         "gradsuite": "0.1.0", "python": "3.11.7", "torch": "2.13.0", "opacus": "1.6.0", "numpy": "2.4.6",
         "device": "cpu", "device_name": "x86_64", "driver": None, "threads": 1, "deterministic": True,
         "tf32": False, "commit": None, "dirty": None, "reference": "mean", "engine": "opacus",
@@ -19,17 +24,29 @@ def record_environment(**changes: object) -> dict[str, object]:
     return {"schema": SCHEMA, "kind": "environment", "environment": name_of(row), **row}
 
 
-def record_row(**changes: object) -> dict[str, object]:
-    """A row of kind `discrepancy` as runs write it: the sum over two samples against the mean."""
-    return {
-        "schema": SCHEMA, "kind": "discrepancy", "environment": record_environment()["environment"],
-        "case": "mse", "batch_size": 2, "batch": "0", "samples": 2, "units": 2, "params": 193,
-        "engine": "opacus", "refused": {}, "quantities": {"n": 2}, "convention": "sum", "reference": "mean",
-        "scale": 2.0, "cosine": 1.0, "relative_discrepancy": 1.0, "residual": 0.0, "max_abs": 0.5,
-        "rounding": 1e-8, "verdict": "scale", "reason": "", "protocol_error": 1e-17, "magnification": 1.5,
-        "device": "cpu", "dtype": "float32", "seed": 0,
-        "started": "2026-01-01T00:00:00.000+00:00", "seconds": 0.1, "peak_memory": 1, **changes,
-    }  # fmt: skip
+KNOWN: Row = {
+    "schema": SCHEMA, "environment": record_environment()["environment"], "case": "mse", "batch_size": 2,
+    "batch": "0", "samples": 2, "units": 2, "params": 193, "engine": "opacus", "quantities": {"n": 2},
+    "convention": "sum", "reference": "mean", "scale": 2.0, "cosine": 1.0, "relative_discrepancy": 1.0,
+    "residual": 0.0, "max_abs": 0.5, "rounding": 1e-8, "verdict": "scale", "reason": "",
+    "protocol_error": 1e-17, "magnification": 1.5, "device": "cpu", "dtype": "float32", "seed": 0,
+    "optimizer": "SGD", "started": "2026-01-01T00:00:00.000+00:00", "seconds": 0.1, "peak_memory": 1,
+}  # fmt: skip
+"""What a made-up row says unless told otherwise: the sum over two samples against the mean."""
+
+
+def record_row(kind: str = "discrepancy", **changes: object) -> Row:
+    """A row of this kind as runs write it: each field that it must have, and `changes`."""
+    needed = [field for field in recorded(kind) if field.default is REQUIRED]
+    return {"kind": kind, **{f.name: KNOWN.get(f.name, some(f.type)) for f in needed}, **changes}
+
+
+def some(type_: Any) -> Any:
+    """A value that a field of this type accepts."""
+    origin, inner = get_origin(type_), get_args(type_)
+    if origin in (Annotated, Union, types.UnionType, Literal):
+        return inner[0] if origin is Literal else some(inner[0])
+    return {str: "x", int: 1, float: 0.5, bool: True}.get(type_) if origin is None else origin()
 
 
 @st.composite

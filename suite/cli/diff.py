@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from suite.records.diff import Change, Drift
+    from suite.records.diff import Diff, RowChange
 
 SHOWN = 100
 
@@ -30,7 +30,7 @@ def execute(arguments: argparse.Namespace) -> int:
     return 1 if drift.changes else 0
 
 
-def text(drift: Drift) -> str:
+def text(drift: Diff) -> str:
     """For the terminal: a line a change."""
     from suite.machine.terminal import coloured
 
@@ -42,7 +42,7 @@ def text(drift: Drift) -> str:
     return "\n".join(lines)
 
 
-def markdown(drift: Drift) -> str:
+def markdown(drift: Diff) -> str:
     """For a pull request or an issue."""
     lines = [f"**{_summary(drift)}**", ""]
     if drift.changes:
@@ -60,7 +60,7 @@ def markdown(drift: Drift) -> str:
     return "\n".join(lines)
 
 
-def _summary(drift: Drift) -> str:
+def _summary(drift: Diff) -> str:
     if not drift.changes:
         return f"No drift: {drift.compared} rows agree to rounding."
     rows = {id(change.row) for change in drift.changes}
@@ -73,7 +73,7 @@ def _summary(drift: Drift) -> str:
     )
 
 
-def _where(change: Change) -> str:
+def _where(change: RowChange) -> str:
     where = change.where
     named = " ≠ ".join(str(where.pop(key)) for key in ("convention", "reference") if key in where)
     words = {"batch_size": "batch size ", "batch": "batch ", "optimizer": "", "case": "", "claim": ""}
@@ -81,7 +81,7 @@ def _where(change: Change) -> str:
     return ", ".join([*found, *([named] if named else [])])
 
 
-def _what(change: Change) -> str:
+def _what(change: RowChange) -> str:
     if change.what in ("new", "gone"):
         return f"{change.what} ({_value(change.after if change.what == 'new' else change.before)})"
     told = f"{change.what} {_value(change.before)} → {_value(change.after)}"

@@ -27,12 +27,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Print or write one table."""
     from suite.machine.write import write
-    from suite.report.columns import COLUMNS
+    from suite.report.columns import TABLE_COLUMNS
     from suite.report.load import load
     from suite.report.measurements import measurements
 
     if arguments.columns.strip() == "?":
-        print("\n".join(f"{c.name:24}{c.header}" for c in COLUMNS[arguments.kind].values()))
+        print("\n".join(f"{c.name:24}{c.header}" for c in TABLE_COLUMNS[arguments.kind].values()))
         return 0
     table = measurements(
         load(arguments.run, arguments.case, arguments.convention),

@@ -22,7 +22,7 @@ STYLES = {
 
 
 @dataclass(frozen=True)
-class Path:
+class Training:
     """How far the weights of two trainings are apart, step by step.
 
     Args:
@@ -42,7 +42,7 @@ class Path:
     distances: tuple[float | None, ...]
 
 
-def draw(figure: Figure, paths: Sequence[Path]) -> None:
+def draw(figure: Figure, paths: Sequence[Training]) -> None:
     """A thin line a training, in a panel each optimizer; zeros at the foot of the axis."""
     optimizers = list(dict.fromkeys(path.optimizer for path in paths))
     wide = figure.get_figwidth() > 4

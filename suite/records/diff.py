@@ -1,8 +1,9 @@
 """What changed from one run to another: verdicts, numbers beyond rounding, rows that are new or gone.
 
 Two runs of one commit on one machine agree bit for bit. On another machine, with another version of
-torch or another engine, rounding differs, and a number has drifted if it moved by more than rounding can
-move it. That bound comes of the rows themselves. Let `w = Σ|c_u|‖g_u‖` of a convention, whose ratio to
+torch or another engine, rounding differs, and a number is another if it moved by more than rounding can
+move it. Which bound a field has is declared in `suite.records.fields`; how large it is comes of the rows
+themselves. Let `w = Σ|c_u|‖g_u‖` of a convention, whose ratio to
 `‖cᵀG‖` is the square root of the row's `magnification` κ (the larger of the two conventions'). A reduced
 gradient is known to `ε·w`, where
 
@@ -20,21 +21,21 @@ matrix are then known to `2ε·w_a·w_b`, and what follows from them, `q` being 
 
 What a low precision does (`rounding`) is one draw of rounding errors, which differ by
 `√(params + units)·√κ` of that format's epsilon: rounding errors add like a random walk (Higham and Mary,
-2019, doi:10.1137/18M1226312). Weights at the end of a proof move by `ε` a step, and by `lr/eps` times
-that under Adam, whose step is that sensitive to a gradient near zero.
+2019, doi:10.1137/18M1226312). Weights at the end of a training check move by `ε` a step, and by
+`lr/eps` times that under Adam, whose step is that sensitive to a gradient near zero.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
-from suite.records.file import COST, identity
+from suite.records.fields import Row, fields_of
+from suite.records.file import COST, row_identity
 
-Row = dict[str, Any]
 Key = tuple[Any, ...]
 
 EPSILONS = {
@@ -45,22 +46,15 @@ EPSILONS = {
     "tf32": 2.0**-10,
 }
 ADAM = 1e-3 / 1e-8
-"""`lr/eps` of the proofs: by how much a gradient's error moves a weight at most in a step of Adam."""
+"""`lr/eps` of training checks: by how much a gradient's error moves a weight at most in a step of Adam."""
 SLOWER = 1.5
 """What is worth a warning; no two timings are alike."""
 
-NUMBERS = {
-    "discrepancy": ("scale", "cosine", "relative_discrepancy", "residual", "max_abs", "protocol_error"),
-    "pair": ("scale", "residual"),
-    "noise": ("trace", "square"),
-    "proof": ("distance", "distance_unchanged", "distance_best_constant", "distance_per_step"),
-}
-TEXTS = ("verdict", "engine", "samples", "units", "params", "steps")
 WHERE = ("case", "batch_size", "batch", "claim", "convention", "reference", "optimizer")
 
 
 @dataclass(frozen=True)
-class Change:
+class RowChange:
     """A row that is not what it was.
 
     Args:
@@ -84,23 +78,23 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Drift:
+class Diff:
     """What changed between two runs.
 
     Args:
         changes: verdicts first, then numbers, then rows that are new or gone.
         compared: how many rows both have.
-        notes: what differs in how they were measured; no drift by itself.
-        warnings: cases that became slower; no drift.
+        notes: what differs in how they were measured; no change by itself.
+        warnings: cases that became slower; no change.
     """
 
-    changes: list[Change] = field(default_factory=list)
+    changes: list[RowChange] = field(default_factory=list)
     compared: int = 0
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
-def diff(baseline: Sequence[Row], run: Sequence[Row]) -> Drift:
+def diff(baseline: Sequence[Row], run: Sequence[Row]) -> Diff:
     """Compare two runs row by row.
 
     Args:
@@ -115,9 +109,9 @@ def diff(baseline: Sequence[Row], run: Sequence[Row]) -> Drift:
     sizes = _Sizes((*old.values(), *new.values()))
     found = [change for key in common for change in _changes(old[key], new[key], sizes)]
     found.sort(key=lambda change: change.bound is not None)
-    found += [Change(new[key], "new", after=_told(new[key])) for key in new if key not in old]
-    found += [Change(old[key], "gone", before=_told(old[key])) for key in old if key not in new]
-    return Drift(
+    found += [RowChange(new[key], "new", after=_told(new[key])) for key in new if key not in old]
+    found += [RowChange(old[key], "gone", before=_told(old[key])) for key in old if key not in new]
+    return Diff(
         changes=found,
         compared=len(common),
         notes=_notes(baseline, run),
@@ -127,7 +121,7 @@ def diff(baseline: Sequence[Row], run: Sequence[Row]) -> Drift:
 
 def _by_key(rows: Iterable[Row]) -> dict[Key, Row]:
     """The rows by what they are of; which engine measured a number is compared, not a part of it."""
-    return {identity({**row, "engine": None}): row for row in rows if row["kind"] != "environment"}
+    return {row_identity({**row, "engine": None}): row for row in rows if row["kind"] != "environment"}
 
 
 class _Sizes:
@@ -154,89 +148,113 @@ class _Sizes:
         return (terms + 16) * eps + error, kappa, float(terms)
 
 
-def _changes(old: Row, new: Row, sizes: _Sizes) -> list[Change]:
-    found = [
-        Change(new, name, old.get(name), new.get(name)) for name in TEXTS if old.get(name) != new.get(name)
-    ]
-    kind = new["kind"]
-    if kind == "claim":
-        return found + _claim_changes(old, new)
-    if kind in ("omitted", "failure"):
-        changed = old["reason"] != new["reason"]
-        return found + ([Change(new, "reason", old["reason"], new["reason"])] if changed else [])
-    bounds = _BOUNDS.get(kind, lambda *_: {})(old, new, sizes)
-    names = [*NUMBERS.get(kind, ()), *(name for name in new if name.partition("_")[0] == "rounding")]
-    for name in names:
+def _changes(old: Row, new: Row, sizes: _Sizes) -> list[RowChange]:
+    """What of a row changed, texts before numbers and the verdict first."""
+    texts: list[RowChange] = []
+    numbers: list[RowChange] = []
+    for declared in fields_of(new["kind"]):
+        name, bound = declared.name, declared.bound
         a, b = old.get(name), new.get(name)
-        if a is None or b is None:
-            if (a is None) != (b is None):
-                found.append(Change(new, name, a, b))
-        elif abs(a - b) > bounds[name]:
-            found.append(Change(new, name, a, b, bounds[name]))
-    return found
+        if bound is None or (declared.rare and name not in new):
+            continue
+        if bound == "digits":
+            numbers += _claim_changes(new, a or {}, b or {})
+        elif bound == "exact" or a is None or b is None:
+            if a != b:
+                (texts if bound == "exact" else numbers).append(RowChange(new, name, a, b))
+        elif a != b and abs(a - b) > (most := BOUNDS[bound](name, old, new, sizes)):
+            numbers.append(RowChange(new, name, a, b, most))
+    return sorted(texts, key=lambda change: change.what != "verdict") + numbers
 
 
-def _discrepancy_bounds(old: Row, new: Row, sizes: _Sizes) -> dict[str, float]:
-    error, kappa, terms = sizes.of(old, new)
-    relative = max(abs(row.get("relative_discrepancy") or 0.0) for row in (old, new))
-    ratio = 1 + relative if "relative_discrepancy" in new else 1 + abs(new.get("scale") or 0.0)
-    entry = max(abs(row.get("max_abs") or 0.0) for row in (old, new))
-    apart = _norm(old, new, "relative_discrepancy", error * kappa) * ratio
-    bounds = {
-        "scale": 4 * error * kappa * ratio,
-        "cosine": 4 * error * kappa,
-        "relative_discrepancy": apart,
-        "residual": _norm(old, new, "residual", error * kappa) * ratio,
-        "max_abs": math.sqrt(new.get("params", 1)) * entry * (apart / relative if relative else 0.0),
-        "protocol_error": error - max(old.get("protocol_error") or 0.0, new.get("protocol_error") or 0.0),
-    }
-    for name in new:
-        first, _, suffix = name.partition("_")
-        if first == "rounding":
-            bounds[name] = math.sqrt(terms * kappa) * EPSILONS[suffix or new["dtype"]]
-    return bounds
+def _scale(_: str, old: Row, new: Row, sizes: _Sizes) -> float:
+    error, kappa, _terms = sizes.of(old, new)
+    return 4 * error * kappa * _ratio(old, new)
 
 
-def _norm(old: Row, new: Row, name: str, error: float) -> float:
+def _cosine(_: str, old: Row, new: Row, sizes: _Sizes) -> float:
+    error, kappa, _terms = sizes.of(old, new)
+    return 4 * error * kappa
+
+
+def _norm(name: str, old: Row, new: Row, sizes: _Sizes) -> float:
     """How well a norm of a difference is known, relative to what the difference is of."""
+    error, kappa, _terms = sizes.of(old, new)
     value = min(abs(row.get(name) or 0.0) for row in (old, new))
-    return min(math.sqrt(8 * error), 4 * error * (1 + 1 / value) if value else math.inf)
-
-
-def _noise_bounds(old: Row, new: Row, sizes: _Sizes) -> dict[str, float]:
-    error, _, _ = sizes.of(old, new)
-    whole = max(abs(row[name] or 0.0) for row in (old, new) for name in NUMBERS["noise"])
-    # Each is a difference of sums over the samples of squares that are known to 2ε.
-    return dict.fromkeys(NUMBERS["noise"], 4 * error * whole * new["samples"])
-
-
-def _proof_bounds(old: Row, new: Row, sizes: _Sizes) -> dict[str, float]:
-    error, _, _ = sizes.of(old, new)
-    return dict.fromkeys(
-        NUMBERS["proof"], new["steps"] * error * (ADAM if new["optimizer"] == "Adam" else 1.0)
+    return _ratio(old, new) * min(
+        math.sqrt(8 * error * kappa), 4 * error * kappa * (1 + 1 / value) if value else math.inf
     )
 
 
-_BOUNDS = {
-    "discrepancy": _discrepancy_bounds,
-    "pair": _discrepancy_bounds,
-    "noise": _noise_bounds,
-    "proof": _proof_bounds,
+def _entry(name: str, old: Row, new: Row, sizes: _Sizes) -> float:
+    """How well the largest entry of a difference is known, beside the norm of the difference."""
+    relative = _relative(old, new)
+    if not relative:
+        return 0.0
+    entry = max(abs(row.get(name) or 0.0) for row in (old, new))
+    return (
+        float(math.sqrt(new.get("params", 1)) * entry)
+        * _norm("relative_discrepancy", old, new, sizes)
+        / relative
+    )
+
+
+def _loop(name: str, old: Row, new: Row, sizes: _Sizes) -> float:
+    """How far a gradient may be from that of autograd's loop."""
+    error, _kappa, _terms = sizes.of(old, new)
+    return error - float(max(old.get(name) or 0.0, new.get(name) or 0.0))
+
+
+def _rounding(name: str, old: Row, new: Row, sizes: _Sizes) -> float:
+    _error, kappa, terms = sizes.of(old, new)
+    return math.sqrt(terms * kappa) * EPSILONS[name.partition("_")[2] or new["dtype"]]
+
+
+def _noise(_: str, old: Row, new: Row, sizes: _Sizes) -> float:
+    """Each is a difference of sums over the samples of squares that are known to 2ε."""
+    error, _kappa, _terms = sizes.of(old, new)
+    names = [declared.name for declared in fields_of(new["kind"]) if declared.bound == "noise"]
+    whole = max(abs(row[name] or 0.0) for row in (old, new) for name in names)
+    return float(4 * error * whole * new["samples"])
+
+
+def _training(_: str, old: Row, new: Row, sizes: _Sizes) -> float:
+    error, _kappa, _terms = sizes.of(old, new)
+    return float(new["steps"] * error * (ADAM if new["optimizer"] == "Adam" else 1.0))
+
+
+BOUNDS: Mapping[str, Callable[[str, Row, Row, _Sizes], float]] = {
+    "scale": _scale,
+    "cosine": _cosine,
+    "norm": _norm,
+    "entry": _entry,
+    "loop": _loop,
+    "rounding": _rounding,
+    "noise": _noise,
+    "training": _training,
 }
+"""By how much rounding moves a number at most, by the name of the bound that its field declares."""
 
 
-def _claim_changes(old: Row, new: Row) -> list[Change]:
-    """A claim's numbers are of all kinds: they have drifted if less than half of their digits stayed."""
+def _relative(old: Row, new: Row) -> float:
+    return max(abs(float(row.get("relative_discrepancy") or 0.0)) for row in (old, new))
+
+
+def _ratio(old: Row, new: Row) -> float:
+    """How large one gradient is, relative to the other, at most."""
+    return 1 + (_relative(old, new) if "relative_discrepancy" in new else abs(new.get("scale") or 0.0))
+
+
+def _claim_changes(row: Row, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[RowChange]:
+    """A claim's numbers are of all kinds: they are others if less than half of their digits stayed."""
     found = []
-    for name in sorted({*old["numbers"], *new["numbers"]}):
-        a, b = old["numbers"].get(name), new["numbers"].get(name)
-        if not all(isinstance(x, float) for x in (a, b)):
+    for name in sorted({*old, *new}):
+        a, b = old.get(name), new.get(name)
+        if not (isinstance(a, float) and isinstance(b, float)):
             if a != b:
-                found.append(Change(new, name, a, b))
-            continue
-        bound = math.sqrt(EPSILONS["float64"]) * max(abs(a), abs(b), 1.0)
-        if abs(a - b) > bound:
-            found.append(Change(new, name, a, b, bound))
+                found.append(RowChange(row, name, a, b))
+        elif abs(a - b) > (most := math.sqrt(EPSILONS["float64"]) * max(abs(a), abs(b), 1.0)):
+            found.append(RowChange(row, name, a, b, most))
     return found
 
 

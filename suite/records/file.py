@@ -23,18 +23,15 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UsageError, one_line
-from suite.records.schema import SCHEMA, check, migrate
+from suite.records.fields import SCHEMA, Row, names_of
+from suite.records.schema import what_is_wrong
 from suite.version import __version__
-
-Row = dict[str, Any]
 
 FILE = "records.jsonl"
 FILES = (FILE, FILE + ".gz")
-IDENTITY = (
-    "kind", "case", "batch_size", "batch", "claim", "convention", "reference", "optimizer", "engine",
-    "dtype", "seed",
-)  # fmt: skip
-COST = ("environment", "started", "seconds", "peak_memory", "chunks")
+IDENTITY = ("kind", *names_of("identity"))
+"""What tells the rows of a run apart."""
+COST = names_of("cost")
 """What of a row is not a result: two runs that agree differ in no more than this."""
 
 
@@ -85,33 +82,31 @@ def read(path: str | Path) -> list[Row]:
         path: the folder of a run, or its `records.jsonl` or `records.jsonl.gz`.
 
     Raises:
-        UsageError: There is no record; or a row is cut off, foreign, edited or of a future schema. The
+        UsageError: There is no record; or a row is cut off, foreign, edited or of another schema. The
             message names the file and the row.
     """
     file = find(path)
-    data = _bytes(file)
-    first = _row(data.split(b"\n", 1)[0], file, 1) if data else {}
-    if first.get("schema") == 1:
-        return _migrated(data, file, first)
-    blocks = _whole(data, file).blocks
+    blocks = read_log(file).blocks
     if not blocks:
         raise UsageError(f"{file} holds no rows yet")
     return latest(blocks)
 
 
-def load(path: str | Path) -> Log:
+def read_log(path: str | Path) -> Log:
     """The finished items of a run, all of them, those that were measured again since included.
 
     There may be none: a part of a small run.
 
     Raises:
-        UsageError: As for `read`; and a record of an older schema has no items.
+        UsageError: As for `read`.
     """
     file = find(path)
-    data = _bytes(file)
-    if data.startswith(b'{"schema": 1, '):
-        raise UsageError(f"{file} has schema 1, which can be read but not added to anything: measure again")
-    return _whole(data, file)
+    log = parse(_bytes(file), file)
+    if log.torn:
+        raise UsageError(
+            f"{log.torn}; the same `gradsuite run` with --output {file.parent} measures it again"
+        )
+    return log
 
 
 def find(path: str | Path) -> Path:
@@ -171,7 +166,7 @@ def latest(blocks: Iterable[Block]) -> list[Row]:
     rows: dict[tuple[Any, ...], Row] = {}
     for block in items.values():
         for row in block.rows:
-            rows[identity(row)] = row
+            rows[row_identity(row)] = row
     used = {row["environment"] for row in rows.values()}
     return [row for name, row in environments.items() if name in used] + list(rows.values())
 
@@ -187,9 +182,10 @@ def supersede(items: dict[str, Block], block: Block) -> None:
     items[block.done["work"]] = keep
 
 
-def identity(row: Row) -> tuple[Any, ...]:
-    """What a row is of; no two rows of a run have the same. The number of a device is left out."""
-    return (*(row.get(key) for key in IDENTITY), str(row.get("device", "")).partition(":")[0])
+def row_identity(row: Row) -> tuple[Any, ...]:
+    """What a row is of; no two rows of a run have the same. Its device stands last, without a number."""
+    known = (row.get(key) for key in IDENTITY if key != "device")
+    return (*known, str(row.get("device", "")).partition(":")[0])
 
 
 def encode(rows: Sequence[Row], done: Row, environments: Sequence[Row] = ()) -> bytes:
@@ -230,15 +226,6 @@ def _lines(data: bytes) -> Iterator[bytes]:
 def _left_by_a_killed_run(line: bytes) -> bool:
     """Whether this can be a row, or the beginning of one, or what a lost power supply leaves of one."""
     return line.startswith(_START) or _START.startswith(line) or not line.strip(b"\0")
-
-
-def _whole(data: bytes, file: Path) -> Log:
-    log = parse(data, file)
-    if log.torn:
-        raise UsageError(
-            f"{log.torn}; the same `gradsuite run` with --output {file.parent} measures it again"
-        )
-    return log
 
 
 def _block(lines: Sequence[bytes], begin: int, file: Path) -> Block:
@@ -296,6 +283,8 @@ def _row(line: bytes, file: Path, number: int) -> Row:
     schema = row.get("schema") if isinstance(row, dict) else None
     if not isinstance(schema, int) or "kind" not in row:
         raise UsageError(f"{where}: no record of gradsuite, which is an object with 'schema' and 'kind'")
+    if schema == 1:
+        raise UsageError(f"{where}: schema 1 was never released and is not read any more: measure again")
     if schema > SCHEMA:
         raise UsageError(
             f"{where}: schema {schema} is of a newer gradsuite; this one, {__version__}, reads to {SCHEMA}: "
@@ -305,23 +294,10 @@ def _row(line: bytes, file: Path, number: int) -> Row:
 
 
 def _checked(row: Row, file: Path, number: int) -> Row:
-    wrong = check(row)
+    wrong = what_is_wrong(row)
     if wrong is not None:
         raise UsageError(f"{file}, row {number}: {wrong}")
     return row
-
-
-def _migrated(data: bytes, file: Path, environment: Row) -> list[Row]:
-    """The rows of a file of schema 1, which had no ends of items, as today's."""
-    if environment["kind"] != "environment":
-        raise UsageError(f"{file}, row 1: a record of schema 1 begins with its environment")
-    rows = []
-    for number, line in enumerate(_lines(data), start=1):
-        row = _row(line, file, number)
-        if row["schema"] != 1:
-            raise UsageError(f"{file}, row {number}: schema {row['schema']} in a file of schema 1")
-        rows.append(_checked(migrate(row, environment), file, number))
-    return rows
 
 
 def _bytes(file: Path) -> bytes:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from suite.errors import UsageError
-from suite.records.file import Block, Row, find, latest, load, supersede
+from suite.records.fields import Row
+from suite.records.file import Block, find, latest, read_log, supersede
 from suite.records.writer import Recorder
 
 
@@ -35,7 +36,7 @@ def merge(runs: Sequence[Path], output: Path, say: Callable[[str], None]) -> lis
             raise UsageError(
                 f"{run} is among the runs to merge and the output as well: choose another --output"
             )
-        for block in load(file).blocks:
+        for block in read_log(file).blocks:
             environments |= {row["environment"]: row for row in block.environments}
             supersede(items, block)
     with Recorder(output, say) as recorder:
@@ -44,4 +45,4 @@ def merge(runs: Sequence[Path], output: Path, say: Callable[[str], None]) -> lis
             if recorder.find(block.done["fingerprint"]) is None:
                 done = {key: block.done[key] for key in ("item", "work", "fingerprint", "index")}
                 recorder.write(block.rows, done, environments[block.done["environment"]])
-    return latest(load(output).blocks)
+    return latest(read_log(output).blocks)

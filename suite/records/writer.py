@@ -6,14 +6,12 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from suite.errors import UsageError
-from suite.records.file import COST, FILE, encode, identity, latest, parse
-
-Row = dict[str, Any]
+from suite.records.fields import Row
+from suite.records.file import COST, FILE, encode, latest, parse, row_identity
 
 LOCK = ".lock"
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
@@ -107,22 +105,17 @@ class Recorder:
 
     def _recover(self, say: Callable[[str], None]) -> int:
         """Know what is there, cut off what is not finished, and tell where it ends."""
-        data = self.path.read_bytes()
-        if data.startswith(b'{"schema": 1, '):
-            raise UsageError(
-                f"{self.path} has schema 1: it can be read, not added to; choose another --output"
-            )
-        log = parse(data, self.path)
+        log = parse(self.path.read_bytes(), self.path)
         if log.torn:
             say(f"{log.torn}; it is measured again")
             os.ftruncate(self._file, log.good)
         self._environments: dict[str, Row] = {}
         self._done: dict[str, list[Row]] = {}
-        now = {identity(row): _found(row) for row in latest(log.blocks)}
+        now = {row_identity(row): _found(row) for row in latest(log.blocks)}
         for block in log.blocks:
             self._environments |= {row["environment"]: row for row in block.environments}
             # What was measured again since, after a change that was taken back, would not be shown.
-            shown = all(now.get(identity(row)) == _found(row) for row in block.rows)
+            shown = all(now.get(row_identity(row)) == _found(row) for row in block.rows)
             if shown and not block.failed:
                 self._done[block.done["fingerprint"]] = block.rows
         return log.good

@@ -1,27 +1,31 @@
-"""The columns that a table of measurements can have: what each shows of the rows that share a line."""
+"""The columns that a table of measurements can have: what each shows of the rows that share a line.
+
+Which columns there are, and in which order, is declared in `suite.records.fields`; here is what each of
+the summaries that are named there computes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, get_args
 
 from suite.algebra.discrepancy import Verdict
+from suite.algebra.significant import significant
+from suite.records.declaration import Field, Shown
+from suite.records.fields import Row, table_columns
 from suite.report.learning_rates import Formulas, pair_of
-from suite.report.tables import STATUSES
 
 if TYPE_CHECKING:
     from suite.algebra.formula import Formula
-    from suite.report.run_result import Row
 
 Value = str | int | float | None | tuple[float, float]
-Cell = Callable[[Sequence["Row"], Formulas], Value]
-
-VERDICTS = [verdict.value for verdict in Verdict]
+Summarise = Callable[[Sequence[Row], Formulas], Value]
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """A column of a table of measurements.
 
     Args:
@@ -34,7 +38,7 @@ class Column:
 
     name: str
     header: str
-    cell: Cell
+    cell: Summarise
     key: bool = False
     digits: int = 0
 
@@ -47,35 +51,84 @@ def show(value: Value, digits: int) -> str:
         low, high = (show(end, digits) for end in value)
         return low if low == high else f"{low}–{high}"
     if isinstance(value, float) and digits:
-        return f"{value:.{digits}g}"
+        return significant(value, digits)
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     return str(value)
 
 
-def _key(name: str, header: str = "") -> Column:
-    return Column(name, header or name.replace("_", " "), lambda rows, _: rows[0].get(name), key=True)
+def _key(field: Field, rows: Sequence[Row], _: Formulas) -> Value:
+    value: Value = rows[0].get(field.name)
+    return value
 
 
-def _card(name: str, header: str, attribute: str) -> Column:
-    def cell(rows: Sequence[Row], _: Formulas) -> Value:
-        from suite.conventions import conventions
-
-        convention = rows[0]["convention"]
-        return str(getattr(conventions[convention], attribute)) if convention in conventions else None
-
-    return Column(name, header, cell)
+def _largest(field: Field, rows: Sequence[Row], _: Formulas) -> Value:
+    return max((row[field.name] for row in rows if row.get(field.name) is not None), default=None)
 
 
-def _extreme(name: str, header: str, pick: Callable[..., float] = max) -> Column:
-    def cell(rows: Sequence[Row], _: Formulas) -> Value:
-        return pick(found) if (found := [row[name] for row in rows if row.get(name) is not None]) else None
-
-    return Column(name, header, cell, digits=2)
+def _smallest(field: Field, rows: Sequence[Row], _: Formulas) -> Value:
+    return min((row[field.name] for row in rows if row.get(field.name) is not None), default=None)
 
 
-def _worst(name: str, order: Sequence[str]) -> Column:
-    return Column(name, name, lambda rows, _: max((row[name] for row in rows), key=order.index))
+def _worst(field: Field, rows: Sequence[Row], _: Formulas) -> Value:
+    """The last of the values that its type lists, which are in that order."""
+    return str(max((row[field.name] for row in rows), key=get_args(field.type).index))
+
+
+def _scale(field: Field, rows: Sequence[Row], known: Formulas) -> Value:
+    return " or ".join(map(str, _formulas(rows, known))) or _span(rows, field.name)
+
+
+def _range(field: Field, rows: Sequence[Row], _: Formulas) -> Value:
+    return _span(rows, f"{field.name}_min", f"{field.name}_max")
+
+
+def _factor(field: Field, rows: Sequence[Row], known: Formulas) -> Value:
+    """The formula of SGD's rate; or else the number or range, where each batch size has one."""
+    rate = all((row["optimizer"], row["hyperparameter"]) == ("SGD", "lr") for row in rows)
+    if rate and (formulas := _formulas(rows, known)):
+        return " or ".join(str(formula.inverse) for formula in formulas)
+    return _span(rows, field.name) if all(row["status"] == "exact" for row in rows) else None
+
+
+def _direction(field: Field, rows: Sequence[Row], _: Formulas) -> Value:
+    """What is below rounding is none."""
+    return max((r[field.name] for r in rows if r["verdict"] == Verdict.DIRECTION.value), default=0.0)
+
+
+def _reason(field: Field, rows: Sequence[Row], _: Formulas) -> Value:
+    """Of the row with the largest residual, or of the first that has one."""
+    told = [row for row in rows if row.get(field.name)]
+    return str(max(told, key=lambda row: row.get("residual") or 0.0)[field.name]) if told else None
+
+
+def _card(field: Field, rows: Sequence[Row], _: Formulas) -> Value:
+    """What the convention of these rows says of itself."""
+    from suite.conventions import conventions
+
+    convention = rows[0]["convention"]
+    return str(getattr(conventions[convention], field.name)) if convention in conventions else None
+
+
+def _count(keys: Sequence[str], _: Field, rows: Sequence[Row], __: Formulas) -> Value:
+    return len({tuple(row[key] for key in keys) for row in rows})
+
+
+SUMMARIES: Mapping[str, Callable[[Field, Sequence[Row], Formulas], Value]] = {
+    "key": _key,
+    "largest": _largest,
+    "smallest": _smallest,
+    "worst": _worst,
+    "scale": _scale,
+    "range": _range,
+    "factor": _factor,
+    "direction": _direction,
+    "reason": _reason,
+    "card": _card,
+    "cases": partial(_count, ("case",)),
+    "batches": partial(_count, ("case", "batch_size", "batch")),
+}
+"""What a line shows of its rows, by the name that a field declares."""
 
 
 def _span(rows: Sequence[Row], *names: str) -> Value:
@@ -91,89 +144,20 @@ def _formulas(rows: Sequence[Row], known: Formulas) -> list[Formula]:
     return [f for f in found if f is not None] if None not in found and len(found) <= 2 else []
 
 
-def _scale(rows: Sequence[Row], known: Formulas) -> Value:
-    return " or ".join(map(str, _formulas(rows, known))) or _span(rows, "scale")
+def _column(field: Field) -> TableColumn:
+    shown = field.table or Shown("key")
+    return TableColumn(
+        name=field.name,
+        header=shown.header or field.name.replace("_", " "),
+        cell=partial(SUMMARIES[shown.summary], field),
+        key=shown.summary == "key",
+        digits=shown.digits,
+    )
 
 
-def _factor(rows: Sequence[Row], known: Formulas) -> Value:
-    """The formula of SGD's rate; or else the number or range, where each batch size has one."""
-    rate = all((row["optimizer"], row["hyperparameter"]) == ("SGD", "lr") for row in rows)
-    if rate and (formulas := _formulas(rows, known)):
-        return " or ".join(str(formula.inverse) for formula in formulas)
-    return _span(rows, "factor") if all(row["status"] == "exact" for row in rows) else None
-
-
-def _residual(rows: Sequence[Row], _: Formulas) -> Value:
-    """What is below rounding is none."""
-    return max((r["residual"] for r in rows if r["verdict"] == Verdict.DIRECTION.value), default=0.0)
-
-
-def _count(name: str, *keys: str) -> Column:
-    return Column(name, name, lambda rows, _: len({tuple(row[key] for key in keys) for row in rows}))
-
-
-def _reason(rows: Sequence[Row], _: Formulas) -> Value:
-    """Of the row with the largest residual, or of the first that has one."""
-    told = [row for row in rows if row.get("reason")]
-    return str(max(told, key=lambda row: row.get("residual") or 0.0)["reason"]) if told else None
-
-
-_PLACE = [_key("case"), _key("batch_size"), _key("samples")]
-_PAIR = [_key("convention"), _key("reference")]
-_CARDS = [
-    _card("denominator", "unit of the denominator", "denominator"),
-    _card("formula", "formula", "formula"),
-    _card("family", "family", "family"),
-    _card("used_by", "used by", "used_by"),
-    _card("source", "source", "source"),
-]
-_REASON = Column("reason", "reason", _reason)
-
-
-def _named(columns: Sequence[Column]) -> dict[str, Column]:
-    return {column.name: column for column in columns}
-
-
-COLUMNS: Mapping[str, Mapping[str, Column]] = {
-    "discrepancies": _named(
-        [
-            *_PLACE,
-            _key("batch"),
-            *_PAIR,
-            *_CARDS,
-            Column("scale", "scale", _scale, digits=4),
-            _extreme("cosine", "cosine", min),
-            _extreme("relative_discrepancy", "relative"),
-            Column("residual", "direction", _residual, digits=2),
-            _extreme("max_abs", "largest difference"),
-            _extreme("rounding", "rounding"),
-            _extreme("rounding_bfloat16", "rounding, bfloat16"),
-            _extreme("rounding_tf32", "rounding, tf32"),
-            _extreme("protocol_error", "protocol error"),
-            _worst("verdict", VERDICTS),
-            _count("cases", "case"),
-            _count("batches", "case", "batch_size", "batch"),
-            _REASON,
-            *(_key(name) for name in ("engine", "device", "dtype", "seed", "params", "units")),
-        ]
-    ),
-    "learning_rates": _named(
-        [
-            *_PLACE,
-            *_PAIR,
-            _key("optimizer"),
-            _key("hyperparameter"),
-            *_CARDS,
-            Column("factor", "factor", _factor, digits=4),
-            Column("scale", "scale", lambda rows, _: _span(rows, "scale_min", "scale_max"), digits=4),
-            _worst("status", STATUSES),
-            _extreme("distance", "apart"),
-            _extreme("distance_unchanged", "apart, unchanged"),
-            _extreme("distance_best_constant", "apart, best constant rate"),
-            _extreme("distance_per_step", "apart, a rate a step"),
-            _REASON,
-        ]
-    ),
+TABLE_COLUMNS: Mapping[str, Mapping[str, TableColumn]] = {
+    table: {field.name: _column(field) for field in table_columns(table)}
+    for table in ("discrepancies", "learning_rates")
 }
 """By kind of table and name."""
 

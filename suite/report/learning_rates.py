@@ -17,24 +17,16 @@ from suite.algebra.scale_formula import Batches, own_formula, scale_formula
 from suite.algebra.symbols import implied
 from suite.equivalence import equivalent, law
 from suite.equivalence.law import rescale
+from suite.records.fields import TRAINED, Row
 
-Row = dict[str, Any]
 Formulas = dict[tuple[str, str, str], Formula | None]
 OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad")
 """Whose hyperparameters a run tabulates by itself."""
-PROOF_COLUMNS = (
-    "steps",
-    "distance",
-    "distance_unchanged",
-    "distance_best_constant",
-    "distance_per_step",
-    "proof_reason",
-)
-KEYS = ("case", "batch_size", "samples", "convention", "reference")
+PAIR_KEYS = ("case", "batch_size", "samples", "convention", "reference")
 
 
 def learning_rates(
-    discrepancies: Sequence[Row], optimizers: Sequence[str] = (), proofs: Iterable[Row] = ()
+    discrepancies: Sequence[Row], optimizers: Sequence[str] = (), checks: Iterable[Row] = ()
 ) -> list[Row]:
     """Rows of kind `learning_rate`, one a case, batch size, number of samples and pair of conventions.
 
@@ -45,18 +37,18 @@ def learning_rates(
     Args:
         discrepancies: rows of kind `discrepancy`.
         optimizers: names of optimizers whose laws are wanted.
-        proofs: rows of kind `proof`, joined where the pair and the optimizer were trained.
+        checks: rows of kind `proof`, training checks, joined where the pair and the optimizer were trained.
     """
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in discrepancies:
-        groups.setdefault(tuple(row[key] for key in KEYS), []).append(row)
+        groups.setdefault(tuple(row[key] for key in PAIR_KEYS), []).append(row)
     known = formulas(discrepancies)
-    proven = {tuple(row[key] for key in (*KEYS, "optimizer")): row for row in proofs}
+    trained = {tuple(row[key] for key in (*PAIR_KEYS, "optimizer")): row for row in checks}
     found = []
     for rows in groups.values():
         for rate in _with_other_hyperparameters(_law(rows, known.get(pair_of(rows[0]))), optimizers):
-            proof = proven.get(tuple(rate[key] for key in (*KEYS, "optimizer")), {})
-            found.append(rate | {key: proof.get(key) for key in PROOF_COLUMNS})
+            check = trained.get(tuple(rate[key] for key in (*PAIR_KEYS, "optimizer")), {})
+            found.append(rate | {field.name: check.get(field.name) for field in TRAINED})
     return found
 
 
@@ -136,7 +128,7 @@ def _law(rows: Sequence[Row], found: Formula | None) -> Row:
     status, factor, reason = _judge(rows, scales, found)
     return {
         "kind": "learning_rate",
-        **{key: first[key] for key in KEYS},
+        **{key: first[key] for key in PAIR_KEYS},
         "batches": len(rows),
         "optimizer": "SGD",
         "hyperparameter": "lr",

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import unknown
-from suite.report.columns import COLUMNS, DEFAULTS, Column, show
+from suite.report.columns import DEFAULTS, TABLE_COLUMNS, TableColumn, show
 from suite.report.provenance import provenance
 from suite.report.text_table import Table
 
 if TYPE_CHECKING:
-    from suite.report.run_result import Row, RunResult
+    from suite.records.fields import Row
+    from suite.report.run_result import RunResult
 
 _TITLES = {
     "discrepancies": "Discrepancy of gradient conventions",
@@ -32,7 +33,7 @@ def measurements(
 
     Args:
         report: of the run.
-        kind: a key of `suite.report.columns.COLUMNS`.
+        kind: a key of `suite.report.columns.TABLE_COLUMNS`.
         columns: their names; those of a paper's main table where there is none.
         caption: says what is shown where it is empty.
         label: for LaTeX.
@@ -41,7 +42,7 @@ def measurements(
     Raises:
         UsageError: There is no such column.
     """
-    known = COLUMNS[kind]
+    known = TABLE_COLUMNS[kind]
     chosen = [_column(name, kind) for name in columns or DEFAULTS[kind]]
     rows = report.of("discrepancy") if kind == "discrepancies" else report.learning_rate_rows
     if not columns:
@@ -71,7 +72,7 @@ def measurements(
     )
 
 
-def notes(report: RunResult, chosen: Sequence[Column]) -> list[str]:
+def notes(report: RunResult, chosen: Sequence[TableColumn]) -> list[str]:
     """What the columns mean, and what the numbers were made with."""
     names = {column.name for column in chosen}
     lines = []
@@ -84,13 +85,13 @@ def notes(report: RunResult, chosen: Sequence[Column]) -> list[str]:
     return [*lines, provenance(report.environment, report.rows)]
 
 
-def _column(name: str, kind: str) -> Column:
-    if name not in COLUMNS[kind]:
-        raise unknown(f"column of {kind}", name, COLUMNS[kind], "--columns ?")
-    return COLUMNS[kind][name]
+def _column(name: str, kind: str) -> TableColumn:
+    if name not in TABLE_COLUMNS[kind]:
+        raise unknown(f"column of {kind}", name, TABLE_COLUMNS[kind], "--columns ?")
+    return TABLE_COLUMNS[kind][name]
 
 
-def _without_constant(chosen: list[Column], rows: Sequence[Row]) -> list[Column]:
+def _without_constant(chosen: list[TableColumn], rows: Sequence[Row]) -> list[TableColumn]:
     """Without the reference where it is the same in all rows: the caption says it."""
     same = len({row["reference"] for row in rows}) == 1
     return [column for column in chosen if not (same and column.name == "reference")]

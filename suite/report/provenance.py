@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-Row = dict[str, Any]
+from suite.records.fields import Row
 
 _PACKAGES = ("torch", "opacus", "numpy")
 
@@ -20,7 +19,7 @@ def said(rows: Sequence[Row], key: str) -> str:
     return ", ".join(dict.fromkeys(str(row[key]) for row in rows if row.get(key) is not None))
 
 
-def versions(environment: Row) -> str:
+def versions_line(environment: Row) -> str:
     """The suite with its commit, and the packages that a number depends on."""
     commit = f" (commit {environment['commit']})" if environment.get("commit") else ""
     if environment.get("dirty") and not str(environment.get("commit")).endswith("-dirty"):
@@ -42,5 +41,5 @@ def provenance(environment: Row, rows: Sequence[Row]) -> str:
     settings = [device, said(rows, "dtype")]
     if said(rows, "seed"):
         settings.append(f"seed {said(rows, 'seed')}")
-    parts = [versions(environment), ", ".join(filter(None, settings)), started(rows)[:10]]
+    parts = [versions_line(environment), ", ".join(filter(None, settings)), started(rows)[:10]]
     return "; ".join(filter(None, parts)) + "."

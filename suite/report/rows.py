@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from suite.algebra.symbols import LEGEND, SYMBOLS, in_legend
+from suite.records.fields import Row
 from suite.report.learning_rates import Formulas, formulas, learning_rates
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -25,7 +23,7 @@ class RunRows:
     optimizers: tuple[str, ...] = ("SGD",)
 
     def of(self, kind: str) -> list[Row]:
-        """The rows of one kind: `discrepancy`, `pair`, `noise`, `proof`, `claim`, `failure`, …."""
+        """The rows of one kind: `discrepancy`, `pair`, `noise`, `proof` (training checks), `claim`, …."""
         return [row for row in self.rows if row["kind"] == kind]
 
     @property
@@ -43,7 +41,7 @@ class RunRows:
 
     @cached_property
     def learning_rate_rows(self) -> list[Row]:
-        """Rows of kind `learning_rate`, computed from the discrepancies and joined with the proofs."""
+        """Rows of kind `learning_rate`, of the discrepancies, joined with the training checks."""
         return learning_rates(self.of("discrepancy"), self.optimizers, self.of("proof"))
 
     @cached_property

@@ -8,9 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from suite.algebra.significant import significant
 from suite.algebra.units import UNSTATED
 from suite.errors import UsageError
-from suite.report.learning_rates import PROOF_COLUMNS, pair_of
+from suite.records.fields import TABLES, Row, csv_columns, fields_of
+from suite.report.learning_rates import pair_of
 from suite.report.rows import RunRows
 from suite.report.tables import claim_table, discrepancy_table, learning_rate_table
 
@@ -18,22 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from suite.report.text_table import Table
-
-Row = dict[str, Any]
-
-DISCREPANCY_COLUMNS = (
-    "case", "batch_size", "batch", "samples", "units", "convention", "reference", "engine",
-    "device", "dtype", "scale", "scale_is", "cosine", "relative_discrepancy", "residual", "max_abs",
-    "rounding", "rounding_bfloat16", "rounding_tf32", "verdict", "reason", "protocol_error",
-    "refused", "params", "seed", "seconds",
-)  # fmt: skip
-OPTIONAL = ("rounding_bfloat16", "rounding_tf32")
-LEARNING_RATE_COLUMNS = (
-    "case", "batch_size", "samples", "batches", "convention", "reference", "optimizer",
-    "hyperparameter", "factor", "status", "scale_min", "scale_max", "scale_is", "reason",
-    *PROOF_COLUMNS,
-)  # fmt: skip
-CLAIM_COLUMNS = ("case", "claim", "claimed", "measured", "verdict", "note")
 
 
 @dataclass(frozen=True)
@@ -43,7 +29,7 @@ class RunResult(RunRows):
     @property
     def omitted(self) -> pd.DataFrame:
         """The conventions that were left out, by case, each with its reason."""
-        return _frame(self.of("omitted"), ("case", "batch_size", "batch", "convention", "reason"))
+        return _frame(self.of("omitted"), "omitted")
 
     @cached_property
     def discrepancies(self) -> pd.DataFrame:
@@ -52,17 +38,17 @@ class RunResult(RunRows):
             {**row, "scale_is": None if (found := self.formulas.get(pair_of(row))) is None else str(found)}
             for row in self.of("discrepancy")
         ]
-        return _frame(rows, DISCREPANCY_COLUMNS)
+        return _frame(rows, "discrepancies")
 
     @cached_property
     def learning_rates(self) -> pd.DataFrame:
         """One row a case, batch size, number of samples, convention, optimizer and hyperparameter."""
-        return _frame(self.learning_rate_rows, LEARNING_RATE_COLUMNS)
+        return _frame(self.learning_rate_rows, "learning_rates")
 
     @cached_property
     def claims(self) -> pd.DataFrame:
         """One row a claim of the threads that were asked for."""
-        return _frame(self.of("claim"), CLAIM_COLUMNS)
+        return _frame(self.of("claim"), "claims")
 
     @property
     def measured(self) -> bool:
@@ -104,11 +90,12 @@ class RunResult(RunRows):
             )
         trained = [row for row in self.of("proof") if row.get("distance") is not None]
         if trained:
+            most = max(row["distance"] for row in trained)
             parted = [row["distance_unchanged"] for row in trained if row["distance_unchanged"] is not None]
             lines.append(
-                f"Proven by training {len(trained)} pairs for {trained[0]['steps']} steps: with equivalent "
-                f"hyperparameters their weights part by {max(r['distance'] for r in trained):.2g} at most, "
-                f"with the same ones by up to {max(parted, default=0.0):.2g}."
+                f"Checked by training {len(trained)} pairs for {trained[0]['steps']} steps: with equivalent "
+                f"hyperparameters their weights part by {significant(most, 2)} at most, "
+                f"with the same ones by up to {significant(max(parted, default=0.0), 2)}."
             )
         for row in self.failures:
             known = {"batch size": row.get("batch_size"), "batch": row.get("batch")}
@@ -148,14 +135,15 @@ class RunResult(RunRows):
 _UNSTATED = UNSTATED.partition("{")[0]
 
 
-def _frame(rows: Iterable[Row], columns: tuple[str, ...]) -> pd.DataFrame:
+def _frame(rows: Iterable[Row], table: str) -> pd.DataFrame:
     import pandas as pd
 
+    columns = csv_columns(table)
     flat = [{name: _flat(row.get(name)) for name in columns} for row in rows]
     frame = pd.DataFrame(flat, columns=list(columns))
-    # The formats that this device does not have.
-    unused = [name for name in OPTIONAL if name in frame and frame[name].isna().all()]
-    return frame.drop(columns=unused)
+    # What this device does not measure.
+    rare = [field.name for field in fields_of(TABLES[table]) if field.csv and field.rare]
+    return frame.drop(columns=[name for name in rare if frame[name].isna().all()])
 
 
 def _flat(value: Any) -> Any:

@@ -10,12 +10,11 @@ import numpy as np
 
 from suite.batch_size.noise import NoiseScale
 from suite.figures.scale import Curve
-from suite.figures.trajectory import Path
+from suite.figures.trajectory import Training
+from suite.records.fields import Row
 
 if TYPE_CHECKING:
     from suite.report.run_result import RunResult
-
-Row = dict[str, Any]
 
 
 def curves(report: RunResult) -> list[Curve]:
@@ -69,10 +68,10 @@ REMEDIES = {
 }
 
 
-def paths(report: RunResult) -> list[Path]:
-    """Two for each proof that was trained."""
+def paths(report: RunResult) -> list[Training]:
+    """Two for each training check."""
     return [
-        Path(row["case"], row["convention"], row["reference"], row["optimizer"], remedy, tuple(row[key]))
+        Training(row["case"], row["convention"], row["reference"], row["optimizer"], remedy, tuple(row[key]))
         for row in report.of("proof")
         for key, remedy in REMEDIES.items()
         if row.get(key)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import get_args
 
 from suite.algebra.discrepancy import Verdict
+from suite.algebra.significant import significant
+from suite.records.declaration import Status
+from suite.records.fields import Row, fields_of
 from suite.report.learning_rates import Formulas, pair_of
 from suite.report.rows import RunRows
 from suite.report.text_table import Table
 
-Row = dict[str, Any]
-
-STATUSES = ("exact", "varies", "impossible")
+STATUSES: tuple[str, ...] = get_args(Status)
 
 
 def discrepancy_table(report: RunRows, *, brief: bool = False) -> Table:
@@ -37,7 +38,8 @@ def discrepancy_table(report: RunRows, *, brief: bool = False) -> Table:
         together += rows
     formats = {environment["dtype"]: "rounding"}
     if not brief:
-        formats |= {name: f"rounding_{name}" for name in ("bfloat16", "tf32")}
+        rare = [field.name for field in fields_of("discrepancy") if field.bound == "rounding" and field.rare]
+        formats |= {name.removeprefix("rounding_"): name for name in rare}
         formats = {n: c for n, c in formats.items() if any(c in r for r in report.of("discrepancy"))}
     same = [label for key, (labels, _) in merged.items() if _identical(key) for label in labels]
     notes = [f"Identical on every batch: {', '.join(same)}."] if same else []
@@ -131,7 +133,7 @@ def _largest(rows: Sequence[Row], key: str, only: Verdict | None = None) -> str:
         for row in rows
         if row.get(key) is not None and (only is None or row["verdict"] == only.value)
     ]
-    return f"{max(values):.2g}" if values else "–"
+    return significant(max(values), 2) if values else "–"
 
 
 def _scale(rows: Sequence[Row], known: Formulas) -> str:
@@ -144,7 +146,7 @@ def _scale(rows: Sequence[Row], known: Formulas) -> str:
     scales = [row["scale"] for row in rows if row["scale"] is not None]
     if not scales:
         return "–"
-    low, high = f"{min(scales):.3g}", f"{max(scales):.3g}"
+    low, high = significant(min(scales), 3), significant(max(scales), 3)
     return low if low == high else f"{low}–{high}"
 
 

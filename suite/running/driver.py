@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from suite.errors import UsageError
+from suite.records.fields import SCHEMA, Row
 from suite.records.file import plain
-from suite.records.schema import SCHEMA, Row
 from suite.running.order import pairs_to_train, training_check
 from suite.running.tasks import (
     Executor,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from suite.errors import UsageError
-from suite.records.schema import Row
+from suite.records.fields import Row
 from suite.running.tasks import Task
 
 CHECK_BATCH_SIZE = 8

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from suite.records.schema import Row
+from suite.records.fields import Row
 
 
 @dataclass(frozen=True)

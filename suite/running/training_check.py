@@ -24,8 +24,8 @@ from suite.equivalence.per_step_rates import vary
 from suite.equivalence.trajectory import Backward, default_dtype_of, following, prove, trajectory
 from suite.errors import UsageError, one_line
 from suite.loops.loop import Loop
-from suite.records.schema import Row
-from suite.report.learning_rates import KEYS
+from suite.records.fields import Row
+from suite.report.learning_rates import PAIR_KEYS
 from suite.running.measure import MeasureContext
 from suite.running.plan import Cell
 
@@ -95,7 +95,7 @@ def check_rates(
     for rate in rates:
         pair = conventions[rate["convention"]], conventions[rate["reference"]]
         trained.start((rate["case"], rate["batch_size"], len(loops)))
-        identity = {"kind": "proof", **{key: rate[key] for key in KEYS}, "steps": len(loops)}
+        identity = {"kind": "proof", **{key: rate[key] for key in PAIR_KEYS}, "steps": len(loops)}
         if rate["status"] == "exact" and rate["factor"] != 1:
             for optimizer, given in HYPERPARAMETERS.items():
                 found = equivalent(optimizer, given, scale=_exact(rate["scale_min"]))

@@ -24,7 +24,8 @@ from suite.machine import environment
 from suite.machine.global_state import loading, pinned, seed
 from suite.machine.memory import format_bytes
 from suite.machine.usage import metered
-from suite.records.schema import Row, name_of
+from suite.records.fields import Row
+from suite.records.schema import name_of
 from suite.running import plan
 from suite.running.fingerprint import digest
 from suite.running.measure import MeasureContext, measure, require_memory_for

@@ -10,13 +10,12 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from suite.records.fields import SCHEMA, Row
 from suite.records.file import FILE
-from suite.records.schema import SCHEMA, name_of
 from tests.parsers.mutations import changed_tree
 from tests.parsers.parser import Parser, run
-from tests.report.rows import hostile, rows
+from tests.report.rows import hostile, row, rows
 
-Row = dict[str, Any]
 KINDS = ("discrepancy", "scale", "trajectory", "noise-scale", "weights")
 COMMANDS: tuple[tuple[str, ...], ...] = (
     *(("table", "RUN", "--kind", kind, "--format", form)
@@ -37,26 +36,8 @@ FIGURES = tuple(("plot", "RUN", "--kind", kind, "--out", "figure.svg") for kind 
 @cache
 def samples() -> tuple[list[Row], ...]:
     """Rows of runs, complete."""
-    claim: Row = {
-        "kind": "claim", "case": "claims/x", "claim": "a", "claimed": "b", "measured": "c",
-        "verdict": "confirmed", "numbers": {"weights": [0.5, None, 0.25], "samples": 3, "x": 1.0},
-        "note": "d",
-    }  # fmt: skip
-    return (
-        [_whole(row) for row in rows(("one",), (2, 8))],
-        [_whole(row) for row in [*hostile()[:1], *hostile()[-6:], claim]],
-    )
-
-
-def _whole(row: Row) -> Row:
-    environment = name_of(rows()[0])
-    common: Row = {"schema": SCHEMA, "environment": environment}
-    if row["kind"] != "environment":
-        common |= {
-            "started": "2026-01-01T00:00:00+00:00", "seconds": 0.1, "peak_memory": None, "device": "cpu",
-            "dtype": "float32", "seed": 0, "magnification": 1.0,
-        }  # fmt: skip
-    return common | row
+    weights = {"weights": [0.5, None, 0.25], "samples": 3, "x": 1.0}
+    return rows(("one",), (2, 8)), [*hostile()[:1], *hostile()[-6:], row("claim", numbers=weights)]
 
 
 def sealed(found: Any) -> bytes:

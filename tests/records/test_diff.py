@@ -36,9 +36,9 @@ def changed(rows: list[dict], **values: object) -> list[dict]:
 
 def test_two_runs_of_one_commit_do_not_drift(baseline: list[dict], tmp_path: Path) -> None:
     suite.run(**ASKED, output=tmp_path)
-    drift = diff(baseline, read(tmp_path))
-    assert drift.changes == drift.notes == []
-    assert drift.compared == len([row for row in baseline if row["kind"] != "environment"]) > 50
+    found = diff(baseline, read(tmp_path))
+    assert found.changes == found.notes == []
+    assert found.compared == len([row for row in baseline if row["kind"] != "environment"]) > 50
 
 
 @pytest.mark.parametrize("engine", ["torch-func", "loop"])
@@ -66,13 +66,13 @@ def test_a_coefficient_that_is_1e_6_off_is_found(
 
     wrong = dataclasses.replace(right, column=column, reference_loop=loop)
     monkeypatch.setitem(conventions._items, name, wrong)
-    drift = diff(baseline, suite.run(**ASKED).rows)
-    touched = {(c.row["convention"], c.row["reference"]) for c in drift.changes}
+    found = diff(baseline, suite.run(**ASKED).rows)
+    touched = {(c.row["convention"], c.row["reference"]) for c in found.changes}
     assert touched
     assert all(name in pair for pair in touched)
     cells = {(row["case"], row["batch"]) for row in baseline if row.get("convention") == name}
-    assert {(c.row["case"], c.row["batch"]) for c in drift.changes} == cells
-    assert all(change.bound < 1e-8 for change in drift.changes if change.what == "scale")
+    assert {(c.row["case"], c.row["batch"]) for c in found.changes} == cells
+    assert all(change.bound < 1e-8 for change in found.changes if change.what == "scale")
 
 
 def test_coefficients_that_leave_their_protocol_are_found(
@@ -81,14 +81,14 @@ def test_coefficients_that_leave_their_protocol_are_found(
     right = conventions["sum"]
     wrong = dataclasses.replace(right, column=lambda units: right.column(units) * (1 + 1e-6))
     monkeypatch.setitem(conventions._items, "sum", wrong)
-    drift = diff(baseline, suite.run(**ASKED).rows)
-    reasons = [c.after for c in drift.changes if c.what == "new"]
+    found = diff(baseline, suite.run(**ASKED).rows)
+    reasons = [c.after for c in found.changes if c.what == "new"]
     assert any("convention 'sum' disagrees with its own loop by" in reason for reason in reasons)
 
 
 def test_a_verdict_that_changed_is_found_and_comes_first(baseline: list[dict]) -> None:
-    drift = diff(baseline, changed(baseline, verdict="direction", cosine=0.5))
-    assert [(c.what, c.after) for c in drift.changes] == [("verdict", "direction"), ("cosine", 0.5)]
+    found = diff(baseline, changed(baseline, verdict="direction", cosine=0.5))
+    assert [(c.what, c.after) for c in found.changes] == [("verdict", "direction"), ("cosine", 0.5)]
 
 
 @pytest.mark.parametrize("name", ["scale", "cosine", "relative_discrepancy", "max_abs"])
@@ -123,9 +123,9 @@ def test_low_precision_may_round_differently_but_not_become_another_format() -> 
 
 def test_timings_are_a_warning_and_no_drift(baseline: list[dict]) -> None:
     slow = [{**row, "seconds": row["seconds"] * 3} if "seconds" in row else row for row in baseline]
-    drift = diff(baseline, slow)
-    assert not drift.changes
-    assert drift.warnings == ["mse took 3 times as long", "next-token took 3 times as long"]
+    found = diff(baseline, slow)
+    assert not found.changes
+    assert found.warnings == ["mse took 3 times as long", "next-token took 3 times as long"]
 
 
 def test_versions_and_machines_that_differ_are_a_note(baseline: list[dict]) -> None:
@@ -148,14 +148,13 @@ def test_another_kind_of_device_is_compared_where_a_run_has_one(baseline: list[d
     assert {change.what for change in diff(baseline, both).changes} == {"new"}
 
 
-def test_proofs_and_claims_are_compared() -> None:
+def test_training_checks_and_claims_are_compared() -> None:
     asked = {"cases": ["small-works"], "conventions": ["sum"], "from_files": [SMALL], "prove": 2}
     rows = suite.run(**asked).rows
     assert not diff(rows, suite.run(**asked).rows).changes
     worse = [{**row, "distance": 1e-4} if row["kind"] == "proof" else row for row in rows]
     assert {change.what for change in diff(rows, worse).changes} == {"distance"}
-    cost = {"environment": "e", "started": "", "seconds": 1.0, "peak_memory": None, "device": "cpu"}
-    claim = {"kind": "claim", "case": "claims/t", "claim": "c", "verdict": "holds", **cost}
+    claim = record_row("claim", case="claims/t", claim="c", verdict="holds")
     one, same, two = ({**claim, "numbers": {"x": x, "n": 3}} for x in (1.0, 1.0 + 1e-12, 1.0 + 1e-6))
     assert not diff([one], [same]).changes
     (change,) = diff([one], [two]).changes
@@ -163,10 +162,7 @@ def test_proofs_and_claims_are_compared() -> None:
 
 
 def test_a_number_of_a_claim_that_is_no_float_drifts_if_it_differs() -> None:
-    claim = {
-        "kind": "claim", "case": "claims/t", "claim": "c", "verdict": "holds", "environment": "e",
-        "started": "", "seconds": 1.0, "peak_memory": None, "device": "cpu",
-    }  # fmt: skip
+    claim = record_row("claim", case="claims/t", claim="c", verdict="holds")
     old, new = ({**claim, "numbers": {"n": n, "x": 1.0}} for n in (3, 4))
     (change,) = diff([old], [new]).changes
     assert (change.what, change.before, change.after) == ("n", 3, 4)

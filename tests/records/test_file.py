@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suite.errors import UsageError
-from suite.records.file import COST, encode, latest, load, parse, plain, read
-from suite.records.schema import SCHEMA, name_of
+from suite.records.file import encode, latest, parse, plain, read, read_log
 from tests.made_up import record_blocks, record_environment, record_row
 
 ENVIRONMENT = record_environment()
@@ -176,19 +175,6 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
         read(tmp_path / "nowhere")
 
 
-def test_a_record_of_schema_1_is_migrated(tmp_path: Path) -> None:
-    environment = {k: v for k, v in ENVIRONMENT.items() if k not in ("environment", "dirty")}
-    environment |= {"schema": 1, "commit": "abc-dirty", "started": "2026-01-01"}
-    old = {k: v for k, v in record_row().items() if k not in (*COST, "magnification")}
-    write(tmp_path, *(json.dumps({**row, "schema": 1}).encode() + b"\n" for row in (environment, old)))
-    first, row = read(tmp_path)
-    assert (first["schema"], first["dirty"]) == (SCHEMA, True)
-    assert row["environment"] == first["environment"] == name_of(environment)
-    assert row["scale"] == old["scale"]
-    with pytest.raises(UsageError, match="has schema 1, which can be read but not added to"):
-        load(tmp_path)
-
-
 def test_what_was_measured_again_counts_once_and_the_last_time(tmp_path: Path) -> None:
     again = encode([record_row(batch="0", scale=3.0)], done("a", "changed code"))
     rows = latest(parse(b"".join([*two_items(), again]), Path()).blocks)
@@ -199,7 +185,7 @@ def test_what_was_measured_again_counts_once_and_the_last_time(tmp_path: Path) -
 
 
 def test_a_lost_worker_loses_no_result_but_a_changed_case_does() -> None:
-    failure = {**record_row(batch="0"), "kind": "failure", "reason": "lost"}
+    failure = record_row("failure", batch="0", reason="lost")
     for fingerprint, expected in (("f", {"discrepancy"}), ("changed", {"discrepancy", "failure"})):
         blocks = parse(b"".join([*two_items(), encode([failure], done("a", fingerprint))]), Path()).blocks
         assert {row["kind"] for row in latest(blocks)} - {"environment"} == expected
@@ -210,15 +196,12 @@ def test_the_number_of_a_device_is_no_part_of_what_a_row_is_of() -> None:
     assert len(latest(parse(one + two, Path()).blocks)) == 2  # an environment and one row
 
 
-def test_a_record_of_schema_1_that_is_none_is_named(tmp_path: Path) -> None:
-    environment = {**ENVIRONMENT, "schema": 1}
-    lines = [json.dumps(row).encode() + b"\n" for row in (environment, record_row())]
-    write(tmp_path, *lines)
-    with pytest.raises(UsageError, match="row 2: schema 2 in a file of schema 1"):
-        read(tmp_path)
-    write(tmp_path, json.dumps({**record_row(), "schema": 1}).encode() + b"\n")
-    with pytest.raises(UsageError, match="row 1: a record of schema 1 begins with its environment"):
-        read(tmp_path)
+def test_a_record_of_schema_1_is_refused_in_one_line(tmp_path: Path) -> None:
+    line = json.dumps({**ENVIRONMENT, "schema": 1}).encode() + b"\n"
+    write(tmp_path, line, *two_items())
+    for reader in (read, read_log):
+        with pytest.raises(UsageError, match=r"row 1: schema 1 was never released .*: measure again$"):
+            reader(tmp_path)
 
 
 def test_a_record_that_the_system_does_not_hand_over_is_named(

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suite.errors import UsageError
-from suite.records.file import load, read
+from suite.records.file import read, read_log
 from suite.records.writer import Recorder
 from tests.made_up import record_environment, record_row
 
@@ -54,7 +54,7 @@ def test_a_folder_with_a_run_is_gone_on_with(tmp_path: Path) -> None:
 
 def test_a_failure_is_measured_again(tmp_path: Path) -> None:
     with Recorder(tmp_path, silent) as recorder:
-        recorder.write([{**record_row(), "kind": "failure", "reason": "why"}], done("a"), ENVIRONMENT)
+        recorder.write([record_row("failure", reason="why")], done("a"), ENVIRONMENT)
     with Recorder(tmp_path, silent) as recorder:
         assert recorder.find("a") is None
 
@@ -93,7 +93,7 @@ def test_a_torn_end_is_told_and_cut_off(tmp_path: Path) -> None:
         pass
     assert len(said) == 1
     assert "is cut off: the run was killed while it wrote; it is measured again" in said[0]
-    assert len(load(tmp_path).blocks) == 1
+    assert len(read_log(tmp_path).blocks) == 1
 
 
 @pytest.mark.parametrize("content", [b"hello\n", b"hello", b'{"schema": 1, "kind": "environment"}\n'])

@@ -71,9 +71,9 @@ def test_other_hyperparameters_follow_where_one_factor_fits() -> None:
 def test_a_proof_is_joined_with_the_pair_that_was_trained() -> None:
     key = {"case": "c", "batch_size": 32, "samples": 32, "convention": "a", "reference": "b"}
     proof = {**key, "optimizer": "SGD", "steps": 10, "distance": 0.0, "distance_unchanged": 0.2}
-    (found,) = learning_rates([row(32.0)], proofs=[proof])
+    (found,) = learning_rates([row(32.0)], checks=[proof])
     assert (found["steps"], found["distance"], found["distance_unchanged"]) == (10, 0.0, 0.2)
-    (found,) = learning_rates([row(32.0)], proofs=[{**proof, "optimizer": "Adam"}])
+    (found,) = learning_rates([row(32.0)], checks=[{**proof, "optimizer": "Adam"}])
     assert found["distance"] is None
 
 

@@ -8,7 +8,7 @@ import io
 import pytest
 
 from suite.errors import UsageError
-from suite.report.columns import COLUMNS, show
+from suite.report.columns import TABLE_COLUMNS, show
 from suite.report.measurements import measurements
 from suite.report.run_result import RunResult
 from tests.report.rows import discrepancy, rows
@@ -92,10 +92,10 @@ def test_an_unknown_column_is_answered_with_the_nearest() -> None:
         measurements(REPORT, columns=["residuals"])
 
 
-@pytest.mark.parametrize("kind", COLUMNS)
+@pytest.mark.parametrize("kind", TABLE_COLUMNS)
 def test_every_column_can_be_shown(kind: str) -> None:
-    table = measurements(REPORT, kind, list(COLUMNS[kind]))
-    assert len(table.headers) == len(COLUMNS[kind]) == len(table.rows[0])
+    table = measurements(REPORT, kind, list(TABLE_COLUMNS[kind]))
+    assert len(table.headers) == len(TABLE_COLUMNS[kind]) == len(table.rows[0])
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from suite.records.file import COST, load
+from suite.records.file import COST, read_log
 
 SMALL = Path(__file__).with_name("small.py")
 
@@ -23,4 +23,4 @@ def multiset(rows: Iterable[dict]) -> list[str]:
 
 def written(folder: Path) -> list[dict]:
     """All rows of a record as they stand there, those that count twice included."""
-    return [row for block in load(folder).blocks for row in block.rows]
+    return [row for block in read_log(folder).blocks for row in block.rows]

@@ -13,7 +13,7 @@ from suite.claim import ClaimSource, claim_sources
 from suite.conventions import conventions
 from suite.engines import engines
 from suite.errors import UsageError
-from suite.records.file import load, read
+from suite.records.file import read, read_log
 from suite.records.merge import merge
 from suite.running import fingerprint as code
 from suite.running import worker as benches
@@ -217,7 +217,7 @@ def test_a_run_is_not_merged_into_itself(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is among the runs to merge and the output as well"):
         merge([tmp_path], tmp_path, print)
     assert multiset(written(tmp_path))
-    assert load(tmp_path).torn is None
+    assert read_log(tmp_path).torn is None
 
 
 def test_merging_once_more_writes_nothing_twice(tmp_path: Path) -> None:

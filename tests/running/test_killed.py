@@ -15,7 +15,7 @@ import pytest
 
 import suite
 from suite.errors import UsageError
-from suite.records.file import load, read
+from suite.records.file import read, read_log
 from tests.running.same import SMALL, multiset, results, written
 
 ASKED = {"cases": ["small-works*"], "conventions": ["*mean*", "*sum*"], "from_files": [SMALL], "prove": 3}
@@ -72,7 +72,7 @@ def kill_and_resume(folder: Path, times: int, whole: Path, seed: int) -> list[in
     assert last.returncode == 0, errors
     # No row is lost, doubled or torn.
     assert results(written(folder)) == results(read(folder)) == results(read(whole))
-    assert load(folder).torn is None
+    assert read_log(folder).torn is None
     return reached
 
 

@@ -13,7 +13,7 @@ import torch
 
 import suite
 from suite.errors import UsageError
-from suite.report.run_result import DISCREPANCY_COLUMNS, LEARNING_RATE_COLUMNS
+from suite.records.fields import csv_columns
 
 BROKEN = Path(__file__).parents[1] / "broken_cases.py"
 
@@ -105,10 +105,10 @@ def test_frames_have_the_columns_that_were_promised(report: suite.RunResult) -> 
         "case", "batch_size", "batch", "convention", "reference", "engine", "device", "dtype", "scale",
         "cosine", "relative_discrepancy", "residual", "max_abs", "rounding", "verdict",
     ]  # fmt: skip
-    assert set(promised) <= set(report.discrepancies.columns) <= set(DISCREPANCY_COLUMNS)
+    assert set(promised) <= set(report.discrepancies.columns) <= set(csv_columns("discrepancies"))
     promised = ["case", "batch_size", "convention", "reference", "optimizer", "hyperparameter", "factor",
                 "status"]  # fmt: skip
-    assert set(promised) <= set(report.learning_rates.columns) == set(LEARNING_RATE_COLUMNS)
+    assert set(promised) <= set(report.learning_rates.columns) == set(csv_columns("learning_rates"))
 
 
 def test_what_does_not_apply_is_left_out_with_its_reason(report: suite.RunResult) -> None:

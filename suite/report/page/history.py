@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UsageError, one_line
+from suite.records.fields import Row
 from suite.records.file import FILE, read
 from suite.report.provenance import provenance, started
 
-Row = dict[str, Any]
-KEYS = ("case", "batch_size", "batch", "convention", "reference")
-MOST = 20
+_KEYS = ("case", "batch_size", "batch", "convention", "reference")
+MOST_RUNS = 20
 """So many of the latest earlier runs are read."""
 
 
@@ -46,7 +46,7 @@ def history(run: Path, rows: list[Row]) -> list[Earlier]:
     now = {_key(row): row["verdict"] for row in _discrepancies(rows)}
     found = []
     beside = [path for path in folder.parent.iterdir() if path != folder and (path / FILE).is_file()]
-    for path in sorted(beside, key=lambda p: (p / FILE).stat().st_mtime, reverse=True)[:MOST]:
+    for path in sorted(beside, key=lambda p: (p / FILE).stat().st_mtime, reverse=True)[:MOST_RUNS]:
         try:
             before = read(path)
         except UsageError as error:
@@ -81,4 +81,4 @@ def _discrepancies(rows: Iterable[Row]) -> Iterable[Row]:
 
 
 def _key(row: Row) -> tuple[Any, ...]:
-    return tuple(row[key] for key in KEYS)
+    return tuple(row[key] for key in _KEYS)

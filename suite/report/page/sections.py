@@ -10,13 +10,14 @@ from suite.algebra.discrepancy import ELSEWHERE, Verdict
 from suite.algebra.pairs import table
 from suite.figures.discrepancy import Heatmap
 from suite.figures.scale import Curve
-from suite.report.columns import COLUMNS, show
+from suite.report.columns import TABLE_COLUMNS, show
 from suite.report.load import select
 from suite.report.page.charts import Line, chart
 from suite.report.series import curves, paths
 
 if TYPE_CHECKING:
-    from suite.report.run_result import Row, RunResult
+    from suite.records.fields import Row
+    from suite.report.run_result import RunResult
 
 _COLOURS = 7
 
@@ -48,7 +49,7 @@ def cases(report: RunResult) -> list[dict[str, Any]]:
 
 
 def _line(report: RunResult, rows: Sequence[Row], rates: Sequence[Row]) -> dict[str, str]:
-    shown = COLUMNS["discrepancies"]
+    shown = TABLE_COLUMNS["discrepancies"]
     cells = {
         name: show(shown[name].cell(rows, report.formulas), shown[name].digits)
         for name in ("convention", "reference", "denominator", "scale", "relative_discrepancy", "residual",
@@ -56,7 +57,7 @@ def _line(report: RunResult, rows: Sequence[Row], rates: Sequence[Row]) -> dict[
     }  # fmt: skip
     cells["id"] = slug("row", rows[0]["case"], cells["convention"], cells["reference"])
     if rates:
-        known = COLUMNS["learning_rates"]
+        known = TABLE_COLUMNS["learning_rates"]
         for name in ("factor", "status", "distance", "distance_unchanged"):
             cells[name] = show(known[name].cell(rates, report.formulas), known[name].digits)
     if cells["reason"].endswith(ELSEWHERE):  # the direction beside it says so

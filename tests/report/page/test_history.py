@@ -35,4 +35,4 @@ def test_a_run_that_cannot_be_read_says_why(tmp_path: Path) -> None:
     now = write(tmp_path / "now", rows())
     (found,) = history(now, read(now))
     assert "cannot be read" in found.about
-    assert "row 1 is torn" in found.about
+    assert "row 1 is cut off" in found.about

@@ -9,7 +9,7 @@ from pathlib import Path
 from suite.report.load import load
 from suite.report.page.render import render
 from suite.report.run_result import RunResult
-from tests.report.rows import ENVIRONMENT, HOSTILE, hostile, rows, write
+from tests.report.rows import ENVIRONMENT, HOSTILE, hostile, row, rows, write
 
 
 def page(tmp_path: Path, found: list[dict]) -> str:
@@ -18,7 +18,7 @@ def page(tmp_path: Path, found: list[dict]) -> str:
 
 
 def test_everything_of_a_run_is_on_its_page(tmp_path: Path) -> None:
-    found = page(tmp_path, [*rows(), {"kind": "failure", "case": "third", "reason": "it broke"}])
+    found = page(tmp_path, [*rows(), row("failure", case="third", reason="it broke")])
     for text in ("it broke", "abc123", "clip-each-unit", 'id="case-one"', "micro-batches", "x86_64"):
         assert text in found
 
@@ -45,7 +45,7 @@ def test_the_data_for_the_script_are_json(tmp_path: Path) -> None:
 
 
 def test_a_run_that_measured_nothing_has_a_page_too(tmp_path: Path) -> None:
-    found = page(tmp_path, [dict(ENVIRONMENT), {"kind": "failure", "case": "one", "reason": "no data"}])
+    found = page(tmp_path, [dict(ENVIRONMENT), row("failure", case="one", reason="no data")])
     assert "no data" in found
 
 
