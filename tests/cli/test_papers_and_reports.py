@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from suite.cli.main import main
-from tests.report.rows import rows, write
+from tests.report.rows import row, rows, write
 
 
 @pytest.fixture
@@ -74,11 +74,7 @@ def test_each_figure_is_drawn_from_a_run(run: str, kind: str, tmp_path: Path) ->
 
 def test_weights_are_drawn_from_a_claim_or_from_what_recover_printed(run: str, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
-    claim = dict.fromkeys(("claim", "claimed", "measured", "verdict"), "") | {
-        "kind": "claim",
-        "case": "claims/x",
-        "numbers": {"weights": [0.0, 1.0]},
-    }
+    claim = row("claim", case="claims/x", numbers={"weights": [0.0, 1.0]})
     claims = str(write(tmp_path / "claims", [*rows(), claim]))
     assert main(["plot", claims, "--kind", "weights", "--out", str(tmp_path / "a.svg")]) == 0
     card = tmp_path / "card.json"
@@ -145,7 +141,7 @@ def test_a_run_without_the_measurement_has_no_such_figure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("matplotlib")
-    bare = str(write(tmp_path / "bare", [row for row in rows() if row["kind"] in BARE]))
+    bare = str(write(tmp_path / "bare", [one for one in rows() if one["kind"] in BARE]))
     assert main(["plot", bare, "--kind", "trajectory", "--out", str(tmp_path / "f.svg")]) == 2
     assert "the run has nothing for --kind trajectory: it was --quick" in capsys.readouterr().err
 

@@ -61,7 +61,7 @@ def test_checks_are_joined_to_every_hyperparameter_of_their_optimizer(report: Ru
     assert set(adam.hyperparameter) == {"eps", "weight_decay"}
     assert set(adam.factor) == {8.0}
     assert set(adam.distance) == {0.0}
-    assert any(line.startswith("Proven by training") for line in report.remarks)
+    assert any(line.startswith("Checked by training") for line in report.remarks)
 
 
 def test_steps_go_through_full_batches_epoch_after_epoch() -> None:
