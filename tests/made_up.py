@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from hypothesis import strategies as st
 
-from suite.records.declaration import REQUIRED
+from suite.records.declaration import NO_DEFAULT
 from suite.records.fields import SCHEMA, Row, recorded
 from suite.records.schema import name_of
 
@@ -37,7 +37,7 @@ KNOWN: Row = {
 
 def record_row(kind: str = "discrepancy", **changes: object) -> Row:
     """A row of this kind as runs write it: each field that it must have, and `changes`."""
-    needed = [field for field in recorded(kind) if field.default is REQUIRED]
+    needed = [field for field in recorded(kind) if field.default is NO_DEFAULT]
     return {"kind": kind, **{f.name: KNOWN.get(f.name, some(f.type)) for f in needed}, **changes}
 
 

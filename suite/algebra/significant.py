@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-PLAIN = 1e5
+WRITTEN_OUT = 1e5
 """Numbers below it are written out: 127, not 1.3e+02."""
 
 
 def significant(value: float, digits: int) -> str:
     """`value` with this many significant digits; whole numbers of up to five digits are written out."""
     text = f"{value:.{digits}g}"
-    return f"{value:.0f}" if "e+" in text and round(abs(value)) < PLAIN else text
+    return f"{value:.0f}" if "e+" in text and round(abs(value)) < WRITTEN_OUT else text

@@ -17,8 +17,8 @@ def execute(arguments: argparse.Namespace) -> int:
 
     found = [suite()]
     if arguments.run is not None:
-        from suite.report.load import load
+        from suite.report.load import load_run
 
-        found += entries(row["convention"] for row in load(arguments.run).of("discrepancy"))
+        found += entries(row["convention"] for row in load_run(arguments.run).of("discrepancy"))
     print("\n\n".join(found))
     return 0

@@ -54,13 +54,13 @@ def _drawing(arguments: argparse.Namespace) -> Callable[[Any], None]:
     from suite.figures import discrepancy, noise, scale, trajectory, weights
     from suite.report import series as curves
     from suite.report.heatmap import heatmap
-    from suite.report.load import load
+    from suite.report.load import load_run
 
     kind = arguments.kind
     if kind == "weights":
         shown = _weights(arguments)
         return lambda figure: weights.draw(figure, shown)
-    report = load(arguments.run, arguments.case, arguments.convention)
+    report = load_run(arguments.run, arguments.case, arguments.convention)
     if kind == "discrepancy":
         pairs = heatmap(report)
         _require(len(pairs.names) > 1, kind, "two conventions of one case are needed")
@@ -91,9 +91,9 @@ def _weights(arguments: argparse.Namespace) -> Weights:
         return of_file(Path(arguments.run))
     rows = _measured(arguments.run)
     if rows is None:
-        from suite.report.load import load
+        from suite.report.load import load_run
 
-        rows = load(arguments.run, arguments.case).of("claim")
+        rows = load_run(arguments.run, arguments.case).of("claim")
     found = of_claims(rows)
     if len(found) != 1:
         raise UsageError(

@@ -28,14 +28,14 @@ def execute(arguments: argparse.Namespace) -> int:
     """Print or write one table."""
     from suite.machine.write import write
     from suite.report.columns import TABLE_COLUMNS
-    from suite.report.load import load
+    from suite.report.load import load_run
     from suite.report.measurements import measurements
 
     if arguments.columns.strip() == "?":
         print("\n".join(f"{c.name:24}{c.header}" for c in TABLE_COLUMNS[arguments.kind].values()))
         return 0
     table = measurements(
-        load(arguments.run, arguments.case, arguments.convention),
+        load_run(arguments.run, arguments.case, arguments.convention),
         arguments.kind,
         [name.strip() for name in arguments.columns.split(",") if name.strip()],
         caption=arguments.caption,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from suite.algebra.pairs import Pair
-from suite.figures.style import height, plain
+from suite.algebra.significant import significant
+from suite.figures.style import height, without_math
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,7 +45,7 @@ def draw(figure: Figure, found: Heatmap) -> None:
 
     count = len(found.names)
     width = figure.get_figwidth()
-    labels = [plain(name) + ("*" if found.same[name] else "") for name in found.names]
+    labels = [without_math(name) + ("*" if found.same[name] else "") for name in found.names]
     size, margin, cell = _fit(width, labels)
     same = _same(found, int(width * 21))
     foot = 0.55 + 0.1 * same.count("\n") + (0.14 if same else 0)
@@ -137,9 +138,8 @@ def _ratio(scale: float) -> str:
     if abs(scale - 1) < 0.05:
         return f"{scale:.2f}"
     if scale < 1:
-        under = f"{1 / scale:.2g}" if 1 / scale < 99.5 else f"{1 / scale:.0f}"
-        return f"1/{under}"
-    return f"{scale:.2g}" if scale < 99.5 else f"{scale:.0f}"
+        return f"1/{significant(1 / scale, 2)}"
+    return significant(scale, 2)
 
 
 def _percent(residual: float) -> str:
@@ -173,4 +173,4 @@ def _same(found: Heatmap, columns: int) -> str:
     )
     told = "; ".join(f"{first} = {', '.join(others)}" for first, others in found.same.items() if others)
     lines = (several if len(found.cases) > 1 else "") + (f"* the same throughout: {told}." if told else "")
-    return plain(textwrap.fill(lines, columns, break_on_hyphens=False))
+    return without_math(textwrap.fill(lines, columns, break_on_hyphens=False))

@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from suite.algebra.significant import significant
 from suite.batch_size.noise import NoiseScale
-from suite.figures.style import BLUE, GREY, height, plain
+from suite.figures.style import BLUE, GREY, height, without_math
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,7 +25,7 @@ def draw(figure: Figure, found: Mapping[str, NoiseScale]) -> None:
         noise = found[case]
         if math.isfinite(noise.simple):
             axes.barh(k, noise.simple, height=0.62, color=BLUE)
-            axes.text(noise.simple * 1.06, k, f"{noise.simple:.3g}", va="center", fontsize=6.2)
+            axes.text(noise.simple * 1.06, k, significant(noise.simple, 3), va="center", fontsize=6.2)
         else:
             axes.text(
                 0.9, k, "its noise hides the gradient", va="center", fontsize=6, color=GREY, style="italic"
@@ -34,7 +35,7 @@ def draw(figure: Figure, found: Mapping[str, NoiseScale]) -> None:
     ticks = [2.0**k for k in range(int(math.log2(high * 2)) + 1)]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
-    axes.set_yticks(range(len(order)), [plain(case) for case in order])
+    axes.set_yticks(range(len(order)), [without_math(case) for case in order])
     axes.tick_params(axis="y", length=0)
     wide = figure.get_figwidth() > 4
     where = ", in samples, at the initial weights" if wide else ""

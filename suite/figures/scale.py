@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from suite.figures.style import COLOURS, DASHES, MARKERS, apart, height, plain
+from suite.figures.style import COLOURS, DASHES, MARKERS, apart, height, without_math
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,9 +72,11 @@ def draw(figure: Figure, curves: Sequence[Curve], reference: str, cases: int) ->
                 axes.set_xlabel("batch size n")
         top -= tall + GAP
     over = f", mean of {cases} cases" if cases > 1 else ""
-    title = plain(f"Gradient ÷ that of {reference}{over}; exponents of n")
+    title = without_math(f"Gradient ÷ that of {reference}{over}; exponents of n")
     figure.text(0.01, 1 - 0.03 / total, title, va="top", fontsize=7 if wide else 6)
-    figure.text(0.01, 0.02 / total, plain(foot), fontsize=5, va="bottom", color="#444444", linespacing=1.35)
+    figure.text(
+        0.01, 0.02 / total, without_math(foot), fontsize=5, va="bottom", color="#444444", linespacing=1.35
+    )
 
 
 def _one(curve: Curve) -> bool:
@@ -118,8 +120,9 @@ def _panel(
 
 
 def _label(curve: Curve) -> str:
-    names = plain(curve.names[0]) + (f" (+{len(curve.names) - 1})" if len(curve.names) > 1 else "")
+    names = without_math(curve.names[0]) + (f" (+{len(curve.names) - 1})" if len(curve.names) > 1 else "")
     if curve.exponent is None:
         return names
-    exponent = round(curve.exponent, 2) + 0.0  # no negative zero
-    return f"{names}  $n^{{{exponent:.2f}}}$"
+    if not round(curve.exponent, 2):
+        return f"{names}  constant"
+    return f"{names}  $n^{{{curve.exponent:.2f}}}$"

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import UsageError
-from suite.figures.labels import spread
+from suite.figures.labels import place_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WIDTHS = {"one": 3.3, "two": 6.9}
+PAGE_WIDTHS = {"one": 3.3, "two": 6.9}
 """Inches: one column of a two-column page, and both."""
 
 ENDINGS = (".pdf", ".svg", ".png")
@@ -68,7 +68,7 @@ def save(path: Path, width: str, draw: Callable[[Figure], None]) -> None:
 
     Args:
         path: whose ending says the format.
-        width: a key of `WIDTHS`.
+        width: a key of `PAGE_WIDTHS`.
         draw: puts everything into an empty figure of that width, and sets its height.
 
     Raises:
@@ -76,8 +76,8 @@ def save(path: Path, width: str, draw: Callable[[Figure], None]) -> None:
     """
     if path.suffix not in ENDINGS:
         raise UsageError(f"--out is {str(path)!r}: a name that ends in {', '.join(ENDINGS)} is needed")
-    if width not in WIDTHS:
-        raise UsageError(f"the width is {width!r}: one or two columns, {' or '.join(map(repr, WIDTHS))}")
+    if width not in PAGE_WIDTHS:
+        raise UsageError(f"the width is {width!r}: one or two columns, {' or '.join(map(repr, PAGE_WIDTHS))}")
     require()
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -85,7 +85,7 @@ def save(path: Path, width: str, draw: Callable[[Figure], None]) -> None:
     from suite.machine.write import write
 
     with mpl.rc_context(_SETTINGS):
-        figure = Figure(figsize=(WIDTHS[width], WIDTHS[width] * 0.62), layout="constrained")
+        figure = Figure(figsize=(PAGE_WIDTHS[width], PAGE_WIDTHS[width] * 0.62), layout="constrained")
         draw(figure)
         file = io.BytesIO()
         # No dates: the same numbers are the same file.
@@ -98,7 +98,7 @@ def save(path: Path, width: str, draw: Callable[[Figure], None]) -> None:
     write(path, file.getvalue())
 
 
-def plain(text: str) -> str:
+def without_math(text: str) -> str:
     """`text` as it is: a dollar begins no formula."""
     return text.replace("$", r"\$")
 
@@ -123,7 +123,7 @@ def apart(ends: list[tuple[float, str, str]], axes: Axes, x: float, size: float)
     inches = axes.get_position().height * float(axes.figure.bbox.height) / axes.figure.dpi
     step = size * 1.2 / 72 / inches * (high - low)
     order = sorted(ends)
-    places = spread([float(log10(value)) for value, _, _ in order], step, low, high)
+    places = place_labels([float(log10(value)) for value, _, _ in order], step, low, high)
     for place, (value, label, colour) in zip(places, order, strict=True):
         axes.annotate(
             label,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from suite.figures.style import BLUE, GREY, ORANGE, height, plain
+from suite.figures.style import BLUE, GREY, ORANGE, height, without_math
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,7 @@ STYLES = {
 
 
 @dataclass(frozen=True)
-class Training:
+class TrainingPath:
     """How far the weights of two trainings are apart, step by step.
 
     Args:
@@ -42,7 +42,7 @@ class Training:
     distances: tuple[float | None, ...]
 
 
-def draw(figure: Figure, paths: Sequence[Training]) -> None:
+def draw(figure: Figure, paths: Sequence[TrainingPath]) -> None:
     """A thin line a training, in a panel each optimizer; zeros at the foot of the axis."""
     optimizers = list(dict.fromkeys(path.optimizer for path in paths))
     wide = figure.get_figwidth() > 4
@@ -64,7 +64,7 @@ def draw(figure: Figure, paths: Sequence[Training]) -> None:
                 range(1, len(heights) + 1), heights, color=colour, ls=dashes, alpha=alpha, lw=0.9
             )
             drawn.setdefault(label, line)
-        panel.set_title(plain(optimizer), loc="left")
+        panel.set_title(without_math(optimizer), loc="left")
     for panel in panels:
         _dress(panel, zero, max(values, default=1.0), any(d == 0 for p in paths for d in p.distances))
     for panel in panels if side_by_side else panels[-1:]:

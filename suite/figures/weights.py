@@ -10,13 +10,14 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from suite.algebra.significant import significant
 from suite.errors import UsageError, one_line
-from suite.figures.style import BLUE, GREY, ORANGE, height, plain
+from suite.figures.style import BLUE, GREY, ORANGE, height, without_math
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-LARGEST = 1e100
+LARGEST_WEIGHT = 1e100
 """No figure has an axis for more, nor has a step such weights."""
 _GIVE = "give what `gradsuite recover --json` printed"
 
@@ -134,7 +135,7 @@ def draw(figure: Figure, found: Weights) -> None:
     axes.set_xticks(range(0, len(shares), step))
     if max(known, default=0) < 8:
         axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_title(plain(found.title), loc="left", fontsize=7.5 if wide else 6)
+    axes.set_title(without_math(found.title), loc="left", fontsize=7.5 if wide else 6)
     if None in shares:
         axes.annotate("crossed: cannot be told", (1, 1), xycoords="axes fraction", ha="right", fontsize=6)
 
@@ -143,11 +144,11 @@ def _share(share: float) -> str:
     near = round(share)
     if abs(share - near) < 1e-6:
         return "0" if near == 0 else f"{near}/n"
-    return f"{share:.2g}/n"
+    return f"{significant(share, 2)}/n"
 
 
 def _number(value: object) -> bool:
     """Whether it is what JSON has for a number, null among it, and fits a figure."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return True
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LARGEST_WEIGHT

@@ -13,7 +13,7 @@ Finite = Annotated[float, Meta(ge=-LARGEST_FLOAT, le=LARGEST_FLOAT)]
 NotNegative = Annotated[float, Meta(ge=0.0, le=LARGEST_FLOAT)]
 Positive = Annotated[float, Meta(gt=0.0, le=LARGEST_FLOAT)]
 Whole = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-Count = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+AtLeastOne = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 VerdictName = Literal["identical", "rounding", "scale", "direction"]
 Status = Literal["exact", "varies", "impossible"]
 
@@ -26,7 +26,7 @@ Summary = Literal[
     "batches",
 ]  # fmt: skip
 
-REQUIRED: Any = object()
+NO_DEFAULT: Any = object()
 """The default of a field that every row of its kind has."""
 
 
@@ -55,7 +55,7 @@ class Field:
     Args:
         name: its key in the record, in a CSV file, and as people type it after `table --columns`.
         type: what msgspec accepts.
-        default: what a row that does not have it means; `REQUIRED` where each must.
+        default: what a row that does not have it means; `NO_DEFAULT` where each must.
         role: `identity` tells the rows of a run apart, `cost` differs between runs that agree, and
             `derived` is no part of the record: a report computes it.
         bound: how far rounding can move it between two runs, a name of `suite.records.diff.BOUNDS`, or
@@ -67,7 +67,7 @@ class Field:
 
     name: str
     type: Any
-    default: Any = REQUIRED
+    default: Any = NO_DEFAULT
     role: Role = "result"
     bound: Bound | None = None
     csv: bool = False

@@ -33,6 +33,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+from suite.algebra.significant import significant
 from suite.records.fields import Row, fields_of
 from suite.records.file import COST, row_identity
 
@@ -290,4 +291,8 @@ def _slower(pairs: Iterable[tuple[Row, Row]]) -> list[str]:
             seen.add(item)
             ratios.setdefault(new["case"], []).append(new["seconds"] / old["seconds"])
     found: Mapping[str, float] = {case: median(some) for case, some in ratios.items()}
-    return [f"{case} took {ratio:.2g} times as long" for case, ratio in found.items() if ratio > SLOWER]
+    return [
+        f"{case} took {significant(ratio, 2)} times as long"
+        for case, ratio in found.items()
+        if ratio > SLOWER
+    ]

@@ -14,9 +14,9 @@ from functools import cache
 from typing import Any, Literal
 
 from suite.records.declaration import (
-    REQUIRED,
+    NO_DEFAULT,
+    AtLeastOne,
     Bound,
-    Count,
     Field,
     Finite,
     NotNegative,
@@ -45,32 +45,32 @@ def _derived(name: str, summary: Summary, header: str = "", digits: int = 0) -> 
 
 
 def _largest(
-    name: str, bound: Bound, header: str = "", *, default: Any = REQUIRED, rare: bool = False
+    name: str, bound: Bound, header: str = "", *, default: Any = NO_DEFAULT, rare: bool = False
 ) -> Field:
     """A size of which a table shows the largest."""
     shown = Shown("largest", header, 2)
     return Field(name, NotNegative | None, default, bound=bound, csv=True, table=shown, rare=rare)
 
 
-KEY = Shown("key")
+_KEY = Shown("key")
 
-CASE = Field("case", str, role="identity", csv=True, table=KEY)
-BATCH_SIZE = Field("batch_size", Count, role="identity", csv=True, table=KEY)
-BATCH = Field("batch", str, role="identity", csv=True, table=Shown("key", after="samples"))
-CLAIM = Field("claim", str, role="identity", csv=True)
-CONVENTION = Field("convention", str, role="identity", csv=True, table=KEY)
-REFERENCE = Field("reference", str, role="identity", csv=True, table=KEY)
-OPTIMIZER = Field("optimizer", str, role="identity", csv=True, table=KEY)
-ENGINE = Field("engine", str, role="identity")
-DTYPE = Field("dtype", str, role="identity")
-DEVICE = Field("device", str, role="identity")
-SEED = Field("seed", Whole, role="identity")
-SAMPLES = Field("samples", Count, bound="exact", csv=True, table=KEY)
-REASON = Field("reason", str, bound="exact", csv=True)
+_CASE = Field("case", str, role="identity", csv=True, table=_KEY)
+_BATCH_SIZE = Field("batch_size", AtLeastOne, role="identity", csv=True, table=_KEY)
+_BATCH = Field("batch", str, role="identity", csv=True, table=Shown("key", after="samples"))
+_CLAIM = Field("claim", str, role="identity", csv=True)
+_CONVENTION = Field("convention", str, role="identity", csv=True, table=_KEY)
+_REFERENCE = Field("reference", str, role="identity", csv=True, table=_KEY)
+_OPTIMIZER = Field("optimizer", str, role="identity", csv=True, table=_KEY)
+_ENGINE = Field("engine", str, role="identity")
+_DTYPE = Field("dtype", str, role="identity")
+_DEVICE = Field("device", str, role="identity")
+_SEED = Field("seed", Whole, role="identity")
+_SAMPLES = Field("samples", AtLeastOne, bound="exact", csv=True, table=_KEY)
+_REASON = Field("reason", str, bound="exact", csv=True)
 
-STARTED = Field("started", str, role="cost")
-SECONDS = Field("seconds", NotNegative, role="cost")
-PEAK_MEMORY = Field("peak_memory", Whole | None, role="cost")
+_STARTED = Field("started", str, role="cost")
+_SECONDS = Field("seconds", NotNegative, role="cost")
+_PEAK_MEMORY = Field("peak_memory", Whole | None, role="cost")
 
 EVERY_ROW = (
     Field("schema", Literal[SCHEMA]),
@@ -78,16 +78,17 @@ EVERY_ROW = (
     *(
         replace(field, default=None, csv=False, table=None)
         for field in (
-            CASE, BATCH_SIZE, BATCH, CLAIM, CONVENTION, REFERENCE, OPTIMIZER, ENGINE, DTYPE, SEED, DEVICE
+            _CASE, _BATCH_SIZE, _BATCH, _CLAIM, _CONVENTION, _REFERENCE, _OPTIMIZER, _ENGINE, _DTYPE,
+            _SEED, _DEVICE,
         )
     ),
 )  # fmt: skip
 """What a row of any kind may say of itself."""
 
-MEASURED = (DEVICE, DTYPE, STARTED, SECONDS, PEAK_MEMORY)
+_MEASURED = (_DEVICE, _DTYPE, _STARTED, _SECONDS, _PEAK_MEMORY)
 """What every row that was measured says, besides its case."""
 
-CARD = (
+_CARD = (
     _derived("denominator", "card", "unit of the denominator"),
     *(_derived(name, "card") for name in ("formula", "family", "used_by", "source")),
 )
@@ -103,39 +104,39 @@ TRAINED = (
 )
 """What a training check found; learning rates show it beside what they promise."""
 
-BY_STEP = tuple(
+_BY_STEP = tuple(
     Field(f"{field.name}_by_step", list[NotNegative | None], None)
     for field in TRAINED
     if field.bound == "training"
 )
 """The same distances after each step."""
 
-KINDS: dict[str, tuple[Field, ...]] = {
+RECORDED: dict[str, tuple[Field, ...]] = {
     # What rows were measured with; they name it. Older runs, and other machines, do not say all of it.
     "environment": (
         Field("gradsuite", str),
         Field("torch", str),
-        DEVICE,
+        _DEVICE,
         *(Field(name, str, None) for name in ("python", "opacus", "numpy", "pandas", "scikit-learn")),
         *(Field(name, str, None) for name in ("platform", "device_name", "cuda", "driver", "commit")),
         *(Field(name, bool, None) for name in ("dirty", "deterministic", "tf32")),
         Field("threads", int, None),
-        _optional(STARTED),
-        Field("memory", Count, None),
+        _optional(_STARTED),
+        Field("memory", AtLeastOne, None),
     ),
     # How far a convention is from a reference on a batch.
     "discrepancy": (
-        CASE,
-        BATCH_SIZE,
-        BATCH,
-        SAMPLES,
-        Field("units", Count, bound="exact", csv=True, table=Shown("key", after="params")),
-        CONVENTION,
-        REFERENCE,
-        *CARD,
-        replace(ENGINE, bound="exact", csv=True, table=Shown("key", after="reason")),
-        replace(DEVICE, csv=True, table=Shown("key", after="engine")),
-        replace(DTYPE, csv=True, table=Shown("key", after="device")),
+        _CASE,
+        _BATCH_SIZE,
+        _BATCH,
+        _SAMPLES,
+        Field("units", AtLeastOne, bound="exact", csv=True, table=Shown("key", after="params")),
+        _CONVENTION,
+        _REFERENCE,
+        *_CARD,
+        replace(_ENGINE, bound="exact", csv=True, table=Shown("key", after="reason")),
+        replace(_DEVICE, csv=True, table=Shown("key", after="engine")),
+        replace(_DTYPE, csv=True, table=Shown("key", after="device")),
         Field("scale", Finite | None, bound="scale", csv=True, table=Shown("scale", digits=4)),
         Field("scale_is", str, None, role="derived", csv=True),
         Field("cosine", Finite | None, bound="cosine", csv=True, table=Shown("smallest", digits=2)),
@@ -159,67 +160,67 @@ KINDS: dict[str, tuple[Field, ...]] = {
             table=Shown("largest", digits=2, after="rounding_tf32"),
         ),
         Field("refused", dict[str, str], csv=True),
-        Field("params", Count, bound="exact", csv=True, table=Shown("key", after="seed")),
-        replace(SEED, csv=True, table=Shown("key", after="dtype")),
-        replace(SECONDS, csv=True),
-        STARTED,
-        PEAK_MEMORY,
+        Field("params", AtLeastOne, bound="exact", csv=True, table=Shown("key", after="seed")),
+        replace(_SEED, csv=True, table=Shown("key", after="dtype")),
+        replace(_SECONDS, csv=True),
+        _STARTED,
+        _PEAK_MEMORY,
         Field("quantities", dict[str, Positive]),
         Field("magnification", NotNegative | None),
-        Field("chunks", Count, 1, role="cost"),
+        Field("chunks", AtLeastOne, 1, role="cost"),
     ),
     # A convention that does not apply.
-    "omitted": (CASE, _optional(BATCH_SIZE), _optional(BATCH), CONVENTION, REASON, *MEASURED),
+    "omitted": (_CASE, _optional(_BATCH_SIZE), _optional(_BATCH), _CONVENTION, _REASON, *_MEASURED),
     # How one convention is to another that is not the reference.
     "pair": (
-        CASE,
-        BATCH_SIZE,
-        BATCH,
-        SEED,
-        CONVENTION,
-        REFERENCE,
+        _CASE,
+        _BATCH_SIZE,
+        _BATCH,
+        _SEED,
+        _CONVENTION,
+        _REFERENCE,
         Field("scale", Finite | None, bound="scale"),
         Field("residual", NotNegative | None, bound="norm"),
         Field("verdict", VerdictName, bound="exact"),
-        *MEASURED,
+        *_MEASURED,
     ),
     # The noise of a batch's gradients.
     "noise": (
-        CASE,
-        BATCH_SIZE,
-        BATCH,
-        SEED,
-        SAMPLES,
+        _CASE,
+        _BATCH_SIZE,
+        _BATCH,
+        _SEED,
+        _SAMPLES,
         Field("trace", Finite | None, bound="noise"),
         Field("square", Finite | None, bound="noise"),
-        *MEASURED,
+        *_MEASURED,
     ),
     # A training check: two conventions trained with equivalent hyperparameters.
     "proof": (
-        CASE,
-        BATCH_SIZE,
-        SAMPLES,
-        SEED,
-        CONVENTION,
-        REFERENCE,
-        OPTIMIZER,
+        _CASE,
+        _BATCH_SIZE,
+        _SAMPLES,
+        _SEED,
+        _CONVENTION,
+        _REFERENCE,
+        _OPTIMIZER,
         *TRAINED,
-        *BY_STEP,
-        *MEASURED,
+        *_BY_STEP,
+        *_MEASURED,
     ),
     # A claim put to the test.
     "claim": (
-        CASE,
-        CLAIM,
+        _CASE,
+        _CLAIM,
         Field("claimed", str, csv=True),
         Field("measured", str, csv=True),
         Field("verdict", str, bound="exact", csv=True),
         Field("note", str, None, csv=True),
         Field("numbers", dict[str, Any], bound="digits"),
-        *MEASURED,
+        *_MEASURED,
     ),
     # What could not be measured, and why.
-    "failure": (CASE, REASON, *MEASURED),
+    "failure": (_CASE, _REASON, *_MEASURED),
     # The end of an item: the rows above it, since the last such row, are all of it.
     "done": (
         *(Field(name, str) for name in ("item", "work", "fingerprint", "digest")),
@@ -231,15 +232,15 @@ KINDS: dict[str, tuple[Field, ...]] = {
 DERIVED: dict[str, tuple[Field, ...]] = {
     # What a learning rate, or another hyperparameter, is multiplied with: computed from discrepancies.
     "learning_rate": (
-        CASE,
-        BATCH_SIZE,
-        SAMPLES,
-        Field("batches", Count, csv=True),
-        CONVENTION,
-        REFERENCE,
-        OPTIMIZER,
-        Field("hyperparameter", str, csv=True, table=KEY),
-        *CARD,
+        _CASE,
+        _BATCH_SIZE,
+        _SAMPLES,
+        Field("batches", AtLeastOne, csv=True),
+        _CONVENTION,
+        _REFERENCE,
+        _OPTIMIZER,
+        Field("hyperparameter", str, csv=True, table=_KEY),
+        *_CARD,
         Field("factor", Finite, None, csv=True, table=Shown("factor", digits=4)),
         _derived("scale", "range", digits=4),
         Field("status", Status, csv=True, table=Shown("worst")),
@@ -264,7 +265,7 @@ TABLES: Mapping[str, str] = {
 @cache
 def fields_of(kind: str) -> tuple[Field, ...]:
     """The fields of a kind of row, its own in the order of their declaration before what every row says."""
-    own = (KINDS | DERIVED)[kind]
+    own = (RECORDED | DERIVED)[kind]
     names = {field.name for field in own}
     return own if kind in DERIVED else own + tuple(f for f in EVERY_ROW if f.name not in names)
 
@@ -274,9 +275,9 @@ def recorded(kind: str) -> tuple[Field, ...]:
     return tuple(field for field in fields_of(kind) if field.role != "derived")
 
 
-def names_of(role: Role) -> tuple[str, ...]:
+def names_with_role(role: Role) -> tuple[str, ...]:
     """The names of the fields that play this role in any kind of row."""
-    return tuple(dict.fromkeys(f.name for kind in KINDS for f in fields_of(kind) if f.role == role))
+    return tuple(dict.fromkeys(f.name for kind in RECORDED for f in fields_of(kind) if f.role == role))
 
 
 def csv_columns(table: str) -> tuple[str, ...]:

@@ -23,15 +23,15 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UsageError, one_line
-from suite.records.fields import SCHEMA, Row, names_of
+from suite.records.fields import SCHEMA, Row, names_with_role
 from suite.records.schema import what_is_wrong
 from suite.version import __version__
 
 FILE = "records.jsonl"
 FILES = (FILE, FILE + ".gz")
-IDENTITY = ("kind", *names_of("identity"))
+IDENTITY = ("kind", *names_with_role("identity"))
 """What tells the rows of a run apart."""
-COST = names_of("cost")
+COST = names_with_role("cost")
 """What of a row is not a result: two runs that agree differ in no more than this."""
 
 

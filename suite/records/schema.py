@@ -16,8 +16,8 @@ from typing import Any, Union
 
 import msgspec
 
-from suite.records.declaration import REQUIRED
-from suite.records.fields import KINDS, Row, recorded
+from suite.records.declaration import NO_DEFAULT
+from suite.records.fields import RECORDED, Row, recorded
 
 
 def _require_residual(row: Any) -> None:
@@ -34,7 +34,7 @@ def _struct(kind: str) -> type[msgspec.Struct]:
     return msgspec.defstruct(
         f"{kind.capitalize()}Row",
         [
-            (identifiers[f.name], f.type, *(() if f.default is REQUIRED else (f.default,)))
+            (identifiers[f.name], f.type, *(() if f.default is NO_DEFAULT else (f.default,)))
             for f in fields
         ],
         tag_field="kind",
@@ -45,7 +45,7 @@ def _struct(kind: str) -> type[msgspec.Struct]:
     )  # fmt: skip
 
 
-_ANY_ROW: Any = Union[tuple(_struct(kind) for kind in KINDS)]  # noqa: UP007  of as many as there are
+_ANY_ROW: Any = Union[tuple(_struct(kind) for kind in RECORDED)]  # noqa: UP007  of as many as there are
 
 
 def what_is_wrong(row: Row) -> str | None:

@@ -26,7 +26,7 @@ _AUTHOR = re.compile(r"\b([A-Z][\w-]+) et al\.,? (\d{4})")
 
 
 @dataclass
-class Entry:
+class MiscEntry:
     """One `@misc`, and the conventions that rest on it."""
 
     key: str
@@ -68,7 +68,7 @@ def entries(names: Iterable[str]) -> list[str]:
     chosen = [conventions[name] for name in dict.fromkeys(names) if name in conventions]
     cards = list(papers)
     cited = {card.name: card for card in cards if {card.convention, *card.also} & {c.name for c in chosen}}
-    found: dict[str, Entry] = {}
+    found: dict[str, MiscEntry] = {}
     plain: list[str] = []
     for convention in chosen:
         of_papers, misc = _sources(convention, cards)
@@ -81,7 +81,7 @@ def entries(names: Iterable[str]) -> list[str]:
     return [*(card.bibtex for card in cited.values()), *map(str, found.values()), *comment]
 
 
-def _sources(convention: Convention, cards: list[Paper]) -> tuple[list[Paper], list[Entry]]:
+def _sources(convention: Convention, cards: list[Paper]) -> tuple[list[Paper], list[MiscEntry]]:
     """The papers with cards and the other citable things that a convention's card names."""
     text = f"{convention.source}; {convention.used_by}"
     numbers = dict.fromkeys(_ARXIV.findall(convention.source))
@@ -90,15 +90,16 @@ def _sources(convention: Convention, cards: list[Paper]) -> tuple[list[Paper], l
     papers += [c for c in cards if (c.authors[0].split()[-1], str(c.year)) in authors and c not in papers]
     known = " ".join(card.reference for card in papers)
     misc = [
-        Entry(f"arxiv-{number}", f"arXiv:{number}", f"https://arxiv.org/abs/{number}")
+        MiscEntry(f"arxiv-{number}", f"arXiv:{number}", f"https://arxiv.org/abs/{number}")
         for number in numbers
         if number not in known
     ]
     for repository, issue in _ISSUE.findall(convention.source):
         title = f"{repository}#{issue}"
-        misc.append(Entry(_key(title), title, f"https://github.com/{repository}/issues/{issue}"))
+        misc.append(MiscEntry(_key(title), title, f"https://github.com/{repository}/issues/{issue}"))
     misc += [
-        Entry(_key(address), address, f"https://{address}") for address in _ADDRESS.findall(convention.source)
+        MiscEntry(_key(address), address, f"https://{address}")
+        for address in _ADDRESS.findall(convention.source)
     ]
     return papers, misc
 

@@ -12,7 +12,7 @@ from suite.report.learning_rates import OPTIMIZERS
 from suite.report.run_result import RunResult
 
 
-def load(run: str | Path, cases: Sequence[str] = (), conventions: Sequence[str] = ()) -> RunResult:
+def load_run(run: str | Path, cases: Sequence[str] = (), conventions: Sequence[str] = ()) -> RunResult:
     """The report of a run.
 
     Args:
@@ -23,10 +23,10 @@ def load(run: str | Path, cases: Sequence[str] = (), conventions: Sequence[str] 
     Raises:
         UsageError: There is no run, a record is not sound, or a pattern matches nothing in the run.
     """
-    return select(RunResult(read(Path(run)), optimizers("*")), cases, conventions)
+    return narrow(RunResult(read(Path(run)), OPTIMIZERS), cases, conventions)
 
 
-def select(report: RunResult, cases: Sequence[str] = (), conventions: Sequence[str] = ()) -> RunResult:
+def narrow(report: RunResult, cases: Sequence[str] = (), conventions: Sequence[str] = ()) -> RunResult:
     """The rows of `report` for these cases and conventions, with what is of the whole run."""
     rows = report.rows
     if cases:
@@ -43,11 +43,6 @@ def select(report: RunResult, cases: Sequence[str] = (), conventions: Sequence[s
             or (r["kind"] == "pair" and {r["convention"], r["reference"]} <= ends)
         ]
     return RunResult(rows, report.optimizers)
-
-
-def optimizers(pattern: str) -> tuple[str, ...]:
-    """The names of the optimizers that a run tabulates by itself."""
-    return tuple(name for name in OPTIMIZERS if fnmatch.fnmatchcase(name, pattern))
 
 
 def _matching(kind: str, patterns: Sequence[str], names: Iterable[str]) -> set[str]:

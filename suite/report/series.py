@@ -10,7 +10,7 @@ import numpy as np
 
 from suite.batch_size.noise import NoiseScale
 from suite.figures.scale import Curve
-from suite.figures.trajectory import Training
+from suite.figures.trajectory import TrainingPath
 from suite.records.fields import Row
 
 if TYPE_CHECKING:
@@ -68,10 +68,12 @@ REMEDIES = {
 }
 
 
-def paths(report: RunResult) -> list[Training]:
+def paths(report: RunResult) -> list[TrainingPath]:
     """Two for each training check."""
     return [
-        Training(row["case"], row["convention"], row["reference"], row["optimizer"], remedy, tuple(row[key]))
+        TrainingPath(
+            row["case"], row["convention"], row["reference"], row["optimizer"], remedy, tuple(row[key])
+        )
         for row in report.of("proof")
         for key, remedy in REMEDIES.items()
         if row.get(key)

@@ -36,17 +36,17 @@ KINDS: dict[str, Callable[[Any], None]] = {
 }
 
 
-@pytest.mark.parametrize("width", style.WIDTHS)
+@pytest.mark.parametrize("width", style.PAGE_WIDTHS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_figure_is_as_wide_as_its_columns_and_fits_a_page(tmp_path: Path, kind: str, width: str) -> None:
     style.save(tmp_path / "f.svg", width, KINDS[kind])
     found = (tmp_path / "f.svg").read_text()
     wide, high = (float(re.search(rf'{side}="([\d.]+)pt"', found)[1]) / 72 for side in ("width", "height"))
-    assert wide == pytest.approx(style.WIDTHS[width], abs=0.01)
+    assert wide == pytest.approx(style.PAGE_WIDTHS[width], abs=0.01)
     assert 0.5 < high < 10
 
 
-@pytest.mark.parametrize("width", style.WIDTHS)
+@pytest.mark.parametrize("width", style.PAGE_WIDTHS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_leaves_the_figure(kind: str, width: str) -> None:
     import matplotlib as mpl
@@ -54,7 +54,7 @@ def test_nothing_leaves_the_figure(kind: str, width: str) -> None:
     from matplotlib.figure import Figure
 
     with mpl.rc_context(style._SETTINGS):
-        figure = Figure(figsize=(style.WIDTHS[width], 3), layout="constrained")
+        figure = Figure(figsize=(style.PAGE_WIDTHS[width], 3), layout="constrained")
         KINDS[kind](figure)
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
@@ -150,7 +150,7 @@ def lines(figure: Any) -> list[str]:
     return [text.get_text() for axes in figure.axes for text in axes.texts]
 
 
-def drawn(draw: Callable[[Any], None], width: float = max(style.WIDTHS.values())) -> Any:
+def drawn(draw: Callable[[Any], None], width: float = max(style.PAGE_WIDTHS.values())) -> Any:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, 3), layout="constrained")
@@ -167,6 +167,13 @@ def test_noise_that_hides_the_gradient_has_words_in_place_of_a_bar() -> None:
 def test_one_size_has_a_curve_without_an_exponent() -> None:
     found = drawn(lambda figure: scale.draw(figure, curves(RunResult(rows(sizes=(8,)))), "mean", 2))
     assert any(line.strip().startswith("sum") and "^" not in line for line in lines(found))
+
+
+def test_a_scale_that_no_batch_size_changes_is_constant() -> None:
+    found = drawn(lambda figure: scale.draw(figure, curves(REPORT), "mean", 2))
+    labels = {line.split()[0]: line.split()[-1] for line in lines(found)}
+    assert labels["half-mean"] == "constant"
+    assert labels["sum"] == "$n^{1.00}$"
 
 
 def test_cells_that_are_too_small_for_numbers_have_none() -> None:

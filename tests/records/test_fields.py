@@ -16,7 +16,7 @@ import suite
 from suite.algebra.discrepancy import Verdict
 from suite.records.declaration import Bound, Field, Summary, VerdictName
 from suite.records.diff import BOUNDS
-from suite.records.fields import DERIVED, EVERY_ROW, KINDS, Row, fields_of, recorded
+from suite.records.fields import DERIVED, EVERY_ROW, RECORDED, Row, fields_of, recorded
 from suite.records.file import read_log
 from suite.records.schema import what_is_wrong
 from suite.report.columns import SUMMARIES
@@ -67,16 +67,16 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
 
 def undeclared(rows: Iterable[Row]) -> set[str]:
     """The fields that rows have and no declaration names."""
-    known = {kind: {"kind", *(field.name for field in recorded(kind))} for kind in KINDS}
+    known = {kind: {"kind", *(field.name for field in recorded(kind))} for kind in RECORDED}
     return {f"{row['kind']}.{name}" for row in rows for name in row.keys() - known[row["kind"]]}
 
 
 def unwritten(rows: Iterable[Row]) -> set[str]:
     """The fields that are declared for a kind of row, beyond what any row may say, and that no row has."""
-    found: dict[str, set[str]] = {kind: set() for kind in KINDS}
+    found: dict[str, set[str]] = {kind: set() for kind in RECORDED}
     for row in rows:
         found[row["kind"]] |= row.keys()
-    return {f"{kind}.{field.name}" for kind in KINDS for field in KINDS[kind]
+    return {f"{kind}.{field.name}" for kind in RECORDED for field in RECORDED[kind]
             if field.role != "derived" and field.name not in found[kind]}  # fmt: skip
 
 
@@ -101,7 +101,7 @@ def test_what_a_report_derives_has_the_fields_that_are_declared() -> None:
     assert row.keys() == {"kind", *kept}
 
 
-@pytest.mark.parametrize("kind", [*KINDS, *DERIVED])
+@pytest.mark.parametrize("kind", [*RECORDED, *DERIVED])
 def test_every_field_is_declared_once_with_a_bound_and_a_summary_that_exist(kind: str) -> None:
     fields = fields_of(kind)
     assert len({field.name for field in fields}) == len(fields)
@@ -119,7 +119,7 @@ def test_names_of_bounds_summaries_and_verdicts_are_those_that_the_suite_has() -
     assert get_args(VerdictName) == tuple(verdict.value for verdict in Verdict)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", RECORDED)
 def test_a_made_up_row_of_each_kind_is_sound_and_needs_all_of_its_fields(kind: str) -> None:
     row = record_row(kind)
     assert what_is_wrong(row) is None

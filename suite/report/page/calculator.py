@@ -26,7 +26,7 @@ _BASE = dict(zip(_SIZES, (60, 7, 2, 3, 11, 13), strict=True))
 _CHECKS = [
     dict(zip(_SIZES, sizes, strict=True)) for sizes in ((120, 17, 5, 4, 19, 23), (210, 4, 7, 2, 210, 9))
 ]
-SYMBOLS = dict(zip(_SIZES, ("n", "m", "K", "R", "L", "Lmax"), strict=True))
+SIZE_SYMBOLS = dict(zip(_SIZES, ("n", "m", "K", "R", "L", "Lmax"), strict=True))
 
 
 def calculator() -> dict[str, Any]:
@@ -67,7 +67,7 @@ def _powers(convention: Convention, which: int) -> dict[str, Any] | None:
         expected = float(constant) * _monomial(powers, sizes)
         if not math.isclose(_coefficient(convention, sizes, which), expected, rel_tol=1e-12):
             return None
-    named = {SYMBOLS[size]: power for size, power in powers.items() if power}
+    named = {SIZE_SYMBOLS[size]: power for size, power in powers.items() if power}
     return {"constant": [constant.numerator, constant.denominator], "powers": named}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from suite.figures.labels import spread
+from suite.figures.labels import place_labels
 
 WIDTH, HEIGHT = 540, 220
 LEFT, RIGHT, TOP, BOTTOM = 40, 225, 12, 34
@@ -91,7 +91,7 @@ def _labels(ends: list[tuple[float, Line]]) -> Iterator[str]:
     """Labels beside the ends of the lines, apart from each other."""
     ends = sorted(ends, key=lambda end: end[0])
     start = WIDTH - RIGHT
-    places = spread([y for y, _ in ends], LABEL, TOP, HEIGHT - 6)
+    places = place_labels([y for y, _ in ends], LABEL, TOP, HEIGHT - 6)
     for place, (y, line) in zip(places, ends, strict=True):
         lead = f'x1="{start + 2}" y1="{y:.1f}" x2="{start + 12}" y2="{place:.1f}"'
         yield f'<line class="lead {line.style}" {lead}/>'

@@ -45,13 +45,13 @@ def render(report: RunResult, run: Path) -> str:
 def _context(report: RunResult, run: Path, markup: type[str]) -> dict[str, Any]:
     measured = report.of("discrepancy")
     overall = heatmap(report)
-    cases = sections.cases(report)
+    cases = sections.case_sections(report)
     for case in cases:
         case |= {key: markup(case[key]) for key in ("scales", "trajectories")}
     summaries = [discrepancy_table(report), learning_rate_table(report)] if measured else []
     found = {
-        "heatmaps": sections.heatmaps(report, overall),
-        "measurements": sections.measurements(report),
+        "heatmaps": sections.heatmap_data(report, overall),
+        "measurements": sections.measurement_data(report),
         "calculator": calculator(),
     }
     verdicts = [row["verdict"] for row in measured]

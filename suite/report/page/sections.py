@@ -11,7 +11,7 @@ from suite.algebra.pairs import table
 from suite.figures.discrepancy import Heatmap
 from suite.figures.scale import Curve
 from suite.report.columns import TABLE_COLUMNS, show
-from suite.report.load import select
+from suite.report.load import narrow
 from suite.report.page.charts import Line, chart
 from suite.report.series import curves, paths
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _COLOURS = 7
 
 
-def cases(report: RunResult) -> list[dict[str, Any]]:
+def case_sections(report: RunResult) -> list[dict[str, Any]]:
     """Each case: a line a pair of conventions, a chart of scales, and a chart of trajectories."""
     rates: dict[tuple[str, str, str], list[Row]] = {}
     for row in report.learning_rate_rows:
@@ -42,7 +42,7 @@ def cases(report: RunResult) -> list[dict[str, Any]]:
                 for ends, rows in by_pair.items()
                 if ends[0] != ends[1]
             ],
-            **_charts(select(report, [_literal(name)])),
+            **_charts(narrow(report, [_literal(name)])),
         }
         for name, by_pair in pairs.items()
     ]
@@ -122,11 +122,13 @@ def _merged(found: Sequence[Curve]) -> list[Curve]:
 
 def _name(curve: Curve) -> str:
     more = f" +{len(curve.names) - 1}" if len(curve.names) > 1 else ""
-    power = "" if curve.exponent is None else f" n^{round(curve.exponent, 2) + 0.0:.2f}"
-    return f"{curve.names[0]}{more}{power.replace('-', '−')}"
+    if curve.exponent is None:
+        return f"{curve.names[0]}{more}"
+    power = f"n^{curve.exponent:.2f}".replace("-", "−") if round(curve.exponent, 2) else "constant"
+    return f"{curve.names[0]}{more} {power}"
 
 
-def measurements(report: RunResult) -> dict[str, Any]:
+def measurement_data(report: RunResult) -> dict[str, Any]:
     """The discrepancies for the page's script: each text once, numbers with six digits."""
     texts: dict[str, int] = {}
 
@@ -152,7 +154,7 @@ def measurements(report: RunResult) -> dict[str, Any]:
     return {"texts": list(texts), "rows": rows}
 
 
-def heatmaps(report: RunResult, overall: Heatmap) -> list[dict[str, Any]]:
+def heatmap_data(report: RunResult, overall: Heatmap) -> list[dict[str, Any]]:
     """The heat map of all cases and that of each: scales above the diagonal, residuals below it."""
     reference = report.environment["reference"]
     found = [_matrix("all cases", overall.names, overall.pairs)]

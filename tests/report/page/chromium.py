@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from suite.report.load import load
+from suite.report.load import load_run
 from suite.report.page.render import render
 from tests.report.rows import write
 
@@ -15,7 +15,7 @@ from tests.report.rows import write
 def page(folder: Path, name: str, found: list[dict[str, Any]]) -> Path:
     run = write(folder / name / "run", found)
     path = folder / f"{name}.html"
-    path.write_text(render(load(run), run), encoding="utf-8")
+    path.write_text(render(load_run(run), run), encoding="utf-8")
     return path
 
 

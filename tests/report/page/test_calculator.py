@@ -12,7 +12,7 @@ import pytest
 from suite.conventions import conventions
 from suite.equivalence import LAWS, Sizes, scale_between
 from suite.errors import UsageError
-from suite.report.page.calculator import SYMBOLS, _convention, _uneven, calculator
+from suite.report.page.calculator import SIZE_SYMBOLS, _convention, _uneven, calculator
 
 DATA = calculator()
 SIZES = Sizes(24, 5, 4, 3, 7, 11)
@@ -20,7 +20,7 @@ SIZES = Sizes(24, 5, 4, 3, 7, 11)
 
 def value(monomial: dict[str, Any]) -> Fraction:
     found = Fraction(*monomial["constant"])
-    for size, symbol in SYMBOLS.items():
+    for size, symbol in SIZE_SYMBOLS.items():
         found *= Fraction(getattr(SIZES, size)) ** monomial["powers"].get(symbol, 0)
     return found
 

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from suite.report.load import load
+from suite.report.load import load_run
 from suite.report.page.render import render
 from suite.report.run_result import RunResult
 from tests.report.rows import ENVIRONMENT, HOSTILE, hostile, row, rows, write
@@ -14,7 +14,7 @@ from tests.report.rows import ENVIRONMENT, HOSTILE, hostile, row, rows, write
 
 def page(tmp_path: Path, found: list[dict]) -> str:
     run = write(tmp_path / "run", found)
-    return render(load(run), run)
+    return render(load_run(run), run)
 
 
 def test_everything_of_a_run_is_on_its_page(tmp_path: Path) -> None:
