@@ -7,7 +7,7 @@ import pytest
 
 from suite.algebra.formula import Formula, simplest
 from suite.algebra.quantities import Quantities
-from suite.algebra.search import explain, explain_number, literal, shapes, with_constant
+from suite.algebra.search import explain, explain_number, literal, with_constant
 from suite.algebra.units import Units
 
 TINY = 1e-9
@@ -133,10 +133,3 @@ def test_numbers_have_formulas_and_literals_too() -> None:
 )  # fmt: skip
 def test_a_literal_is_the_only_whole_number_within_the_error(low: float, high: float, said: str) -> None:
     assert str(literal(low, high)) == said
-
-
-def test_shapes_say_what_the_constant_may_be() -> None:
-    shape = shapes(of(UNEVEN, "w_u/V_k") * 0.3, np.full(11, TINY), UNEVEN)[0]
-    assert str(shape.formula) == "w_u/V_k"
-    assert shape.low <= 0.3 <= shape.high
-    assert shape.constant == pytest.approx(0.3)
