@@ -39,6 +39,18 @@ class Problem:
         max_norm: C, the clip threshold.
         microbatches: K, into how many micro-batches a full batch is split.
         ranks: R, over how many ranks a full batch is spread.
+
+    Example:
+        >>> import torch
+        >>> import torch.nn.functional as F
+        >>> from gradsuite import Problem
+        >>> problem = Problem(
+        ...     model=lambda: torch.nn.Linear(4, 1),
+        ...     data=(torch.randn(500, 4), torch.randn(500, 1)),
+        ...     losses=lambda model, batch: F.mse_loss(model(batch[0]), batch[1], reduction="none").sum(1),
+        ... )
+        >>> problem.losses(problem.model(), problem.data).shape  # [samples]
+        torch.Size([500])
     """
 
     model: Callable[[], nn.Module]
@@ -101,8 +113,24 @@ def case(
     Its name (underscores become hyphens) is the case's unless `name` is given; its docstring is the
     summary and the note.
 
+    Args:
+        dataset: which data, and where they come from, in one line.
+        batch_sizes: the sizes of its full batches.
+        name: as people type it.
+
+    Returns:
+        The decorator, which gives the registered `Case`.
+
     Raises:
         UsageError: A case of this name exists, or what is said of it is of the wrong kind.
+
+    Example:
+        >>> from gradsuite import Problem, case
+        >>> @case(dataset="my measurements: 500 samples, 4 features", name="my-example")
+        ... def my_regression() -> Problem:
+        ...     '''Squared error of a line through my measurements.'''
+        >>> my_regression.name, my_regression.summary
+        ('my-example', 'Squared error of a line through my measurements.')
     """
     texts = {"dataset": dataset} | ({} if name is None else {"name": name})
     for what, text in texts.items():

@@ -150,8 +150,19 @@ class Units:
             regulariser: whether one more unit, the regulariser, follows.
             **settings: the remaining fields of `Units`.
 
+        Returns:
+            The table, one row a unit: sample by sample, part by part within a sample.
+
         Raises:
             UsageError: A column is unknown or does not fit the samples and parts.
+
+        Example:
+            Three samples in two micro-batches:
+
+            >>> from gradsuite import Units
+            >>> units = Units.of(3, {"microbatch": [0, 0, 1]}, window=2)
+            >>> len(units), units.microbatch.tolist()
+            (3, [0, 0, 1])
         """
         width = max(len(parts), 1)
         filled: dict[str, Any] = {

@@ -104,6 +104,22 @@ def per_sample_gradients(
         UsageError: There is no such engine, or the losses are not `[samples]` or `[samples, parts]`.
         CaseError: The losses are not finite, depend on no parameter, or no engine passed the check, or
             fits into the memory.
+
+    Example:
+        >>> import gradsuite
+        >>> import torch
+        >>> import torch.nn.functional as F
+        >>> model = torch.nn.Linear(8, 1)
+        >>> batch = torch.randn(4, 8), torch.randn(4, 1)
+        >>> def losses(model, batch):
+        ...     return F.mse_loss(model(batch[0]), batch[1], reduction="none").sum(1)
+        >>> found = gradsuite.per_sample_gradients(model, batch, losses)
+        >>> found.matrix.shape  # [units, params]: 4 samples, 8 weights and a bias
+        torch.Size([4, 9])
+        >>> mean = found.reduce([[1 / 4] * 4])
+        >>> losses(model, batch).mean().backward()
+        >>> bool(torch.allclose(mean[0, :8], model.weight.grad[0], atol=1e-5))
+        True
     """
     order = _order(engine)
     with torch.random.fork_rng(devices=_cuda(model)), torch.enable_grad():

@@ -116,6 +116,16 @@ def equivalent(
 
     Raises:
         UsageError: The optimizer or a hyperparameter does not exist, or a value or the scale is impossible.
+
+    Example:
+        From the sum over 32 samples to their mean:
+
+        >>> import gradsuite
+        >>> found = gradsuite.equivalent("Adam", {"lr": 1e-3, "weight_decay": 0.01}, scale=1 / 32)
+        >>> found.hyperparameters
+        {'lr': 0.001, 'eps': 3.125e-10, 'weight_decay': 0.0003125}
+        >>> found.exact, found.reason
+        (True, 'exact, bit for bit: the scale is a power of two')
     """
     found, scale = law(optimizer), check_scale(scale)
     given = dict(hyperparameters)

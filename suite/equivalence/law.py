@@ -98,8 +98,21 @@ def law(optimizer: str | type) -> Law:
 
     A class of the same name that is not torch's own is not taken for torch's.
 
+    Args:
+        optimizer: the name of a class of `torch.optim`, or a class.
+
+    Returns:
+        The law: for each hyperparameter and state buffer, its exponent of the scale.
+
     Raises:
         UsageError: There is no law for it.
+
+    Example:
+        >>> from suite import law
+        >>> {name: entry.exponent for name, entry in law("SGD").hyperparameters.items() if entry.exponent}
+        {'lr': -1, 'weight_decay': 1}
+        >>> law("SGD").state
+        {'momentum_buffer': 1}
     """
     name = optimizer if isinstance(optimizer, str) else optimizer.__name__
     if isinstance(optimizer, type):
@@ -133,8 +146,6 @@ def register_law(
 ) -> Law:
     """Register the law of an optimizer of one's own.
 
-    `register_law(Lion, lr=0, betas=0, weight_decay=0, state={"exp_avg": 1})`
-
     Args:
         optimizer: its class, whose signature gives the defaults, or its name.
         state: the exponent of each state buffer.
@@ -147,6 +158,14 @@ def register_law(
 
     Raises:
         UsageError: A law of this name exists, or a numeric hyperparameter has no exponent.
+
+    Example:
+        >>> import gradsuite
+        >>> class Lion:
+        ...     def __init__(self, params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0): ...
+        >>> law = gradsuite.register_law(Lion, lr=0, betas=0, weight_decay=0, state={"exp_avg": 1})
+        >>> gradsuite.equivalent(Lion, {"lr": 1e-4}, scale=32).hyperparameters
+        {'lr': 0.0001}
     """
     signature: dict[str, Any] = dict.fromkeys(exponents)
     if isinstance(optimizer, type):

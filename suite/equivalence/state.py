@@ -56,6 +56,16 @@ def convert_state(
         UsageError: The optimizer has no law, its state holds a buffer that the law does not name, it is
             in first steps that follow another law, the scale is impossible, or a scheduler is not one of
             torch's or not this optimizer's.
+
+    Example:
+        >>> import torch, gradsuite
+        >>> weight = torch.nn.Parameter(torch.ones(3))
+        >>> optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9)
+        >>> weight.sum().backward()
+        >>> optimizer.step()
+        >>> done = gradsuite.convert_state(optimizer, 1 / 32)  # from now on the mean over 32 samples
+        >>> optimizer.param_groups[0]["lr"], optimizer.state[weight]["momentum_buffer"].tolist()
+        (3.2, [0.03125, 0.03125, 0.03125])
     """
     found, scale = law(type(optimizer)), check_scale(scale)
     _check_state(found, optimizer)

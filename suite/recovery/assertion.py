@@ -57,6 +57,22 @@ def assert_convention(
             convention that they are, and the hyperparameters with which they take the same steps.
         UsageError: See `recover`; or there is no such convention, or it does not apply to the units.
         CaseError: See `recover`.
+
+    Example:
+        >>> import gradsuite
+        >>> import torch
+        >>> import torch.nn.functional as F
+        >>> model = torch.nn.Linear(8, 1)
+        >>> batch = torch.randn(4, 8), torch.randn(4, 1)
+        >>> def losses(model, batch):
+        ...     return F.mse_loss(model(batch[0]), batch[1], reduction="none").sum(1)
+        >>> def step(model, batch):
+        ...     losses(model, batch).mean().backward()
+        >>> gradsuite.assert_convention(step, model, batch, losses, "mean")
+        >>> gradsuite.assert_convention(step, model, batch, losses, "sum")
+        Traceback (most recent call last):
+            ...
+        AssertionError: the step does not compute 'sum'...
     """
     wanted = conventions[name]
     tried = experiment(step, model, batch, losses, units, regulariser, engine)

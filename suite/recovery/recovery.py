@@ -52,9 +52,27 @@ def recover(
         regulariser: `regulariser(model)` gives a scalar, whose gradient is the last unit's.
         engine: the engine that is to compute the units' gradients.
 
+    Returns:
+        The weights `[units]`, nan where this batch does not determine them, with their errors; the
+        residual that no weighting explains; the convention and the factor that they amount to.
+
     Raises:
         UsageError: The step fails or leaves no gradient; the losses or the units table do not fit.
         CaseError: No engine computes the units' gradients rightly.
+
+    Example:
+        >>> import gradsuite
+        >>> import torch
+        >>> import torch.nn.functional as F
+        >>> model = torch.nn.Linear(8, 1)
+        >>> batch = torch.randn(4, 8), torch.randn(4, 1)
+        >>> def losses(model, batch):
+        ...     return F.mse_loss(model(batch[0]), batch[1], reduction="none").sum(1)
+        >>> def step(model, batch):
+        ...     losses(model, batch)[1:].sum().backward()  # sample 0 is lost
+        >>> found = gradsuite.recover(step, model, batch, losses)
+        >>> [round(weight, 4) + 0.0 for weight in found.weights.tolist()]
+        [0.0, 1.0, 1.0, 1.0]
     """
     return recovery(experiment(step, model, batch, losses, units, regulariser, engine))
 

@@ -88,6 +88,12 @@ def run(
     Raises:
         UsageError: Something asked for does not exist or cannot be; what was measured before it was
             found is in the output folder.
+
+    Example:
+        >>> import gradsuite
+        >>> result = gradsuite.run(["mse"], ["sum"], batch_sizes=[32], engine="loop", quick=True)
+        >>> result.discrepancies.query("samples == 32").scale.round(6).unique().tolist()  # n
+        [32.0]
     """
     from suite.discovery import choose
     from suite.machine.environment import choose_dtype

@@ -73,9 +73,21 @@ def translate(
         batch_size: n, where the dialect divides by it (scikit-learn's `alpha`).
         steps: for how many steps schedules are printed.
 
+    Returns:
+        The optimizer and its hyperparameters in `torch.optim`, whether they are exact, and what the training
+        loop must do besides.
+
     Raises:
         UsageError: The dialect, the optimizer or a hyperparameter is unknown, wrong or missing, or
             `torch.optim` has nothing that comes near.
+
+    Example:
+        Keras writes `l2 · w²` where torch writes `weight_decay · w²/2`:
+
+        >>> from suite import translate
+        >>> found = translate("keras", "SGD", {"l2": 0.01})
+        >>> found.python, found.exact
+        ('torch.optim.SGD(model.parameters(), lr=0.01, weight_decay=0.02)', True)
     """
     if batch_size is not None and batch_size < 1:
         raise UsageError(f"batch_size is {batch_size}; it must be at least 1")
