@@ -34,9 +34,9 @@ def printed(command: str) -> str:
 
 def printed_by_run() -> str:
     """What the run of results/reference/cpu printed, without its last line: the name of a folder."""
-    from suite.report.load import load
+    from suite.report.load import load_run
 
-    result = load(ROOT / "results" / "reference" / "cpu")
+    result = load_run(ROOT / "results" / "reference" / "cpu")
     return "\n".join([str(result), "", *result.remarks, ""])
 
 
