@@ -52,7 +52,7 @@ def execute(arguments: argparse.Namespace) -> int:
 def _drawing(arguments: argparse.Namespace) -> Callable[[Any], None]:
     """What draws the figure that was asked for."""
     from suite.figures import discrepancy, noise, scale, trajectory, weights
-    from suite.report import series as curves
+    from suite.report import series
     from suite.report.heatmap import heatmap
     from suite.report.load import load_run
 
@@ -66,15 +66,15 @@ def _drawing(arguments: argparse.Namespace) -> Callable[[Any], None]:
         _require(len(pairs.names) > 1, kind, "two conventions of one case are needed")
         return lambda figure: discrepancy.draw(figure, pairs)
     if kind == "scale":
-        lines = curves.curves(report)
+        lines = series.curves(report)
         _require(lines, kind, "a convention other than the reference is needed")
         cases = len({row["case"] for row in report.of("discrepancy")})
         return lambda figure: scale.draw(figure, lines, report.environment["reference"], cases)
     if kind == "trajectory":
-        paths = curves.paths(report)
+        paths = series.paths(report)
         _require(paths, kind, "it was --quick, had --prove 0, or is of an earlier version")
         return lambda figure: trajectory.draw(figure, paths)
-    scales = curves.noise_scales(report)
+    scales = series.noise_scales(report)
     _require(scales, kind, "it is of an earlier version, or of batches of one sample")
     return lambda figure: noise.draw(figure, scales)
 

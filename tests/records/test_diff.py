@@ -1,4 +1,4 @@
-"""Two runs of one commit do not drift; a verdict that changed and a coefficient 1e-6 off do."""
+"""Two runs of one commit do not differ; those with another verdict or a coefficient 1e-6 off do."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def changed(rows: list[dict], **values: object) -> list[dict]:
     return rows
 
 
-def test_two_runs_of_one_commit_do_not_drift(baseline: list[dict], tmp_path: Path) -> None:
+def test_two_runs_of_one_commit_do_not_differ(baseline: list[dict], tmp_path: Path) -> None:
     suite.run(**ASKED, output=tmp_path)
     found = diff(baseline, read(tmp_path))
     assert found.changes == found.notes == []
@@ -42,7 +42,7 @@ def test_two_runs_of_one_commit_do_not_drift(baseline: list[dict], tmp_path: Pat
 
 
 @pytest.mark.parametrize("engine", ["torch-func", "loop"])
-def test_what_another_engine_rounds_differently_is_no_drift(baseline: list[dict], engine: str) -> None:
+def test_what_another_engine_rounds_differently_is_no_difference(baseline: list[dict], engine: str) -> None:
     other = suite.run(**ASKED, engine=engine).rows
     values = [[row["max_abs"] for row in rows if row["kind"] == "discrepancy"] for rows in (baseline, other)]
     assert values[0] != values[1]  # they do round differently
@@ -93,7 +93,7 @@ def test_a_verdict_that_changed_is_found_and_comes_first(baseline: list[dict]) -
 
 @pytest.mark.parametrize("name", ["scale", "cosine", "relative_discrepancy", "max_abs"])
 @given(relative=st.floats(1e-6, 1e3), sign=st.sampled_from([-1, 1]))
-def test_each_number_drifts_by_1e_6_and_not_by_an_epsilon(name: str, relative: float, sign: int) -> None:
+def test_each_number_differs_by_1e_6_and_not_by_an_epsilon(name: str, relative: float, sign: int) -> None:
     numbers = {"scale": 1.7, "cosine": 0.8, "relative_discrepancy": 0.9, "residual": 0.4, "max_abs": 0.3}
     row = record_row(**numbers, verdict="direction")
     old = [record_environment(), row]
@@ -102,7 +102,7 @@ def test_each_number_drifts_by_1e_6_and_not_by_an_epsilon(name: str, relative: f
     assert not diff(old, changed(old, **{name: float(np.nextafter(row[name], 9))})).changes
 
 
-def test_a_number_that_is_lost_is_drift(baseline: list[dict]) -> None:
+def test_a_number_that_is_lost_is_a_difference(baseline: list[dict]) -> None:
     (change,) = diff(baseline, changed(baseline, scale=None)).changes
     assert (change.what, change.after) == ("scale", None)
 
@@ -121,7 +121,7 @@ def test_low_precision_may_round_differently_but_not_become_another_format() -> 
     assert change.what == "rounding"
 
 
-def test_timings_are_a_warning_and_no_drift(baseline: list[dict]) -> None:
+def test_timings_are_a_warning_and_no_difference(baseline: list[dict]) -> None:
     slow = [{**row, "seconds": row["seconds"] * 3} if "seconds" in row else row for row in baseline]
     found = diff(baseline, slow)
     assert not found.changes
@@ -161,7 +161,7 @@ def test_training_checks_and_claims_are_compared() -> None:
     assert (change.what, change.where) == ("x", {"case": "claims/t", "claim": "c"})
 
 
-def test_a_number_of_a_claim_that_is_no_float_drifts_if_it_differs() -> None:
+def test_a_number_of_a_claim_that_is_no_float_is_compared_exactly() -> None:
     claim = record_row("claim", case="claims/t", claim="c", verdict="holds")
     old, new = ({**claim, "numbers": {"n": n, "x": 1.0}} for n in (3, 4))
     (change,) = diff([old], [new]).changes

@@ -26,7 +26,7 @@ def test_scales_that_differ_give_no_one_factor() -> None:
     assert found["reason"] == "1/scale runs from 0.25 to 0.5 over 2 batches"
 
 
-def test_one_batch_proves_nothing_of_a_scale_that_comes_of_its_data() -> None:
+def test_one_batch_tells_nothing_of_a_scale_that_comes_of_its_data() -> None:
     (found,) = learning_rates([row(0.32)])  # n / V
     assert found["status"] == "varies"
     assert "only batch" in found["reason"]
@@ -68,12 +68,12 @@ def test_other_hyperparameters_follow_where_one_factor_fits() -> None:
     assert found["factor"] == 1
 
 
-def test_a_proof_is_joined_with_the_pair_that_was_trained() -> None:
+def test_a_training_check_is_joined_with_the_pair_that_was_trained() -> None:
     key = {"case": "c", "batch_size": 32, "samples": 32, "convention": "a", "reference": "b"}
-    proof = {**key, "optimizer": "SGD", "steps": 10, "distance": 0.0, "distance_unchanged": 0.2}
-    (found,) = learning_rates([row(32.0)], checks=[proof])
+    check = {**key, "optimizer": "SGD", "steps": 10, "distance": 0.0, "distance_unchanged": 0.2}
+    (found,) = learning_rates([row(32.0)], checks=[check])
     assert (found["steps"], found["distance"], found["distance_unchanged"]) == (10, 0.0, 0.2)
-    (found,) = learning_rates([row(32.0)], checks=[{**proof, "optimizer": "Adam"}])
+    (found,) = learning_rates([row(32.0)], checks=[{**check, "optimizer": "Adam"}])
     assert found["distance"] is None
 
 

@@ -57,7 +57,7 @@ def test_a_convention_that_is_not_known_any_more_has_no_card() -> None:
     assert dict(measurements(report, columns=["convention", "denominator"]).rows)["gone"] == "–"
 
 
-def test_learning_rates_are_factors_with_their_proof() -> None:
+def test_learning_rates_are_factors_with_their_training_check() -> None:
     chosen = "convention,optimizer,hyperparameter,factor,status,distance,distance_unchanged"
     found = {tuple(row[:3]): row[3:] for row in lines(chosen, "learning_rates")}
     assert found["sum", "SGD", "lr"] == ["1/n", "exact", "0", "0.3"]

@@ -35,7 +35,7 @@ def test_ragged_batches_are_no_point_of_a_curve() -> None:
     assert curves(RunResult([*rows(), ragged])) == curves(RunResult(rows()))
 
 
-def test_a_proof_has_a_path_for_each_remedy() -> None:
+def test_a_training_check_has_a_path_for_each_remedy() -> None:
     found = [path for path in paths(RunResult(rows())) if (path.case, path.optimizer) == ("one", "SGD")]
     assert {path.remedy: path.distances for path in found} == {
         "unchanged": (0.1, 0.2, 0.3),
