@@ -131,8 +131,8 @@ PLANTED = (
     Planted(
         "a resume key",
         "suite/running/worker.py",
-        "known.append([s.device_type, s.dtype, s.engine, s.conventions, s.reference, s.seed])",
-        "known.append([s.device_type, s.dtype, s.engine, s.conventions, s.reference])",
+        "known.append([o.device_type, o.dtype, o.engine, chosen, o.reference, o.seed])",
+        "known.append([o.device_type, o.dtype, o.engine, chosen, o.reference])",
         ("tests/running/test_driver.py::test_other_settings_are_kept_beside",),
     ),
     Planted(

@@ -17,6 +17,7 @@ INTERFACES = {
 """What each command, each engine and each figure defines, so that its room can use them all alike."""
 
 NOT_YET = {
+    "VARIABLE",
     "ADDED",
     "BETAS",
     "Batches",

@@ -17,7 +17,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Merge, write the tables, and say how much there is."""
     from suite.equivalence.laws import LAWS
     from suite.records.merge import merge
-    from suite.report.learning_rates import OPTIMIZERS
+    from suite.report import OPTIMIZERS
     from suite.report.run_result import RunResult
 
     def say(line: str) -> None:

@@ -20,8 +20,6 @@ from suite.equivalence.law import rescale
 from suite.records.fields import TRAINED, Row
 
 Formulas = dict[tuple[str, str, str], Formula | None]
-OPTIMIZERS = ("SGD", "Adam", "AdamW", "RMSprop", "Adagrad")
-"""Whose hyperparameters a run tabulates by itself."""
 PAIR_KEYS = ("case", "batch_size", "samples", "convention", "reference")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from suite.errors import UsageError, unknown
 from suite.records.file import read
-from suite.report.learning_rates import OPTIMIZERS
+from suite.report import OPTIMIZERS
 from suite.report.run_result import RunResult
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from suite.errors import UsageError
 from suite.records.fields import SCHEMA, Row
 from suite.records.file import plain
+from suite.running.options import RunOptions
 from suite.running.order import pairs_to_train, training_check
 from suite.running.tasks import (
     Executor,
     Outcome,
-    RunOptions,
     Task,
     fingerprint,
     lost,
@@ -101,7 +101,6 @@ class Driver:
         plan: what.
         shown: where progress is shown.
         recorder: where it is kept; nowhere if None.
-        resume: whether what the recorder holds already is taken as it is.
     """
 
     def __init__(
@@ -111,15 +110,12 @@ class Driver:
         plan: Plan,
         shown: Progress,
         recorder: Recorder | None,
-        *,
-        resume: bool = True,
     ) -> None:
         self._options = options
         self._executor = executor
         self._plan = plan
         self._shown = shown
         self._recorder = recorder
-        self._resume = resume
         self._places = dict(plan.order)
         self._rows: dict[str, list[Row]] = {}
         self._environments: dict[str, Row] = {}
@@ -150,7 +146,11 @@ class Driver:
     def _do(self, tasks: Sequence[Task]) -> None:
         todo = []
         for task in tasks:
-            rows = self._recorder.find(self._fingerprint(task)) if self._recorder and self._resume else None
+            rows = (
+                self._recorder.find(self._fingerprint(task))
+                if self._recorder and self._options.resume
+                else None
+            )
             if rows is None:
                 todo.append(task)
             else:
@@ -207,11 +207,11 @@ class Driver:
         from suite.machine.environment import describe
         from suite.records.schema import name_of
 
-        s = self._options
+        o = self._options
         row = (
             describe(torch.device("cpu"))
-            | options_of_rows(s)
-            | {"reference": s.reference, "engine": s.engine, "memory": s.memory}
+            | options_of_rows(o)
+            | {"reference": o.reference, "engine": o.engine, "memory": o.memory}
         )
         started = datetime.now(UTC).isoformat(timespec="seconds")
         return {"kind": "environment", "environment": name_of(row), "started": started, **row}

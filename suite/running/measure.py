@@ -44,9 +44,7 @@ class MeasureContext:
         engine: the engine to try first.
         conventions: what is measured.
         reference: what it is compared with.
-        dtype: the name of the first of the formats.
         seed: of the models' parameters and the order of the data.
-        deterministic: whether torch must use deterministic algorithms.
         memory: how many bytes gradients may take; half of what is free if None.
         share: how many processes share the device.
     """
@@ -57,9 +55,7 @@ class MeasureContext:
     engine: str
     conventions: Sequence[Convention]
     reference: Convention
-    dtype: str
     seed: int
-    deterministic: bool
     memory: int | None = None
     share: int = 1
 

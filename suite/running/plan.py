@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,14 +104,14 @@ def training(problem: Problem, batch_size: int, seed: int, steps: int) -> list[C
     return [Cell(batch_size, str(k), order[at : at + batch_size]) for k, at in enumerate(starts)]
 
 
-def sizes(case: Case, problem: Problem, asked: tuple[int, ...], *, quick: bool) -> tuple[int, ...]:
+def sizes(case: Case, problem: Problem, asked: Sequence[int], *, quick: bool) -> tuple[int, ...]:
     """The batch sizes to measure: those `asked` for, or else the case's own.
 
     Raises:
         UsageError: One of them is less than 1 or larger than the data.
     """
     samples = batches.size(problem.data)
-    chosen = asked or case.batch_sizes
+    chosen = tuple(asked) or case.batch_sizes
     for size in chosen:
         if not 1 <= size <= samples:
             raise UsageError(

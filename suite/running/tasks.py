@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,53 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from suite.records.fields import Row
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a whole run measures, in plain values that travel to other processes and machines.
-
-    Args:
-        device: that computes, as torch names it.
-        dtype: the name of the format whose rounding is measured.
-        engine: the engine to try first.
-        conventions: the names of what is measured.
-        asked: the patterns that chose them; the identity of a selection, whatever it matches today.
-        reference: what they are compared with.
-        seed: of the models' parameters and the order of the data.
-        deterministic: whether torch must use deterministic algorithms.
-        batch_sizes: those asked for; each case's own where there is none.
-        quick: whether the largest are left out.
-        steps: of a training check; 0 for none.
-        files: Python files or modules that register further cases.
-        memory: how many bytes gradients may take; half of what is free if None. No result depends on
-            it, so no fingerprint does.
-        share: how many processes share the device, and so what is free on it.
-    """
-
-    device: str
-    dtype: str
-    engine: str
-    conventions: tuple[str, ...]
-    asked: tuple[str, ...]
-    reference: str
-    seed: int
-    deterministic: bool = True
-    batch_sizes: tuple[int, ...] = ()
-    quick: bool = False
-    steps: int = 0
-    files: tuple[str, ...] = ()
-    memory: int | None = None
-    share: int = 1
-
-    @property
-    def device_type(self) -> str:
-        """`cpu`, `cuda` or `mps`: the same on every device of several."""
-        return self.device.partition(":")[0]
-
-    def on(self, device: str) -> RunOptions:
-        """The same on another device."""
-        return dataclasses.replace(self, device=device)
+from suite.running.options import RunOptions
 
 
 @dataclass(frozen=True)
@@ -175,7 +128,7 @@ def fingerprint(task: Task, base: str, options: RunOptions) -> str:
 
     Args:
         task: the task.
-        base: the digest of the code, the data, the versions and the settings.
+        base: the digest of the code, the data, the versions and the options.
         options: of the run.
     """
     steps = options.steps if task.kind == "proof" else 0
@@ -184,11 +137,12 @@ def fingerprint(task: Task, base: str, options: RunOptions) -> str:
 
 def work(task: Task, options: RunOptions) -> str:
     """The name of what was asked for: the same after a change of the code, unlike the fingerprint."""
-    s = options
+    o = options
     if task.kind == "claim":
         return short(task.name)
-    asked = [s.asked, s.reference, s.engine, s.dtype, s.seed, s.deterministic, s.device_type]
-    return short([task.kind, task.name, asked, s.steps if task.kind == "proof" else 0])
+    # The patterns of conventions are the identity of a selection, whatever they match today.
+    asked = [o.conventions, o.reference, o.engine, o.dtype, o.seed, o.deterministic, o.device_type]
+    return short([task.kind, task.name, asked, o.steps if task.kind == "proof" else 0])
 
 
 def short(value: Any) -> str:

@@ -22,15 +22,16 @@ from suite.errors import CaseError, UsageError, one_line
 from suite.loops import batch as batches
 from suite.machine import environment
 from suite.machine.global_state import loading, pinned, seed
-from suite.machine.memory import format_bytes
+from suite.machine.memory import format_bytes, parse_bytes
 from suite.machine.usage import metered
 from suite.records.fields import Row
 from suite.records.schema import name_of
 from suite.running import plan
 from suite.running.fingerprint import digest
 from suite.running.measure import MeasureContext, measure, require_memory_for
+from suite.running.options import RunOptions
 from suite.running.rounding import precisions
-from suite.running.tasks import Outcome, RunOptions, Task, fingerprint, options_of_rows, short
+from suite.running.tasks import Outcome, Task, fingerprint, options_of_rows, short
 from suite.running.training_check import TrainedWeights, check_rates
 
 ROOTS = {"cell": ("suite.running.measure", "suite.running.plan"), "proof": ("suite.running.training_check",)}
@@ -45,17 +46,19 @@ class Worker:
 
     Args:
         options: of the run.
+        share: how many processes share the device, and so what is free on it.
     """
 
-    def __init__(self, options: RunOptions) -> None:
+    def __init__(self, options: RunOptions, share: int = 1) -> None:
         self.options = options
+        self._share = share
         self._problems: dict[str, Problem] = {}
         self._plans: dict[str, list[plan.Cell]] = {}
         self._bases: dict[tuple[str, str], str] = {}
         self._conventions: dict[str, str] = {}
         self._trained = TrainedWeights()
         with loading():
-            discovery.load_cases(options.files)
+            discovery.load_cases(options.from_files)
             discovery.load_claims()
 
     def prepare(self) -> None:
@@ -81,30 +84,30 @@ class Worker:
     @cached_property
     def context(self) -> MeasureContext:
         """The options, with what they name."""
-        s = self.options
-        device = environment.choose_device(s.device)
+        o = self.options
+        device = environment.choose_device(o.device)
         return MeasureContext(
             device=device,
             exact=torch.float32 if device.type == "mps" else torch.float64,
-            precisions=precisions(device, environment.choose_dtype(s.dtype)),
-            engine=engines[s.engine].name,
-            conventions=[conventions[name] for name in s.conventions],
-            reference=conventions[s.reference],
-            dtype=s.dtype,
-            seed=s.seed,
-            deterministic=s.deterministic,
-            memory=s.memory,
-            share=s.share,
+            precisions=precisions(device, environment.choose_dtype(o.dtype)),
+            engine=o.engine,
+            conventions=conventions.match(o.conventions),
+            reference=conventions[o.reference],
+            seed=o.seed,
+            memory=parse_bytes(o.memory),
+            share=self._share,
         )
 
     @cached_property
     def environment(self) -> Row:
         """What everything here is measured with: a row of kind `environment`, and its name."""
-        s = self.options
-        with pinned(self.context.device, deterministic=s.deterministic):
+        o = self.options
+        with pinned(self.context.device, deterministic=o.deterministic):
             machine = environment.describe(self.context.device)
         row = (
-            machine | options_of_rows(s) | {"reference": s.reference, "engine": s.engine, "memory": s.memory}
+            machine
+            | options_of_rows(o)
+            | {"reference": o.reference, "engine": o.engine, "memory": self.context.memory}
         )
         started = datetime.now(UTC).isoformat(timespec="seconds")
         return {"kind": "environment", "environment": name_of(row), "started": started, **row}
@@ -117,13 +120,14 @@ class Worker:
         """The digest of the code, data, versions and options that tasks of this kind depend on."""
         if (kind, case) in self._bases:
             return self._bases[kind, case]
-        s = self.options
-        known: list[Any] = [self._versions, self._code(kind, case), s.deterministic]
+        o = self.options
+        known: list[Any] = [self._versions, self._code(kind, case), o.deterministic]
         if kind != "claim":
-            names = {*s.conventions, s.reference}
+            chosen = [convention.name for convention in self.context.conventions]
+            names = {*chosen, o.reference}
             names |= {against for name in names if (against := conventions[name].against)}
             known.append({name: self._convention(name) for name in sorted(names)})
-            known.append([s.device_type, s.dtype, s.engine, s.conventions, s.reference, s.seed])
+            known.append([o.device_type, o.dtype, o.engine, chosen, o.reference, o.seed])
             known.append(_data_digest(self._problem(case).data))
         return self._bases.setdefault((kind, case), short(known))
 
@@ -153,7 +157,7 @@ class Worker:
             if not self.options.batch_sizes:  # the case's own do not fit its data
                 raise
             return Outcome([], refused=one_line(error))
-        if self.options.memory is not None:
+        if self.context.memory is not None:
             try:
                 self._require_room(case, max(cells, key=lambda cell: len(cell.rows)))
             except DoesNotFit as error:
@@ -200,9 +204,9 @@ class Worker:
 
     def _cells(self, case: str) -> list[plan.Cell]:
         if case not in self._plans:
-            s, problem = self.options, self._problem(case)
-            sizes = plan.sizes(cases[case], problem, s.batch_sizes, quick=s.quick)
-            self._plans[case] = plan.cells(problem, sizes, s.seed)
+            o, problem = self.options, self._problem(case)
+            sizes = plan.sizes(cases[case], problem, o.batch_sizes, quick=o.quick)
+            self._plans[case] = plan.cells(problem, sizes, o.seed)
         return self._plans[case]
 
     def _cell(self, task: Task) -> plan.Cell:

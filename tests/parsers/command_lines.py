@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from suite.running.options import RunOptions, add_to
 from tests.parsers.cases import own_registry
 from tests.parsers.parser import Parser, run
 from tests.report.rows import rows, write
@@ -79,6 +81,20 @@ RUNS = st.sampled_from(
     ["RUN", "RUN/records.jsonl", "missing", "file", ".", "", "x" * 300, "claims/x", "RUN/x.json"]
 )
 
+OF_METAVAR = {"PATH": CASES, "DIR": FILES}
+
+
+def options_of(options: type[RunOptions]) -> dict[str, Any]:
+    """All flags that a run declares: what each may be given, or None where it takes nothing."""
+    parser = argparse.ArgumentParser(add_help=False)
+    add_to(parser, options)
+    return {
+        flag: None if action.nargs == 0 else OF_METAVAR.get(action.metavar, FREE)
+        for action in parser._actions
+        for flag in action.option_strings
+    }
+
+
 # The options of each command: those with a value and what it may be, and those without.
 OPTIONS: dict[str, dict[str, Any]] = {
     "lr": {
@@ -96,12 +112,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "--target": FREE, "--expect": FREE, "--minutes": FREE, "--seed": FREE, "--worst": FREE,
         "--between": FREE, "--no-empty": None, "--output": FILES,
     },
-    "run": {
-        "--case": FREE, "--convention": FREE, "--reference": FREE, "--engine": FREE, "--device": FREE,
-        "--dtype": FREE, "--seed": FREE, "--optimizer": FREE, "--prove": FREE, "--cases": CASES,
-        "--shard": FREE,
-        "-j": FREE, "--output": FILES, "--quick": None, "--no-resume": None, "--no-deterministic": None,
-    },
+    "run": options_of(RunOptions),
     "rules": {
         "--case": FREE, "--cases": CASES, "--optimizer": FREE, "--batch-size": FREE, "--to-batch-size": FREE,
         "--seed": FREE, "--json": None,

@@ -11,7 +11,8 @@ from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import UsageError, one_line
-from suite.running.tasks import Outcome, RunOptions, Task, lost
+from suite.running.options import RunOptions
+from suite.running.tasks import Outcome, Task, lost
 
 if TYPE_CHECKING:
     from suite.running.executors.processes import Processes

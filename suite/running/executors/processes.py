@@ -6,7 +6,6 @@ at; when the driver dies, the worker ends with all that it started, whatever it 
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import multiprocessing
 import os
@@ -23,7 +22,8 @@ from typing import TYPE_CHECKING
 
 from suite.errors import UsageError
 from suite.running.executors import time_limit as limits
-from suite.running.tasks import Outcome, RunOptions, Task, lost
+from suite.running.options import RunOptions
+from suite.running.tasks import Outcome, Task, lost
 
 if TYPE_CHECKING:
     from multiprocessing.context import SpawnProcess
@@ -54,10 +54,11 @@ class WorkerProcess:
     Args:
         settings: how; with the device that is this worker's.
         threads: how many torch may use.
+        share: how many processes share its device.
         limit: the seconds that a task may take; None for any.
     """
 
-    def __init__(self, options: RunOptions, threads: int, limit: float | None) -> None:
+    def __init__(self, options: RunOptions, threads: int, share: int, limit: float | None) -> None:
         context = multiprocessing.get_context("spawn")
         self.options = options
         self.task: Task | None = None
@@ -68,7 +69,7 @@ class WorkerProcess:
         self._told, telling = context.Pipe(duplex=False)
         # No daemon: a case may load its data in processes of its own.
         self._process: SpawnProcess = context.Process(
-            target=_work, args=(theirs, telling, options, threads, limit)
+            target=_work, args=(theirs, telling, options, threads, share, limit)
         )
         with _ignored_interrupt(), _allowed_children():
             self._process.start()
@@ -151,8 +152,6 @@ class Processes:
     """
 
     def __init__(self, count: int, *, threads: int | None = 1, limit: float | None = None) -> None:
-        if count < 1:
-            raise UsageError(f"-j takes 1 process or more, {count} was given")
         self._count = count
         self._threads = threads
         self._limit = limit
@@ -183,8 +182,7 @@ class Processes:
 
     def open(self, options: RunOptions) -> None:
         """Measure with these from now on. Workers start when there is work for them."""
-        share = -(-self._count // max(1, len(self._devices)))
-        self._options = dataclasses.replace(options, share=share)
+        self._options = options
         self._workers = [None] * self._count
 
     def map(self, tasks: Sequence[Task], began: Callable[[Task], None]) -> Iterator[tuple[Task, Outcome]]:
@@ -215,9 +213,8 @@ class Processes:
     def _start(self, index: int) -> WorkerProcess:
         assert self._options is not None  # noqa: S101  opened before
         device = self._devices[index % len(self._devices)]
-        worker = self._workers[index] = WorkerProcess(
-            self._options.on(device), self._threads or 1, self._limit
-        )
+        options, share = self._options.on(device), -(-self._count // max(1, len(self._devices)))
+        worker = self._workers[index] = WorkerProcess(options, self._threads or 1, share, self._limit)
         return worker
 
     def _at_work(self) -> list[tuple[WorkerProcess, Task]]:
@@ -231,7 +228,7 @@ class Processes:
 
 
 def _work(
-    pipe: Connection, telling: Connection, options: RunOptions, threads: int, limit: float | None
+    pipe: Connection, telling: Connection, options: RunOptions, threads: int, share: int, limit: float | None
 ) -> None:
     """What a worker does until the driver closes the pipe."""
     _follow_driver()
@@ -240,7 +237,7 @@ def _work(
     from suite.running.worker import Worker
 
     torch.set_num_threads(threads)
-    worker = Worker(options)
+    worker = Worker(options, share)
     worker.prepare()
     told = telling.fileno() if os.name == "posix" else sys.stderr.fileno()
     try:

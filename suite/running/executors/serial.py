@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from suite.running.tasks import Outcome, RunOptions, Task
+from suite.running.options import RunOptions
+from suite.running.tasks import Outcome, Task
 
 if TYPE_CHECKING:
     from suite.running.worker import Worker

@@ -14,7 +14,8 @@ import pytest
 import suite
 from suite.errors import UsageError
 from suite.running.executors.dask import Cluster
-from suite.running.tasks import Outcome, RunOptions, Task
+from suite.running.options import RunOptions
+from suite.running.tasks import Outcome, Task
 from tests.running.same import SMALL, multiset, results
 
 distributed = pytest.importorskip("distributed", reason="needs Dask: pip install 'gradsuite[cluster]'")
@@ -161,7 +162,7 @@ def test_of_a_case_that_killed_a_worker_alone_no_other_item_is_tried_again(
 
 def test_an_error_of_dask_is_the_reason_of_a_failure_and_blames_no_worker() -> None:
     cluster = Cluster.__new__(Cluster)
-    cluster.open(RunOptions("cpu", "float64", "opacus", (), (), "mean", 0))
+    cluster.open(RunOptions(device="cpu", dtype="float64"))
     future = SimpleNamespace(exception=lambda: OSError("connection lost"), release=lambda: None)
     outcome, died = cluster._result(Task("cell", "small-works", 0), future)
     assert not died

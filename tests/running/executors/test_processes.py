@@ -15,7 +15,7 @@ import suite
 from suite.errors import UsageError
 from suite.running.executors import processes
 from suite.running.executors.processes import Processes, WorkerProcess
-from suite.running.tasks import RunOptions
+from suite.running.options import RunOptions
 from tests.running.same import SMALL
 
 
@@ -65,7 +65,7 @@ def test_a_worker_that_does_not_listen_is_killed() -> None:
 def test_processes_that_get_no_work_are_not_started() -> None:
     with Processes(2) as executor:
         executor.device("cpu")
-        executor.open(RunOptions("cpu", "float32", "opacus", (), (), "mean", 0))
+        executor.open(RunOptions(device="cpu"))
         assert list(executor.map([], print)) == []
         assert executor._workers == [None, None]
 

@@ -1,0 +1,421 @@
+"""The options of a run, declared once: what `gradsuite run` parses, `suite.run` takes and workers get.
+
+An option is a field of `RunOptions`. From its declaration come the flags and the help of the command line,
+the argument of `suite.run` and its documentation, the check of what was given, what travels to the workers,
+and what the tests of command lines try.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import textwrap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from suite.errors import UsageError
+from suite.report import OPTIMIZERS
+
+CHECK_STEPS = 10
+"""How many steps a training check has where nobody says."""
+
+Check = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Option:
+    """How one option is written, checked and passed on.
+
+    Args:
+        flags: on the command line; none where it has no such option.
+        help: for `gradsuite run --help`.
+        about: for the documentation of `suite.run`.
+        type: what the command line makes of the word that was given.
+        metavar: the name of that word.
+        repeatable: whether the command line takes it several times.
+        check: gives the value as it is used; raises `UsageError` for what is not allowed.
+        worker: whether workers get it, too.
+    """
+
+    flags: tuple[str, ...]
+    help: str
+    about: str
+    type: Callable[[str], Any] | None
+    metavar: str | None
+    repeatable: bool
+    check: Check | None
+    worker: bool
+
+    def add_to(self, parser: argparse.ArgumentParser, name: str, default: object) -> None:
+        """Let `parser` take it. What was not given is absent from the namespace."""
+        more: dict[str, Any] = {"dest": name, "default": argparse.SUPPRESS, "help": self.help}
+        if default is False:
+            more |= {"action": "store_true"}
+        elif default is True:
+            negated = self.flags[0].startswith("--no-")
+            more |= {"action": "store_false" if negated else argparse.BooleanOptionalAction}
+        else:
+            more |= {"action": "append" if self.repeatable else "store"}
+            more |= {"type": self.type, "metavar": self.metavar}
+        parser.add_argument(*self.flags, **more)
+
+
+def option(
+    *flags: str,
+    default: Any,
+    help: str,  # noqa: A002  as argparse calls it
+    about: str,
+    type: Callable[[str], Any] | None = None,  # noqa: A002  as argparse calls it
+    metavar: str | None = None,
+    repeatable: bool = False,
+    check: Check | None = None,
+    worker: bool = False,
+) -> Any:
+    """A field that declares an option: see `Option`. The command line shows `default` where it is a word."""
+    if isinstance(default, str | int) and not isinstance(default, bool):
+        help = f"{help} (default: {default})"  # noqa: A001  as argparse calls it
+    declared = Option(flags, help, about, type, metavar, repeatable, check, worker)
+    return field(default=default, metadata={"option": declared})
+
+
+# Checks import what they need when they run: `--help` answers without torch.
+
+
+def _conventions(patterns: Sequence[str]) -> tuple[str, ...]:
+    from suite.conventions import conventions
+
+    conventions.match(patterns)
+    return tuple(patterns)
+
+
+def _batch_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    if any(size < 1 for size in sizes):
+        raise UsageError(f"batch sizes must be 1 or more, {min(sizes)} was given")
+    return tuple(sizes)
+
+
+def _reference(name: str) -> str:
+    from suite.conventions import conventions
+
+    return conventions[name].name
+
+
+def _engine(name: str) -> str:
+    from suite.engines import engines
+
+    return engines[name].name
+
+
+def _dtype(name: str) -> str:
+    from suite.machine.environment import choose_dtype
+
+    choose_dtype(name)
+    return name
+
+
+def _memory(given: int | str | None) -> int | None:
+    from suite.machine.memory import parse_bytes
+
+    return parse_bytes(given)
+
+
+def _seed(seed: int) -> int:
+    if not 0 <= seed < 2**63:
+        raise UsageError(f"the seed must be a whole number from 0 on, {seed} was given")
+    return seed
+
+
+def _files(files: Sequence[str | Path]) -> tuple[str, ...]:
+    """A file by its whole path, which workers elsewhere need; a module by its name."""
+    return tuple(str(Path(f).absolute()) if str(f).endswith(".py") else str(f) for f in files)
+
+
+def _optimizers(patterns: Sequence[str]) -> tuple[str, ...]:
+    from suite.equivalence.laws import LAWS
+
+    LAWS.match(patterns)
+    return tuple(patterns)
+
+
+def _steps(steps: int | None) -> int | None:
+    if steps is not None and steps < 0:
+        raise UsageError(f"a training check takes 0 steps or more, {steps} was given")
+    return steps
+
+
+def _processes(count: int | None) -> int | None:
+    if count is not None and count < 1:
+        raise UsageError(f"-j takes 1 process or more, {count} was given")
+    return count
+
+
+def _shard(text: str) -> str:
+    from suite.running.order import Shard
+
+    Shard(text)
+    return text
+
+
+def _time_limit(seconds: float | None) -> float | None:
+    from suite.running.executors.time_limit import check_time_limit
+
+    check_time_limit(seconds)
+    return seconds
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run was asked for. `declared` gives the declarations of the options."""
+
+    cases: Sequence[str] = option(
+        "--case",
+        default=(),
+        metavar="GLOB",
+        repeatable=True,
+        help="cases to measure, or claims/* for claims; repeatable (default: all cases)",
+        about="glob patterns of names, of sources of claims too (`claims/*`); all cases where there is none.",
+    )
+    conventions: Sequence[str] = option(
+        "--convention",
+        default=(),
+        metavar="GLOB",
+        repeatable=True,
+        check=_conventions,
+        worker=True,
+        help="conventions to measure; repeatable (default: all)",
+        about="glob patterns of names; all conventions where there is none.",
+    )
+    _: KW_ONLY
+    batch_sizes: Sequence[int] = option(
+        "--batch-size",
+        default=(),
+        type=int,
+        metavar="N",
+        repeatable=True,
+        check=_batch_sizes,
+        worker=True,
+        help="samples in a full batch; repeatable (default: each case's own sizes)",
+        about="the numbers of samples in full batches; each case's own where there is none.",
+    )
+    reference: str = option(
+        "--reference",
+        default="mean",
+        metavar="NAME",
+        check=_reference,
+        worker=True,
+        help="convention that the others are compared with",
+        about="the convention that the others are compared with.",
+    )
+    engine: str = option(
+        "--engine",
+        default="opacus",
+        metavar="NAME",
+        check=_engine,
+        worker=True,
+        help="engine that is tried first for per-sample gradients",
+        about="the engine that is tried first.",
+    )
+    device: str = option(
+        "--device",
+        default="auto",
+        worker=True,
+        help="auto, cpu, cuda, cuda:N or mps",
+        about="`auto`, `cpu`, `cuda`, `cuda:N` or `mps`.",
+    )
+    dtype: str = option(
+        "--dtype",
+        default="float32",
+        check=_dtype,
+        worker=True,
+        help="precision of the rounding test; verdicts use float64",
+        about="the precision of the rounding test; verdicts use float64.",
+    )
+    memory: int | str | None = option(
+        "--memory",
+        default=None,
+        metavar="BYTES",
+        check=_memory,
+        worker=True,
+        help="memory for gradients, as 500MB or 2GiB (default: half of the free memory)",
+        about="how many bytes a process may use for gradients, as a number, `500MB` or `2GiB`; half of what "
+        "is free on the device if None. It decides in how many pieces gradients are computed, not what comes "
+        "out. With it, the run stops before measuring if a case cannot fit, and says how much memory that "
+        "needs. Without it, only that case fails.",
+    )
+    seed: int = option(
+        "--seed",
+        default=0,
+        type=int,
+        metavar="N",
+        check=_seed,
+        worker=True,
+        help="random seed of the model's parameters and the data order",
+        about="the random seed of the model's parameters and the data order.",
+    )
+    from_files: Sequence[str | Path] = option(
+        "--cases",
+        default=(),
+        metavar="PATH",
+        repeatable=True,
+        check=_files,
+        worker=True,
+        help="Python file or module that registers further cases; repeatable",
+        about="Python files or importable modules that register further cases.",
+    )
+    output: str | Path | None = option(  # noqa: RUF009  a field
+        "--output",
+        default=None,
+        type=Path,
+        metavar="DIR",
+        help="folder for records and tables (default: results/TIME)",
+        about="the folder for records and tables; nothing is written if None.",
+    )
+    resume: bool = option(
+        "--resume",
+        default=True,
+        help="reuse results in DIR whose code, data, machine and versions are unchanged (default), or "
+        "measure all of it again",
+        about="whether results in `output` are reused whose code, data, machine and versions are unchanged; "
+        "False to measure all of it again.",
+    )
+    processes: int | None = option(
+        "-j",
+        default=None,
+        type=int,
+        metavar="N",
+        check=_processes,
+        help="measure in N processes of one thread each (default: in this process)",
+        about="measure in as many processes of one torch thread each; in this one if None.",
+    )
+    shard: str = option(
+        "--shard",
+        default="1/1",
+        metavar="I/N",
+        check=_shard,
+        help="measure part I of N only; `gradsuite merge` joins the parts",
+        about="which part of the run this is, `i/n`; `gradsuite merge` joins the parts.",
+    )
+    cluster: str | None = option(
+        "--cluster",
+        default=None,
+        metavar="ADDRESS",
+        help="address of a Dask scheduler whose workers measure",
+        about="the address of a Dask scheduler whose workers measure.",
+    )
+    time_limit: float | None = option(
+        "--time-limit",
+        default=None,
+        type=float,
+        metavar="SECONDS",
+        check=_time_limit,
+        help="longest time for building a case, a batch, a training check or a claim; what takes longer "
+        "fails (default: none)",
+        about="the seconds that one task may take: building a case, one of its batches, one training check "
+        "or one claim. What takes longer is stopped, and is a failure; for that, all is measured in another "
+        "process. Case files that are not loaded five minutes later are an error. No limit if None.",
+    )
+    quick: bool = option(
+        "--quick",
+        default=False,
+        worker=True,
+        help="only batch sizes up to 32, no training check",
+        about="only batch sizes up to 32, and no training check.",
+    )
+    optimizers: Sequence[str] = option(
+        "--optimizer",
+        default=OPTIMIZERS,
+        metavar="GLOB",
+        repeatable=True,
+        check=_optimizers,
+        help=f"optimizers in learning_rates.csv; repeatable (default: {', '.join(OPTIMIZERS)})",
+        about="whose hyperparameters are tabulated besides SGD's learning rate; glob patterns.",
+    )
+    prove: int | None = option(
+        "--prove",
+        "--check-steps",
+        default=None,
+        type=int,
+        metavar="STEPS",
+        check=_steps,
+        worker=True,
+        help="train each pair with equivalent hyperparameters for so many steps and compare the weights "
+        f"(default: {CHECK_STEPS}; --quick: 0)",
+        about="for how many steps each pair trains with equivalent hyperparameters, at the batch size "
+        f"nearest to 8, and is compared; {CHECK_STEPS} if None, 0 for no training check.",
+    )
+    deterministic: bool = option(
+        "--no-deterministic",
+        default=True,
+        worker=True,
+        help="allow torch's faster algorithms, which vary from run to run",
+        about="whether torch must use deterministic algorithms.",
+    )
+    progress: bool = option(
+        default=False,
+        help="show progress",
+        about="whether to show progress on standard error.",
+    )
+
+    @property
+    def steps(self) -> int:
+        """The steps of each training check; 0 where none is made."""
+        return (0 if self.quick else CHECK_STEPS) if self.prove is None else self.prove
+
+    @property
+    def device_type(self) -> str:
+        """`cpu`, `cuda` or `mps`: the same on every device of several."""
+        return self.device.partition(":")[0]
+
+    def on(self, device: str) -> RunOptions:
+        """The same on another device."""
+        return dataclasses.replace(self, device=device)
+
+
+Options = TypeVar("Options", bound=RunOptions)
+
+
+def declared(options: type[RunOptions] = RunOptions) -> Iterator[tuple[str, Any, Option]]:
+    """The name, the default and the declaration of each option, in order."""
+    for declaration in dataclasses.fields(options):
+        yield declaration.name, declaration.default, declaration.metadata["option"]
+
+
+def add_to(parser: argparse.ArgumentParser, options: type[RunOptions] = RunOptions) -> None:
+    """Let `parser` take all that have flags."""
+    for name, default, declaration in declared(options):
+        if declaration.flags:
+            declaration.add_to(parser, name, default)
+
+
+def parsed(arguments: argparse.Namespace, options: type[RunOptions] = RunOptions) -> Mapping[str, Any]:
+    """What was given on the command line, by the name of the option."""
+    names = {name for name, _, _ in declared(options)}
+    return {name: value for name, value in vars(arguments).items() if name in names}
+
+
+def checked(options: Options) -> Options:
+    """The options as they are used.
+
+    Raises:
+        UsageError: One of them is not allowed.
+    """
+    checks = ((name, declaration.check) for name, _, declaration in declared(type(options)))
+    values = {name: check(getattr(options, name)) for name, check in checks if check is not None}
+    return dataclasses.replace(options, **values)
+
+
+def for_workers(options: Options) -> Options:
+    """What workers get: options that are none of their business have their defaults."""
+    kept = {name: getattr(options, name) for name, _, o in declared(type(options)) if o.worker}
+    return type(options)(**kept)
+
+
+def documented(options: type[RunOptions] = RunOptions) -> str:
+    """The lines of the section `Args` of a docstring."""
+    lines = (
+        textwrap.fill(f"{name}: {one.about}", 108, initial_indent=" " * 8, subsequent_indent=" " * 12)
+        for name, _, one in declared(options)
+    )
+    return "\n".join(lines)
