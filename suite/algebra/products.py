@@ -16,19 +16,19 @@ Exponents = NDArray[np.int8]
 """`[products, names]`."""
 ROUNDING = 1e-12
 """Relative; the least error that a weight has: of the products and quotients that are compared."""
-FACTORS = 4
+MOST_FACTORS = 4
 """How many factors, powers counted, a product has at most."""
 POWERS = (-2, -1, 0, 1, 2)
 MOST_FORMULAS = 200
 
 
 @lru_cache(maxsize=64)
-def products(names: tuple[str, ...], most: float) -> Exponents:
-    """All products of at most `FACTORS` factors whose complexity is at most `most`, the empty one first."""
+def power_products(names: tuple[str, ...], most: float) -> Exponents:
+    """All products of `MOST_FACTORS` factors or fewer, of complexity `most` or less; the empty one first."""
     costs = np.array([[cost(name, power) if power else 0.0 for power in POWERS] for name in names])
     level, last, total = np.zeros((1, len(names)), dtype=np.int8), np.zeros(1, dtype=int), np.zeros(1)
     levels = [level]
-    for _ in range(FACTORS if names else 0):
+    for _ in range(MOST_FACTORS if names else 0):
         grown = []
         for name in range(len(names)):
             for sign in (1, -1):

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.algebra.formula import Formula
-from suite.algebra.products import ROUNDING, formula_of, minimal, products
+from suite.algebra.products import ROUNDING, formula_of, minimal, power_products
 from suite.algebra.quantities import Quantities
 from suite.algebra.shapes import Shape, shapes, told_units
 from suite.algebra.symbols import WHOLE_CLIPS
@@ -107,7 +107,7 @@ class _Constants:
             if np.isfinite(value) and value > 0 and value != 1:
                 self.names.append(name)
                 values.append(value)
-        self.exponents = products(tuple(self.names), CONSTANT_COMPLEXITY)
+        self.exponents = power_products(tuple(self.names), CONSTANT_COMPLEXITY)
         self.known = np.log(values)[:, None]
         logs = (self.exponents.astype(np.float64) @ self.known)[:, 0]
         order = np.argsort(logs, kind="stable")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.algebra.formula import Formula
-from suite.algebra.products import ROUNDING, Exponents, formula_of, minimal, products
+from suite.algebra.products import ROUNDING, Exponents, formula_of, minimal, power_products
 from suite.algebra.quantities import Quantities
 from suite.algebra.units import Column
 
@@ -52,7 +52,7 @@ def shapes(weights: Column, error: Column, quantities: Quantities) -> list[Shape
     factors = _factors(quantities, told, loud)
     names = [name for name, _ in factors]
     columns = np.stack([column for _, column in factors]) if factors else np.ones((0, len(weights)))
-    exponents = products(tuple(names), SHAPE_COMPLEXITY)
+    exponents = power_products(tuple(names), SHAPE_COMPLEXITY)
     rows = _probable(exponents, columns, weights, slack, loud)
     found: list[Shape] = []
 

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from suite.algebra.formula import Formula
-from suite.algebra.products import FACTORS
+from suite.algebra.products import MOST_FACTORS
 from suite.algebra.quantities import Quantities
 from suite.algebra.search import CONSTANT_COMPLEXITY, explain
 from suite.algebra.shapes import SHAPE_COMPLEXITY
@@ -97,7 +97,7 @@ def test_a_product_of_levels_gives_back_its_formula(
     assume((exact != 0).any())
     shape, constant = parts_of(known, formula, told)
     for part, most in ((shape, SHAPE_COMPLEXITY), (constant, CONSTANT_COMPLEXITY + 0.5 * negative)):
-        assume(sum(abs(power) for _, power in part.powers) <= FACTORS and part.complexity <= most)
+        assume(sum(abs(power) for _, power in part.powers) <= MOST_FACTORS and part.complexity <= most)
     weights = exact * (1 + noise * np.random.default_rng(0).uniform(-1, 1, len(exact)))
     error = np.maximum(2 * noise * np.abs(exact), 1e-13)
 
