@@ -121,9 +121,14 @@ class Quantities:
     def _clip(self, name: str, rest: Column) -> float:
         if self.gram is None or self.units.max_norm is None:
             return np.nan
-        size = norm(self.gram, self.units.column(rest)) * (self.units.n if name == CLIP_TIMES_N else 1)
-        threshold = self.units.max_norm / (self.units.n if name == CLIP_OVER_N else 1)
-        return float(clip_factor(size, threshold, self.units.added_to_norm))
+        return whole_clip(self.units, name, norm(self.gram, self.units.column(rest)))
+
+
+def whole_clip(units: Units, name: str, size: float) -> float:
+    """What a clip factor of `suite.algebra.symbols.WHOLE_CLIPS` is worth where the gradient has this norm."""
+    size = size * units.n if name == CLIP_TIMES_N else size
+    threshold = units.require("max_norm") / (units.n if name == CLIP_OVER_N else 1)
+    return float(clip_factor(size, threshold, units.added_to_norm))
 
 
 def quantities(units: Units) -> dict[str, float]:

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.algebra.formula import Formula
+from suite.algebra.gram import inner
 from suite.algebra.products import ROUNDING, formula_of, minimal, power_products
-from suite.algebra.quantities import Quantities
+from suite.algebra.quantities import Quantities, whole_clip
 from suite.algebra.shapes import Shape, shapes, told_units
 from suite.algebra.symbols import WHOLE_CLIPS
 from suite.algebra.units import Column
@@ -125,10 +126,10 @@ class _Constants:
         for row in minimal(self.exponents[first:last], self.names, self.known):
             yield formula_of(self.names, row, negative=negative)
 
-    def plain(self) -> Iterator[Formula]:
-        """Those of at most two factors."""
-        for row in self.exponents[np.abs(self.exponents).sum(axis=1) <= 2]:
-            yield formula_of(self.names, row)
+    def plain(self) -> Iterator[tuple[Formula, float]]:
+        """Those of at most two factors, with what they are worth."""
+        for index in np.flatnonzero(np.abs(self.exponents).sum(axis=1) <= 2):
+            yield formula_of(self.names, self.exponents[index]), float(np.exp(self.logs[index]))
 
 
 def _clipped(shape: Shape, quantities: Quantities, known: _Constants) -> Iterator[Formula]:
@@ -136,19 +137,21 @@ def _clipped(shape: Shape, quantities: Quantities, known: _Constants) -> Iterato
 
     Whatever was multiplied with before clipping cannot be told any more: the plainest are told.
     """
-    if quantities.gram is None or quantities.units.max_norm is None:
+    units, gram = quantities.units, quantities.gram
+    column = np.where(units.data, quantities.column(shape.formula), 0.0)
+    if gram is None or units.max_norm is None or not np.isfinite(column).all():
         return
-    for clip in WHOLE_CLIPS:
-        for before in known.plain():
-            formula = shape.formula * before * Formula(((clip, 1),))
-            ratio = quantities.column(formula) / quantities.column(shape.formula)
-            factor = quantities.column(formula) / quantities.column(shape.formula * before)
-            inside = np.isfinite(ratio)
-            if not inside.any() or float(factor[inside][0]) == 1.0:
-                continue
-            constant = float(ratio[inside][0])
-            if shape.low * (1 - ROUNDING) <= constant <= shape.high * (1 + ROUNDING):
-                yield formula
+    rest = units.column(0.0)  # the regulariser, which is clipped too
+    square, mixed, alone = (inner(gram, *pair) for pair in ((column, column), (column, rest), (rest, rest)))
+    sign = Formula((), negative=shape.high < 0)
+    slack = ROUNDING * max(abs(shape.low), abs(shape.high))
+    for before, worth in known.plain():
+        constant = -worth if sign.negative else worth
+        size = max(constant * (constant * square + 2 * mixed) + alone, 0.0) ** 0.5
+        for clip in WHOLE_CLIPS:
+            factor = whole_clip(units, clip, size)
+            if factor != 1.0 and shape.low - slack <= constant * factor <= shape.high + slack:
+                yield shape.formula * before * Formula(((clip, 1),)) * sign
 
 
 def _negated(formula: Formula | None) -> Formula | None:
