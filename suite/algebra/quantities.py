@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from suite.algebra.columns import DECLARED
 from suite.algebra.formula import Formula
 from suite.algebra.gram import clip_factor, norm, unit_norms
 from suite.algebra.symbols import (
@@ -168,6 +169,7 @@ def _numbers(units: Units) -> Iterator[tuple[str, float]]:
         yield "Σwm", _or_one(units.total(units.weight * units.elements)[0])
         yield "#(w≠0)", max(float(units.total(present.astype(float))[0]), 1.0)
         yield "Σm(w≠0)", max(float(units.total(units.elements * present)[0]), 1.0)
+    yield from _as_it_stands(units, columns=False)
 
 
 def _columns(units: Units) -> Iterator[tuple[str, Column]]:
@@ -189,6 +191,16 @@ def _columns(units: Units) -> Iterator[tuple[str, Column]]:
     if units.parts:
         yield "V_t", _counts(units.total(by="part"))
     yield from _group_columns(units)
+    yield from _as_it_stands(units, columns=True)
+
+
+def _as_it_stands(units: Units, *, columns: bool) -> Iterator[tuple[str, Any]]:
+    """The columns, or the settings, that a formula may name without counting or adding anything up."""
+    for name, it in DECLARED.items():
+        needed = () if it.need is None else (it.need.name,)
+        value = getattr(units, name)
+        if it.meaning and it.column == columns and value is not None and units.missing(needed) is None:
+            yield it.symbol, value
 
 
 def _group_columns(units: Units) -> Iterator[tuple[str, Column]]:

@@ -10,6 +10,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from suite.algebra.columns import DECLARED
+
 Kind = Literal["factor", "number", "column"]
 
 
@@ -23,7 +25,7 @@ class Symbol:
         kind: a `factor` that people multiply with (weights, clipping), a `number` of the whole batch, or a
             `column` of counts, by unit.
         cost: how much it adds to the complexity of a formula as a divisor.
-        needs: what the units table must hold for it, a key of `suite.algebra.units.NEEDS` or a column.
+        needs: what the units table must hold for it, a key of `suite.algebra.columns.DECLARED`, or `parts`.
         fixed: whether batches of one size have it in common.
     """
 
@@ -54,60 +56,73 @@ def _column(name: str, cost: float, meaning: str, needs: str) -> Symbol:
     return Symbol(name, meaning, "column", cost, needs)
 
 
+def _declared(name: str, cost: float = 1.2) -> Symbol:
+    """The symbol of a column or setting as it stands in the table."""
+    it = DECLARED[name]
+    kind: Kind = "factor" if it.column else "number"
+    return Symbol(it.symbol, it.meaning, kind, cost, name, fixed=not it.column)
+
+
+_KNOWN = (
+    _factor(CLIP, "clip factor of the whole gradient", "max_norm"),
+    _factor(CLIP_TIMES_N, "clip factor of n times the gradient", "max_norm", 1.6),
+    _factor(CLIP_OVER_N, "clip factor of the whole gradient at C/n", "max_norm", 1.7),
+    _factor(CLIP_MICROBATCH, "clip factor of the micro-batch's mean gradient", "max_norm"),
+    _factor(CLIP_RANK, "clip factor of the rank's mean gradient", "max_norm"),
+    _factor(CLIP_UNIT, "clip factor of the unit's gradient", "max_norm"),
+    _declared("weight", 1.0),
+    _declared("term_weight", 1.0),
+    _factor(KEPT, "1 where the unit has elements and 0 where it has none", "elements", 0.8),
+    _factor(WEIGHED, "1 where the unit has a weight and 0 where its weight is zero", "weight", 0.9),
+    _number("n", 1.0, "samples"),
+    _number("V", 1.0, "valid tokens", "positions", fixed=False),
+    _number("Σm", 1.0, "elements", "elements", fixed=False),
+    _number("T", 1.6, "positions a sample, padding counted", "positions", fixed=False),
+    _number("d", 1.2, "elements a sample", "elements"),
+    _declared("max_elements", 1.5),
+    _number("K", 1.0, "micro-batches", "microbatch"),
+    _declared("window", 1.2),
+    _number("R", 1.0, "ranks with data", "rank"),
+    _declared("world_size", 1.3),
+    _declared("expected_batch_size", 1.1),
+    _number("P", 1.3, "parts a sample", "parts"),
+    _number("Σw", 1.0, "sum of the weights", "weight", fixed=False),
+    _number("Σwm", 1.1, "sum of weight × elements", "weight", fixed=False),
+    _number("#(w≠0)", 1.3, "units whose weight is not zero", "weight", fixed=False),
+    _number("Σm(w≠0)", 1.4, "elements of units whose weight is not zero", "weight", fixed=False),
+    _column("m_u", 1.4, "elements of the unit", "elements"),
+    _column("V_u", 1.4, "valid tokens of the unit", "elements"),
+    _column("m_i", 1.0, "elements of the sample", "elements"),
+    _column("V_i", 1.0, "valid tokens of the sample", "elements"),
+    _column("T_i", 1.5, "positions of the sample, padding counted", "positions"),
+    _column("V_t", 1.1, "elements of the loss term", "parts"),
+    *(
+        _column(name + label, cost + more, f"{meaning} of the unit's {group}", needs)
+        for label, group, needs, more in (
+            ("_k", "micro-batch", "microbatch", 0.0),
+            ("_r", "rank", "rank", 0.0),
+            ("_kr", "micro-batch on its rank", "microbatch", 0.2),
+            ("_kt", "loss term in its micro-batch", "microbatch", 0.4),
+            ("_rt", "loss term on its rank", "rank", 0.4),
+        )
+        for name, meaning, cost in (
+            ("n", "samples", 1.1),
+            ("V", "elements", 1.0),
+            ("Σw", "sum of the weights", 1.3),
+        )
+        if name != "n" or not label.endswith("t")
+    ),
+    _column("Σw_i", 1.4, "sum of the weights of the sample", "weight"),
+    _column("Σw_t", 1.3, "sum of the weights of the loss term", "weight"),
+    _column("K_r", 1.3, "micro-batches of the unit's rank", "microbatch"),
+)
+_NAMES = {symbol.name for symbol in _KNOWN}
+
 SYMBOLS: Mapping[str, Symbol] = {
     symbol.name: symbol
     for symbol in (
-        _factor(CLIP, "clip factor of the whole gradient", "max_norm"),
-        _factor(CLIP_TIMES_N, "clip factor of n times the gradient", "max_norm", 1.6),
-        _factor(CLIP_OVER_N, "clip factor of the whole gradient at C/n", "max_norm", 1.7),
-        _factor(CLIP_MICROBATCH, "clip factor of the micro-batch's mean gradient", "max_norm"),
-        _factor(CLIP_RANK, "clip factor of the rank's mean gradient", "max_norm"),
-        _factor(CLIP_UNIT, "clip factor of the unit's gradient", "max_norm"),
-        _factor("w_u", "weight of the unit", "weight"),
-        _factor("λ_t", "weight of the loss term", "term_weight"),
-        _factor(KEPT, "1 where the unit has elements and 0 where it has none", "elements", 0.8),
-        _factor(WEIGHED, "1 where the unit has a weight and 0 where its weight is zero", "weight", 0.9),
-        _number("n", 1.0, "samples"),
-        _number("V", 1.0, "valid tokens", "positions", fixed=False),
-        _number("Σm", 1.0, "elements", "elements", fixed=False),
-        _number("T", 1.6, "positions a sample, padding counted", "positions", fixed=False),
-        _number("d", 1.2, "elements a sample", "elements"),
-        _number("Lmax", 1.5, "longest length allowed", "max_elements"),
-        _number("K", 1.0, "micro-batches", "microbatch"),
-        _number("W", 1.2, "micro-batches of a full window", "microbatch"),
-        _number("R", 1.0, "ranks with data", "rank"),
-        _number("S", 1.3, "ranks that training began with", "rank"),
-        _number("L", 1.1, "expected batch size", "expected_batch_size"),
-        _number("P", 1.3, "parts a sample", "parts"),
-        _number("Σw", 1.0, "sum of the weights", "weight", fixed=False),
-        _number("Σwm", 1.1, "sum of weight × elements", "weight", fixed=False),
-        _number("#(w≠0)", 1.3, "units whose weight is not zero", "weight", fixed=False),
-        _number("Σm(w≠0)", 1.4, "elements of units whose weight is not zero", "weight", fixed=False),
-        _column("m_u", 1.4, "elements of the unit", "elements"),
-        _column("V_u", 1.4, "valid tokens of the unit", "elements"),
-        _column("m_i", 1.0, "elements of the sample", "elements"),
-        _column("V_i", 1.0, "valid tokens of the sample", "elements"),
-        _column("T_i", 1.5, "positions of the sample, padding counted", "positions"),
-        _column("V_t", 1.1, "elements of the loss term", "parts"),
-        *(
-            _column(name + label, cost + more, f"{meaning} of the unit's {group}", needs)
-            for label, group, needs, more in (
-                ("_k", "micro-batch", "microbatch", 0.0),
-                ("_r", "rank", "rank", 0.0),
-                ("_kr", "micro-batch on its rank", "microbatch", 0.2),
-                ("_kt", "loss term in its micro-batch", "microbatch", 0.4),
-                ("_rt", "loss term on its rank", "rank", 0.4),
-            )
-            for name, meaning, cost in (
-                ("n", "samples", 1.1),
-                ("V", "elements", 1.0),
-                ("Σw", "sum of the weights", 1.3),
-            )
-            if name != "n" or not label.endswith("t")
-        ),
-        _column("Σw_i", 1.4, "sum of the weights of the sample", "weight"),
-        _column("Σw_t", 1.3, "sum of the weights of the loss term", "weight"),
-        _column("K_r", 1.3, "micro-batches of the unit's rank", "microbatch"),
+        *_KNOWN,
+        *(_declared(name) for name, it in DECLARED.items() if it.meaning and it.symbol not in _NAMES),
     )
 }
 """By name, in the order in which a product is written."""
@@ -152,8 +167,8 @@ def in_legend(name: str) -> bool:
 
 def implied(needs: Collection[str]) -> set[str]:
     """The numbers that belong to a convention with these needs: those of any batch, and what it asks for."""
-    asked = {"microbatches": "microbatch", "ranks": "rank", "terms": "parts", "copies": "parts"}
-    columns = {asked.get(need, need) for need in needs} | {"", "elements", "positions"}
+    columns = {name for name, it in DECLARED.items() if it.need is not None and it.need.name in needs}
+    columns |= {"", "elements", "positions"} | ({"parts"} if {"terms", "copies"} & set(needs) else set())
     return {name for name, symbol in SYMBOLS.items() if symbol.kind == "number" and symbol.needs in columns}
 
 

@@ -8,15 +8,15 @@ over its rows.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from suite.algebra.columns import DECLARED, NEEDS, NUMBER_SETTINGS, UNIT_COLUMNS, Declaration
 from suite.errors import UsageError, shortened
 
 if TYPE_CHECKING:
@@ -24,25 +24,10 @@ if TYPE_CHECKING:
 
 Column = NDArray[np.float64]
 Index = NDArray[np.int64]
-Group = Literal["microbatch", "rank", "part"]
+Grouping = Literal["microbatch", "rank", "part"]
 
 REGULARISER = -1
 """The sample, part, micro-batch and rank of the regulariser's unit: it belongs to none."""
-
-# Why a convention does not apply, by what it needs of the table and this table lacks.
-NEEDS: dict[str, str] = {
-    "weight": "there are no sample or class weights",
-    "positions": "there is no padding and no ignored target",
-    "max_elements": "no maximal length L_max is stated",
-    "microbatches": "there is no accumulation: the window is one micro-batch",
-    "ranks": "there is one rank only",
-    "terms": "the loss has one term only",
-    "term_weight": "the loss terms have no weights",
-    "copies": "there are no augmented copies",
-    "regulariser": "there is no regulariser",
-    "expected_batch_size": "no expected batch size is stated",
-    "max_norm": "no clip threshold is stated",
-}
 
 UNSTATED = "the case does not state elements, though its losses have {} values a sample"
 
@@ -95,36 +80,15 @@ class Units:
     data: NDArray[np.bool_] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        for name in COLUMNS:
+        for name in UNIT_COLUMNS:
             value = getattr(self, name)
-            if value is None:
-                continue
-            array = np.asarray(value, dtype=np.int64 if name in INDICES else np.float64)
-            if array.shape != (len(self.sample),):
-                raise UsageError(
-                    f"units: column {name!r} has shape {list(array.shape)}, "
-                    f"one value for each of the {len(self.sample)} units is needed"
-                )
-            if not np.isfinite(array).all():
-                raise UsageError(f"units: column {name!r} must be finite")
-            if name in COUNTS and not ((array >= 0) & (array <= COUNTABLE)).all():
-                raise UsageError(f"units: column {name!r} counts, and goes from 0 to {COUNTABLE}")
-            object.__setattr__(self, name, array)
+            if value is not None:
+                object.__setattr__(self, name, _checked_column(DECLARED[name], value, len(self.sample)))
         object.__setattr__(self, "data", self.sample != REGULARISER)
-        self._check_settings()
-
-    def _check_settings(self) -> None:
-        for name, least in LEAST.items():
+        for name in NUMBER_SETTINGS:
             value = getattr(self, name)
-            if value is None and name in NEEDS:
-                continue
-            kind = Integral if isinstance(least, int) else Real
-            fits = isinstance(value, kind) and not isinstance(value, bool)
-            most = COUNTABLE if kind is Integral else sys.float_info.max
-            if not fits or not least <= value <= most:
-                whole = f"a whole number from {least} to {most}"
-                needed = whole if kind is Integral else f"a finite number of at least {least}"
-                raise UsageError(f"units: {name} is {shortened(value)}: {needed} is needed")
+            if value is not None or _DEFAULTS[name] is not None:
+                _check_setting(DECLARED[name], value)
         names = self.parts
         if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
             raise UsageError(f"units: parts are {names!r}: a tuple of names is needed")
@@ -171,11 +135,11 @@ class Units:
             "elements": np.ones(samples * width),
         }
         for name, value in (columns or {}).items():
-            if name not in COLUMNS:
-                raise UsageError(f"units: no column {name!r}; there are {', '.join(COLUMNS)}")
+            if name not in UNIT_COLUMNS:
+                raise UsageError(f"units: no column {name!r}; there are {', '.join(UNIT_COLUMNS)}")
             filled[name] = _spread(name, np.asarray(value), samples, width)
         if regulariser:
-            last = {name: REGULARISER if name in INDICES else 0 for name in filled}
+            last = {name: REGULARISER if DECLARED[name].holds == "index" else 0 for name in filled}
             filled = {name: np.append(value, last[name]) for name, value in filled.items()}
         return cls(**filled, parts=tuple(parts), **settings)  # type: ignore[arg-type]
 
@@ -198,13 +162,13 @@ class Units:
         import pandas as pd
 
         names = [*(self.parts or ("",)), "regulariser"]  # index −1 is the regulariser's
-        columns = {name: getattr(self, name) for name in COLUMNS}
+        columns = {name: getattr(self, name) for name in UNIT_COLUMNS}
         columns["part"] = [names[index] for index in self.part]
         return pd.DataFrame({k: v for k, v in columns.items() if v is not None})
 
     def missing(self, needs: tuple[str, ...]) -> str | None:
         """Why a convention with these `needs` does not apply here, or None where it does."""
-        return next((NEEDS[need] for need in needs if not self._has(need)), None)
+        return next((NEEDS[need].missing for need in needs if not self._has(need)), None)
 
     def _has(self, need: str) -> bool:
         several = len(self.parts) > 1
@@ -228,14 +192,15 @@ class Units:
         """
         value = getattr(self, name)
         if value is None:
-            raise UsageError(f"units: {NEEDS.get(name, f'there is no column {name!r}')}")
+            need = DECLARED[name].need if name in DECLARED else None
+            raise UsageError(f"units: {need.missing if need else f'there is no column {name!r}'}")
         return value
 
-    def groups(self, by: Group) -> int:
+    def groups(self, by: Grouping) -> int:
         """How many micro-batches, ranks or parts hold at least one sample."""
         return len(np.unique(self.require(by)[self.data]))
 
-    def total(self, values: Column | None = None, by: Group | None = None) -> Column:
+    def total(self, values: Column | None = None, by: Grouping | None = None) -> Column:
         """`[units]` the sum of `values` (default: the elements) over the batch, or over each unit's group."""
         values = self.elements if values is None else values
         values = np.where(self.data, values, 0.0)
@@ -256,18 +221,8 @@ class Units:
         return np.where(self.data, spread, regulariser)
 
 
-COLUMNS = (
-    "sample", "part", "elements", "positions", "weight", "microbatch", "rank", "term_weight",
-)  # fmt: skip
-LEAST: dict[str, float] = {
-    "window": 1, "world_size": 1, "expected_batch_size": 0.0, "max_elements": 1, "max_norm": 0.0,
-    "added_to_norm": 0.0,
-}  # fmt: skip
-"""The settings that are numbers, and how small they may be; whole numbers where that is one."""
-INDICES = ("sample", "part", "microbatch", "rank")
-COUNTS = ("elements", "positions")
-COUNTABLE = 2**40
-"""A float counts further, products of two such numbers it does not."""
+_DEFAULTS: dict[str, Any] = {f.name: f.default for f in fields(Units)}
+"""None where a table may do without."""
 
 
 def per(count: ArrayLike) -> Column:
@@ -279,9 +234,34 @@ def per(count: ArrayLike) -> Column:
     return np.asarray(1.0 / np.maximum(np.asarray(count, dtype=np.float64), 1.0))
 
 
+def _checked_column(declared: Declaration, value: ArrayLike, units: int) -> NDArray[np.generic]:
+    """`[units]` the column as it is kept."""
+    array = np.asarray(value, dtype=np.int64 if declared.holds == "index" else np.float64)
+    if array.shape != (units,):
+        raise UsageError(
+            f"units: column {declared.name!r} has shape {list(array.shape)}, "
+            f"one value for each of the {units} units is needed"
+        )
+    if not np.isfinite(array).all():
+        raise UsageError(f"units: column {declared.name!r} must be finite")
+    if declared.holds == "count" and not ((array >= declared.least) & (array <= declared.most)).all():
+        raise UsageError(f"units: column {declared.name!r} counts, and goes from 0 to {declared.most}")
+    return array
+
+
+def _check_setting(declared: Declaration, value: object) -> None:
+    kind = Integral if declared.holds == "whole" else Real
+    fits = isinstance(value, kind) and not isinstance(value, bool)
+    least, most = declared.least, declared.most
+    if not fits or not least <= value <= most:  # type: ignore[operator]
+        whole = f"a whole number from {least} to {most}"
+        needed = whole if kind is Integral else f"a finite number of at least {least}"
+        raise UsageError(f"units: {declared.name} is {shortened(value)}: {needed} is needed")
+
+
 def _spread(name: str, value: NDArray[np.generic], samples: int, width: int) -> NDArray[np.generic]:
     """A column by sample, by part or by both as a column by unit."""
-    if name == "term_weight" and value.ndim == 1:
+    if DECLARED[name].by == "term" and value.ndim == 1:
         value = value[None, :]
     elif value.ndim == 1:
         value = value[:, None]

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+from suite.algebra.columns import SIZES
 from suite.cli import lr_sources as sources
 from suite.errors import UsageError
 
@@ -51,14 +52,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     between = parser.add_argument_group("between which conventions")
     between.add_argument("--from", dest="source", metavar="CONVENTION", help="the old convention")
     between.add_argument("--to", dest="target", metavar="CONVENTION", help="the new convention")
-    between.add_argument("--batch-size", metavar="N", type=int, help="samples in a batch")
-    between.add_argument("--elements", metavar="M", type=int, help="outputs or tokens a sample")
-    between.add_argument("--micro-batches", metavar="K", type=int, default=1, help="in a window")
-    between.add_argument("--ranks", metavar="R", type=int, default=1, help="that share the batch")
-    between.add_argument(
-        "--expected-batch-size", metavar="L", type=float, help="at which Poisson sampling aims"
-    )
-    between.add_argument("--max-elements", metavar="L", type=int, help="longest sequence allowed")
+    for size in SIZES:
+        kind = int if size.whole else float
+        between.add_argument(
+            size.option, metavar=size.metavar, type=kind, default=size.default, help=size.help
+        )
     between.add_argument(
         "--scale",
         metavar="S",
@@ -140,14 +138,8 @@ def _scaling(args: argparse.Namespace) -> tuple[Scaling, Sizes]:
         raise UsageError("give two conventions (--from, --to and --batch-size), or --scale alone")
     if named and (args.source is None or args.target is None or args.batch_size is None):
         raise UsageError("--from, --to and --batch-size belong together: give all three")
-    sizes = Sizes(
-        samples=32 if args.batch_size is None else args.batch_size,
-        elements=args.elements,
-        microbatches=args.micro_batches,
-        ranks=args.ranks,
-        expected_batch_size=args.expected_batch_size,
-        max_elements=args.max_elements,
-    )
+    given = {size.name: getattr(args, size.option[2:].replace("-", "_")) for size in SIZES}
+    sizes = Sizes(**given | ({} if given["samples"] is not None else {"samples": 32}))
     if named:
         return scale_between(args.source, args.target, sizes), sizes
     scale = check_scale(_number(args.scale))

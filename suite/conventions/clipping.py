@@ -14,7 +14,7 @@ from suite.conventions.convention import convention
 
 if TYPE_CHECKING:
     from suite.algebra.gram import Gram
-    from suite.algebra.units import Column, Group, Units
+    from suite.algebra.units import Column, Grouping, Units
     from suite.loops.loop import Loop
 
 
@@ -157,7 +157,7 @@ def _clipped(units: Units, column: Column, gram: Gram, max_norm: float | None = 
     return column * clip_factor(norm(gram, column), threshold, units.added_to_norm)
 
 
-def _clip_groups(units: Units, gram: Gram, by: Group) -> Column:
+def _clip_groups(units: Units, gram: Gram, by: Grouping) -> Column:
     """The sum over groups of each group's clipped mean, in which the regulariser takes part."""
     index = units.require(by)
     means = units.column(per(units.total(by=by)))

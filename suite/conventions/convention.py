@@ -35,7 +35,7 @@ class Convention:
         used_by: who computes this.
         source: where that can be read.
         against: the convention that it is taken for, and so is compared with besides the reference.
-        needs: what the units table must hold; keys of `suite.algebra.units.NEEDS`.
+        needs: what the units table must hold; keys of `suite.algebra.columns.NEEDS`.
         uses_gram: whether the coefficients depend on the Gram matrix.
         reference_loop: the literal loop, which leaves the gradient in `.grad`.
         column: the coefficients, from the units table (and the Gram matrix).

@@ -8,34 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from suite.algebra.units import COUNTABLE, Column, Units
+from suite.algebra.columns import COUNTABLE, DECLARED, NEEDS, SAMPLES, SIZES
+from suite.algebra.units import Column, Units
 from suite.conventions import Convention, conventions
 from suite.equivalence.law import Scale, is_finite
 from suite.errors import UsageError, shortened
 
 _ROUNDING = 8 * np.finfo(np.float64).eps
 
-_OPTIONS = {
-    "positions": "--elements",
-    "max_elements": "--max-elements",
-    "microbatches": "--micro-batches",
-    "ranks": "--ranks",
-    "expected_batch_size": "--expected-batch-size",
-}
-
-BEYOND_SIZES = {
-    "max_norm": "clips, so its coefficients depend on the gradients; take the convention that it clips, "
-    "and give the threshold by --max-norm",
-    "weight": "has weights, so its coefficients depend on which samples are in the batch",
-    "terms": "adds loss terms, so its coefficients depend on the loss",
-    "copies": "adds augmented copies, so its coefficients depend on the data",
-    "term_weight": "weighs loss terms, so its coefficients depend on the loss",
-    "regulariser": "has a regulariser that is scaled unlike the data",
-}
-
-
 MOST_SAMPLES = 2**22
 """Each sample has a row in a table."""
+
+_AS_GIVEN = [
+    name for name, it in DECLARED.items()
+    if it.need is not None and it.need.size is not None and it.need.size.name == name and not it.column
+]  # fmt: skip
+"""The settings of a table that are such a size."""
 
 
 @dataclass(frozen=True)
@@ -59,21 +47,18 @@ class Sizes:
     max_elements: int | None = None
 
     def __post_init__(self) -> None:
-        for option, value, most in (
-            ("--batch-size", self.samples, MOST_SAMPLES),
-            ("--elements", self.elements, COUNTABLE),
-            ("--micro-batches", self.microbatches, COUNTABLE),
-            ("--ranks", self.ranks, COUNTABLE),
-            ("--max-elements", self.max_elements, COUNTABLE),
-        ):
-            if value is not None and not 1 <= value <= most:
-                raise UsageError(f"{option} is {shortened(value)}: a whole number from 1 to {most} is needed")
-        for option, value in (("--micro-batches", self.microbatches), ("--ranks", self.ranks)):
-            if value > self.samples:
-                raise UsageError(f"{option} is {value}, more than the {self.samples} samples of a batch")
-        length = self.expected_batch_size
-        if length is not None and not (is_finite(length) and length > 0):
-            raise UsageError(f"--expected-batch-size is {shortened(length)}: a number above 0 is needed")
+        for size in SIZES:
+            value = getattr(self, size.name)
+            if value is None:
+                continue
+            most = MOST_SAMPLES if size is SAMPLES else COUNTABLE
+            if size.whole and not 1 <= value <= most:
+                needed = f"a whole number from 1 to {most} is needed"
+                raise UsageError(f"{size.option} is {shortened(value)}: {needed}")
+            if not size.whole and not (is_finite(value) and value > 0):
+                raise UsageError(f"{size.option} is {shortened(value)}: a number above 0 is needed")
+            if size.groups and value > self.samples:
+                raise UsageError(f"{size.option} is {value}, more than the {self.samples} samples of a batch")
 
     def units(self, *, ragged: bool = False, regulariser: bool = False) -> Units:
         """The units table of such a batch; `ragged` makes samples and groups differ in size."""
@@ -91,8 +76,7 @@ class Sizes:
             regulariser=regulariser,
             window=self.microbatches,
             world_size=self.ranks,
-            expected_batch_size=self.expected_batch_size,
-            max_elements=self.max_elements,
+            **{name: getattr(self, name) for name in _AS_GIVEN},
         )
 
 
@@ -127,7 +111,7 @@ def scale_between(source: str, target: str, sizes: Sizes) -> Scaling:
         _refuse_data(convention)
         missing = convention.missing(sizes.units())
         if missing is not None:
-            options = [_OPTIONS[need] for need in convention.needs if need in _OPTIONS]
+            options = [size.option for need in convention.needs if (size := NEEDS[need].size)]
             hint = f"; give {' and '.join(options)}" if options else ""
             raise UsageError(f"{convention.name} does not apply: {missing}{hint}")
     ratio = _ratio(*pair, sizes.units())
@@ -143,8 +127,8 @@ def scale_between(source: str, target: str, sizes: Sizes) -> Scaling:
 
 def _refuse_data(convention: Convention) -> None:
     for need in convention.needs:
-        if need in BEYOND_SIZES:
-            raise UsageError(f"no constant scale: {convention.name} {BEYOND_SIZES[need]}")
+        if NEEDS[need].size is None:
+            raise UsageError(f"no constant scale: {convention.name} {NEEDS[need].beyond}")
 
 
 def _ratio(source: Convention, target: Convention, units: Units) -> Scale | None:

@@ -20,7 +20,7 @@ from suite.loops.autograd import grad
 from suite.loops.batch import Batch
 
 if TYPE_CHECKING:
-    from suite.algebra.units import Group, Units
+    from suite.algebra.units import Grouping, Units
 
 Losses = Callable[[nn.Module, Batch], Tensor]
 Regulariser = Callable[[nn.Module], Tensor]
@@ -93,7 +93,7 @@ class Loop:
         """What each rank that has data trains on."""
         return self._groups("rank")
 
-    def _groups(self, by: Group) -> list[Loop]:
+    def _groups(self, by: Grouping) -> list[Loop]:
         index = torch.as_tensor(self.units.require(by)[self.units.data])
         index = index.reshape(self.units.n, -1)[:, 0]  # all parts of a sample stay together
         return [self._cut((index == group).nonzero()[:, 0]) for group in index.unique()]

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from suite.algebra.columns import UNIT_COLUMNS
 from suite.algebra.gram import Gram
-from suite.algebra.units import COLUMNS, Column, Index, Units
+from suite.algebra.units import Column, Index, Units
 
 Weighting = Callable[[Units, Gram], Column]
 SEVERAL = "with more elements in each sample"
@@ -88,7 +89,7 @@ def _of(units: Units, samples: Index) -> Units:
     """The table of these samples, in this order; the regulariser stays the last unit."""
     rows = [np.flatnonzero(units.sample == s) for s in samples]
     taken = np.concatenate([*rows, np.flatnonzero(~units.data)])
-    columns = {name: getattr(units, name)[taken] for name in COLUMNS if getattr(units, name) is not None}
+    columns = {name: getattr(units, name)[taken] for name in UNIT_COLUMNS if getattr(units, name) is not None}
     numbers = np.repeat(np.arange(len(samples)), [len(row) for row in rows])
     columns["sample"] = np.append(numbers, [-1] * int((~units.data).sum()))
     return replace(units, **columns)

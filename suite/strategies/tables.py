@@ -3,43 +3,54 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from suite.algebra.units import NEEDS, Units
+from suite.algebra.columns import DECLARED, NEEDS, NUMBER_SETTINGS, UNIT_COLUMNS
+from suite.algebra.units import Units
 from suite.errors import UsageError, unknown
 
-Kind = Literal["terms", "copies"]
-KINDS: tuple[Kind, ...] = ("terms", "copies")
-OPTIONAL = (
-    "positions", "weight", "term_weight", "microbatches", "ranks", "regulariser", "max_elements",
-    "expected_batch_size", "max_norm",
-)  # fmt: skip
-
-# What a column or a setting is needed for, where that has another name.
-NEED = {
-    "microbatch": "microbatches", "window": "microbatches", "rank": "ranks", "world_size": "ranks",
-    "added_to_norm": "max_norm",
-}  # fmt: skip
+PartKind = Literal["terms", "copies"]
+PART_KINDS: tuple[PartKind, ...] = ("terms", "copies")
+OPTIONAL_NEEDS = tuple(need for need in NEEDS if need not in PART_KINDS)
 MAX_PARTS = 3
 WIDTHS = (2, 3)
-SETTINGS = (
-    "parts", "part_kind", "regulariser", "window", "world_size", "expected_batch_size", "max_elements",
-    "max_norm", "added_to_norm",
-)  # fmt: skip
+ARGUMENTS = ("parts", "part_kind", "regulariser", *NUMBER_SETTINGS)
+"""Of `Units.of`, besides the columns."""
 
 # What is plain comes first: that is what an example shrinks to.
-COUNTS = (1, 2, 3, 0)
-WEIGHTS = (1.0, 3.0, 0.25, 0.0)
-TERM_WEIGHTS = (1.0, 10.0, 0.5, 0.0)
-GROUPS = EXTRA = (0, 1, 2, 3)
-THRESHOLDS = (1.0, 0.125, 100.0)
-ADDED = (0.0, 1e-6, 0.5)
-NUMBERS = (0.0, 1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 0.5, -0.5, 0.1, -0.7, 3.3, 1e-3)
+_GROUPS = _MORE = (0, 1, 2, 3)
+DRAWN_COLUMNS: Mapping[str, tuple[float, ...]] = {
+    "elements": (1, 2, 3, 0),
+    "positions": _MORE,  # than elements
+    "weight": (1.0, 3.0, 0.25, 0.0),
+    "microbatch": _GROUPS,
+    "rank": _GROUPS,
+}
+"""What is drawn for a sample; elements are drawn for each of its parts."""
+_EMPTY = ("elements", "weight")
+"""Whose last choice is none, or no weight, which `empty` allows."""
+DRAWN_TERMS: Mapping[str, tuple[float, ...]] = {"term_weight": (1.0, 10.0, 0.5, 0.0)}
+"""What is drawn for a loss term."""
+DRAWN_NUMBERS: Mapping[str, tuple[tuple[float, ...], Callable[[Any, Any], float]]] = {
+    "window": (_MORE, lambda of, more: max(2, int(of["microbatch"].max()) + 1) + more),
+    "world_size": (_MORE, lambda of, more: max(2, int(of["rank"].max()) + 1) + more),
+    "max_elements": (_MORE, lambda of, more: max(1, int(of["elements"].max())) + more),
+    "expected_batch_size": (_MORE, lambda of, more: float(len(of["elements"]) + more)),
+    "max_norm": ((1.0, 0.125, 100.0), lambda _, drawn: drawn),
+    "added_to_norm": ((0.0, 1e-6, 0.5), lambda _, drawn: drawn),
+}
+"""What is drawn for a table, and what that makes of its columns."""
+NOT_DRAWN = {
+    "sample": "`Units.of` fills it in",
+    "part": "`Units.of` fills it in",
+    "values": "a case that states nothing has it: most conventions do not apply then",
+}
+_GRADIENTS = (0.0, 1.0, -1.0, 2.0, -2.0, 3.0, -3.0, 0.5, -0.5, 0.1, -0.7, 3.3, 1e-3)
 
 Gradients = NDArray[np.float64]
 
@@ -58,7 +69,7 @@ def units(
     order, some of them empty, and the window be partial.
 
     Args:
-        needs: keys of `suite.algebra.units.NEEDS`, as conventions have them: `conventions[name].needs`.
+        needs: keys of `suite.algebra.columns.NEEDS`, as conventions have them: `conventions[name].needs`.
         min_samples: the smallest batch.
         max_samples: the largest batch.
         empty: whether units without elements, and weights of zero, may be drawn.
@@ -88,47 +99,48 @@ def tables(
     sample, a part, a parameter or a column can go without anything else being changed.
     """
     kind = kind_of(needs)
-    counts = COUNTS if empty else COUNTS[:-1]
     fields = {
-        "elements": (counts,) * MAX_PARTS,
-        "padding": (EXTRA,),
-        "weight": (WEIGHTS if empty else WEIGHTS[:-1],),
-        "microbatch": (GROUPS,),
-        "rank": (GROUPS,),
-        "gradient": (NUMBERS,) * (MAX_PARTS * max_params),
+        name: (choices[:-1] if name in _EMPTY and not empty else choices,)
+        * (MAX_PARTS if name == "elements" else 1)
+        for name, choices in DRAWN_COLUMNS.items()
     }
+    fields["gradient"] = (_GRADIENTS,) * (MAX_PARTS * max_params)
     samples = draw(st.lists(_choices(sum(fields.values(), ())), min_size=size[0], max_size=size[1]))
     columns = dict(zip(fields, _split(samples, [len(tables) for tables in fields.values()]), strict=True))
-    last = np.array(draw(_choices((NUMBERS,) * max_params)))
+    last = np.array(draw(_choices((_GRADIENTS,) * max_params)))
     settings = draw(_settings(columns))
-    term_weight = draw(_choices((TERM_WEIGHTS,) * MAX_PARTS))
+    terms = {name: draw(_choices((choices,) * MAX_PARTS)) for name, choices in DRAWN_TERMS.items()}
+    flags = [(False, True)] * len(OPTIONAL_NEEDS)
     several, kind_drawn, width, params, *present = draw(
-        _choices(
-            ((False, True), KINDS, WIDTHS, range(1, max(max_params, 1) + 1), *[(False, True)] * len(OPTIONAL))
-        )
+        _choices(((False, True), PART_KINDS, WIDTHS, range(1, max(max_params, 1) + 1), *flags))
     )
     several, kind = (several and extras) or kind is not None, kind or kind_drawn
     width, params = (width if several else 1), min(params, max_params)
-    names = {
-        name for name, there in zip(OPTIONAL, present, strict=True) if name in needs or (there and extras)
-    }
+    there = dict(zip(OPTIONAL_NEEDS, present, strict=True))
+    needed = {name for name in OPTIONAL_NEEDS if name in needs or (there[name] and extras)}
 
     columns["elements"] = columns["elements"][:, :width]
-    columns["positions"] = columns["elements"] + columns.pop("padding")
+    columns["positions"] = columns["elements"] + columns["positions"]
     gradient = columns.pop("gradient").reshape(len(samples), MAX_PARTS, max_params)
     rows = gradient[:, :width, :params].reshape(len(samples) * width, params)
     if several and kind == "terms":
-        columns["term_weight"] = np.array(term_weight[:width])
+        columns |= {name: np.array(drawn[:width]) for name, drawn in terms.items()}
     table = Units.of(
         len(samples),
-        {k: v for k, v in columns.items() if k == "elements" or NEED.get(k, k) in names},
+        {name: column for name, column in columns.items() if _is_in(name, needed)},
         parts=tuple(f"part{p}" for p in range(width)) if several else (),
         part_kind=kind if several else "terms",
-        regulariser="regulariser" in names,
-        **{name: value for name, value in settings.items() if NEED.get(name, name) in names},
+        regulariser="regulariser" in needed,
+        **{name: value for name, value in settings.items() if _is_in(name, needed)},
     )
-    rows = np.vstack([rows, last[None, :params]]) if "regulariser" in names else rows
+    rows = np.vstack([rows, last[None, :params]]) if "regulariser" in needed else rows
     return table, np.asarray(rows, dtype=np.float64)
+
+
+def _is_in(name: str, needed: set[str]) -> bool:
+    """Whether a table that has what is `needed` has this column or setting."""
+    need = DECLARED[name].need
+    return need is None or need.name in needed
 
 
 def _choices(tables: Sequence[Sequence[Any]]) -> st.SearchStrategy[list[Any]]:
@@ -146,23 +158,16 @@ def _split(rows: list[list[Any]], widths: list[int]) -> list[NDArray[Any]]:
 
 def _settings(columns: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     """What a table holds besides its columns."""
-    elements = columns["elements"]
-
-    def of(drawn: list[Any]) -> dict[str, Any]:
-        window, world, longest, expected, max_norm, added = drawn
-        return {
-            "window": max(2, int(columns["microbatch"].max()) + 1) + window,
-            "world_size": max(2, int(columns["rank"].max()) + 1) + world,
-            "max_elements": max(1, int(elements.max())) + longest,
-            "expected_batch_size": float(len(elements) + expected),
-            "max_norm": max_norm,
-            "added_to_norm": added,
+    choices = [of for of, _ in DRAWN_NUMBERS.values()]
+    return _choices(choices).map(
+        lambda drawn: {
+            name: value(columns, one)
+            for one, (name, (_, value)) in zip(drawn, DRAWN_NUMBERS.items(), strict=True)
         }
+    )
 
-    return _choices((EXTRA, EXTRA, EXTRA, EXTRA, THRESHOLDS, ADDED)).map(of)
 
-
-def kind_of(needs: tuple[str, ...]) -> Kind | None:
+def kind_of(needs: tuple[str, ...]) -> PartKind | None:
     """Which kind of parts `needs` asks for."""
     for need in needs:
         if need not in NEEDS:
@@ -178,9 +183,9 @@ def source(table: Units) -> str:
     """The Python that makes this table, without what `Units.of` fills in itself."""
     width = max(len(table.parts), 1)
     columns = []
-    for name in ("elements", "positions", "weight", "microbatch", "rank", "term_weight"):
+    for name in UNIT_COLUMNS:
         values = getattr(table, name)
-        if values is None:
+        if values is None or name in ("sample", "part"):
             continue
         entries = values[table.data].reshape(-1, width)
         if name == "elements" and (entries == 1).all():
@@ -192,7 +197,7 @@ def source(table: Units) -> str:
     plain = Units.of(1)
     arguments += [
         f"{name}={getattr(table, name)!r}"
-        for name in SETTINGS
+        for name in ARGUMENTS
         if getattr(table, name) != getattr(plain, name)
     ]
     return f"Units.of({', '.join(arguments)})"
@@ -200,7 +205,7 @@ def source(table: Units) -> str:
 
 def _literal(name: str, entries: Any) -> str:
     """`[samples, parts]` values as short as `Units.of` takes them."""
-    if name == "term_weight":
+    if DECLARED[name].by == "term":
         return repr(entries[0].tolist())
     if (entries == entries[:, :1]).all():
         entries = entries[:, 0]

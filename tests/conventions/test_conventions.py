@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from suite.algebra.columns import NEEDS
 from suite.algebra.gram import unit_norms
-from suite.algebra.units import NEEDS, Units
+from suite.algebra.units import Units
 from suite.conventions import conventions
 from suite.loops.loop import run_reference_loop
 from suite.strategies import examples

@@ -11,16 +11,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import suite
+from suite.algebra.columns import UNIT_COLUMNS
 from suite.algebra.discrepancy import Verdict, compare
 from suite.algebra.gram import norm, unit_norms
-from suite.algebra.units import COLUMNS, Units
+from suite.algebra.units import Units
 from suite.conventions import Convention, conventions
 from suite.engines import engines
 from suite.engines.unit_gradients import Materialised
 from suite.loops.autograd import grad
 from suite.loops.loop import run_reference_loop
 from suite.strategies import Example, Problem, examples, problems
-from suite.strategies.tables import SETTINGS
+from suite.strategies.tables import ARGUMENTS
 
 # Splitting a batch: each convention's exact count, by which the parts' gradients are combined.
 
@@ -60,10 +61,10 @@ NO_COUNT = [c.name for c in conventions if c.name not in COUNTS and c.family != 
 
 def rows_of(units: Units, chosen: np.ndarray) -> Units:
     """The table of the samples `chosen`, as a batch of their own without the regulariser."""
-    columns = {name: getattr(units, name) for name in COLUMNS}
+    columns = {name: getattr(units, name) for name in UNIT_COLUMNS}
     cut = {name: None if value is None else value[chosen] for name, value in columns.items()}
     cut["sample"] = np.unique(cut["sample"], return_inverse=True)[1]
-    kept = {name: getattr(units, name) for name in SETTINGS if name != "regulariser"}
+    kept = {name: getattr(units, name) for name in ARGUMENTS if name != "regulariser"}
     return Units(**cut, **kept)
 
 

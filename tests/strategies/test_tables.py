@@ -7,11 +7,12 @@ import pytest
 from hypothesis import find, given
 from hypothesis import strategies as st
 
-from suite.algebra.units import COLUMNS, NEEDS, Units
+from suite.algebra.columns import NEEDS, UNIT_COLUMNS
+from suite.algebra.units import Units
 from suite.conventions import conventions
 from suite.errors import UsageError
 from suite.strategies import Example, examples, units
-from suite.strategies.tables import SETTINGS, source
+from suite.strategies.tables import ARGUMENTS, source
 
 
 @pytest.mark.parametrize("name", conventions.names)
@@ -24,9 +25,9 @@ def test_a_convention_applies_to_the_tables_that_are_drawn_for_it(name: str, dat
 @given(table=units())
 def test_the_printed_python_makes_the_very_table(table: Units) -> None:
     again = eval(source(table), {"Units": Units})  # noqa: S307  it was put together by `source`
-    for name in COLUMNS:
+    for name in UNIT_COLUMNS:
         np.testing.assert_array_equal(getattr(table, name), getattr(again, name))
-    assert all(getattr(table, name) == getattr(again, name) for name in SETTINGS)
+    assert all(getattr(table, name) == getattr(again, name) for name in ARGUMENTS)
 
 
 @pytest.mark.parametrize(

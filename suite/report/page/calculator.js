@@ -1,5 +1,6 @@
 (() => {
-  const { conventions, laws } = DATA.calculator;
+  const { conventions, laws, sizes: asked, needs } = DATA.calculator;
+  const grouped = asked.filter((size) => size.groups);
   const at = (id) => document.getElementById(id);
   const body = document.querySelector("#hyperparameters tbody");
   class Wrong extends Error {}
@@ -18,24 +19,26 @@
     return text;
   };
   const sizes = () => {
-    const found = {
-      n: count("n", "n"), m: count("m", "m"), K: count("K", "K") ?? Exact.make(1n, 1n),
-      R: count("R", "R") ?? Exact.make(1n, 1n), Lmax: count("Lmax", "Lmax"),
-    };
-    const L = positive("L", "L");
-    found.L = L === null ? null : Exact.ofDecimal(L);
+    const found = {};
+    for (const { symbol, whole, default: usual } of asked) {
+      if (whole) {
+        found[symbol] = count(symbol, symbol) ?? (usual === null ? null : Exact.make(BigInt(usual), 1n));
+        continue;
+      }
+      const text = positive(symbol, symbol);
+      found[symbol] = text === null ? null : Exact.ofDecimal(text);
+    }
     if (found.n === null) throw new Wrong("give n, the samples of a batch");
-    for (const [id, what] of [["K", "micro-batches"], ["R", "ranks"]])
-      if (found[id].top > found.n.top) throw new Wrong(`${id} is ${found[id].top} ${what}, more than the ${found.n.top} samples of a batch`);
+    for (const { symbol, label } of grouped)
+      if (found[symbol].top > found.n.top) throw new Wrong(`${symbol} is ${found[symbol].top} ${label}, more than the ${found.n.top} samples of a batch`);
     return found;
   };
   const lacks = (name, known) => {
     const convention = conventions[name];
-    const need = { microbatches: ["K", "K above 1"], ranks: ["R", "R above 1"], expected_batch_size: ["L", "L"], max_elements: ["Lmax", "Lmax"] };
     if (convention.tokens && known.m === null) return `${name} counts tokens: give m`;
-    for (const what of convention.needs) {
-      const [id, said] = need[what];
-      if (known[id] === null || ((id === "K" || id === "R") && known[id].top < 2n)) return `${name} does not apply: give ${said}`;
+    for (const need of convention.needs) {
+      const { symbol, groups } = asked.find((size) => size.symbol === needs[need]);
+      if (known[symbol] === null || (groups && known[symbol].top < 2n)) return `${name} does not apply: give ${symbol}${groups ? " above 1" : ""}`;
     }
     return "";
   };
@@ -51,7 +54,7 @@
       const lack = lacks(name, known);
       if (lack) throw new Wrong(lack);
     }
-    for (const id of ["K", "R"]) {
+    for (const { symbol: id } of grouped) {
       const even = known.n.top % known[id].top === 0n;
       if (!even && conventions[from].uneven[id] !== conventions[to].uneven[id])
         throw new Wrong(`no scale takes ${from} to ${to}: ${id} does not divide n, so they weigh the samples differently`);
@@ -60,7 +63,7 @@
     const scale = over(monomial(now.unit, known), monomial(old.unit, known));
     return { scale, penalty: over(Exact.times(scale, monomial(old.regulariser, known)), monomial(now.regulariser, known)),
       sized: (now.unit.powers.n ?? 0) !== (old.unit.powers.n ?? 0),
-      grouped: ["K", "R"].some((id) => now.uneven[id] !== old.uneven[id]) };
+      uneven: grouped.some(({ symbol }) => now.uneven[symbol] !== old.uneven[symbol]) };
   };
 
   const parse = (text, entry) => {
@@ -121,7 +124,7 @@
 
   const answer = () => {
     const known = sizes();
-    const { scale, penalty, sized, grouped } = between(at("from").value, at("to").value, known);
+    const { scale, penalty, sized, uneven } = between(at("from").value, at("to").value, known);
     const rule = law(), same = scale.top === scale.bottom;
     const old = {};
     for (const entry of rule.hyperparameters) {
@@ -144,7 +147,7 @@
     }
     const text = positive("max_norm", "max_norm");
     const threshold = text === null ? null : same ? Number(text) : rescale("max_norm", Number(text), scale, 1);
-    return { scale, penalty, sized, grouped, rule, same, early, exponents, old, now, threshold };
+    return { scale, penalty, sized, uneven, rule, same, early, exponents, old, now, threshold };
   };
   const tell = (found) => {
     const { scale, rule, same, early } = found;
@@ -157,7 +160,7 @@
     if (found.threshold !== null && !same) notes.push("clip_grad_norm_ adds 1e-6 to ‖g‖, which no threshold can follow exactly.");
     if (found.penalty.top !== found.penalty.bottom) notes.push(`A penalty that is a term of the loss: multiply its coefficient by ${fraction(found.penalty)}.`);
     if (found.sized) notes.push("The scale goes with n: a smaller last batch of an epoch has one of its own.");
-    if (found.grouped) notes.push("This holds for groups and samples of equal sizes; for others the direction differs.");
+    if (found.uneven) notes.push("This holds for groups and samples of equal sizes; for others the direction differs.");
     return notes.join(" ");
   };
   const update = () => {

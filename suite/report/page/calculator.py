@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from suite.algebra.columns import NEEDS, SAMPLES, SIZES, Size
 from suite.equivalence.law import Law
-from suite.equivalence.scales import BEYOND_SIZES, Sizes
+from suite.equivalence.scales import Sizes
 from suite.errors import UsageError
 
 if TYPE_CHECKING:
     from suite.conventions import Convention
 
+
 # Sizes that share no factors beyond those that they must, so that no power hides behind another.
-_SIZES = ("samples", "elements", "microbatches", "ranks", "expected_batch_size", "max_elements")
-_BASE = dict(zip(_SIZES, (60, 7, 2, 3, 11, 13), strict=True))
-_CHECKS = [
-    dict(zip(_SIZES, sizes, strict=True)) for sizes in ((120, 17, 5, 4, 19, 23), (210, 4, 7, 2, 210, 9))
-]
-SIZE_SYMBOLS = dict(zip(_SIZES, ("n", "m", "K", "R", "L", "Lmax"), strict=True))
+def _sizes(samples: int, groups: Iterable[int], others: Iterable[int]) -> dict[str, int]:
+    numbers = {True: iter(groups), False: iter(others)}
+    return {size.name: samples if size is SAMPLES else next(numbers[size.groups]) for size in SIZES}
+
+
+_BASE = _sizes(60, (2, 3), (7, 11, 13, 17, 19))
+_CHECKS = [_sizes(120, (5, 4), (17, 19, 23, 29, 31)), _sizes(210, (7, 2), (4, 210, 9, 25, 11))]
 
 
 def calculator() -> dict[str, Any]:
@@ -35,12 +39,24 @@ def calculator() -> dict[str, Any]:
     from suite.equivalence.laws import LAWS
 
     known = {c.name: found for c in conventions if (found := _convention(c)) is not None}
-    return {"conventions": known, "laws": [_law(law) for law in LAWS]}
+    return {
+        "conventions": known,
+        "laws": [_law(law) for law in LAWS],
+        "sizes": [
+            {key: getattr(size, key) for key in ("symbol", "label", "whole", "default", "groups")}
+            for size in SIZES
+        ],
+        "needs": {need.name: need.size.symbol for need in NEEDS.values() if need.size is not None},
+    }
+
+
+def _by_sizes(convention: Convention) -> bool:
+    return all(NEEDS[need].size is not None for need in convention.needs)
 
 
 def _convention(convention: Convention) -> dict[str, Any] | None:
     """The powers in the coefficient of a unit and of a regulariser; None where more than sizes matter."""
-    if convention.uses_gram or set(convention.needs) & set(BEYOND_SIZES) or ":" in convention.name:
+    if convention.uses_gram or not _by_sizes(convention) or ":" in convention.name:
         return None
     unit = _powers(convention, 0)
     if unit is None:
@@ -50,7 +66,7 @@ def _convention(convention: Convention) -> dict[str, Any] | None:
         "regulariser": _powers(convention, -1) or {"constant": [1, 1], "powers": {}},
         "needs": [need for need in convention.needs if need != "positions"],
         "tokens": "positions" in convention.needs,
-        "uneven": {symbol: _uneven(convention, symbol) for symbol in ("K", "R")},
+        "uneven": {size.symbol: _uneven(convention, size) for size in SIZES if size.groups},
         "summary": convention.summary,
     }
 
@@ -67,7 +83,7 @@ def _powers(convention: Convention, which: int) -> dict[str, Any] | None:
         expected = float(constant) * _monomial(powers, sizes)
         if not math.isclose(_coefficient(convention, sizes, which), expected, rel_tol=1e-12):
             return None
-    named = {SIZE_SYMBOLS[size]: power for size, power in powers.items() if power}
+    named = {size.symbol: powers[size.name] for size in SIZES if powers[size.name]}
     return {"constant": [constant.numerator, constant.denominator], "powers": named}
 
 
@@ -79,15 +95,10 @@ def _coefficient(convention: Convention, sizes: Mapping[str, Any], which: int) -
     return float(convention.column(Sizes(**sizes).units(regulariser=True))[which])
 
 
-def _uneven(convention: Convention, symbol: str) -> str:
+def _uneven(convention: Convention, groups: Size) -> str:
     """How samples are weighed where they do not divide evenly; the same text for the same weighing."""
-    sizes = Sizes(
-        7,
-        2,
-        expected_batch_size=5,
-        max_elements=3,
-        **({"microbatches": 3} if symbol == "K" else {"ranks": 3}),
-    )
+    sizes = Sizes(7, 2, expected_batch_size=5, max_elements=3)
+    sizes = replace(sizes, **{groups.name: 3})  # type: ignore[arg-type]
     try:
         column = convention.column(sizes.units())
     except UsageError:

@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from suite.algebra.columns import SIZES
 from suite.report.heatmap import heatmap
 from suite.report.page import sections
 from suite.report.page.calculator import calculator
@@ -76,6 +77,7 @@ def _context(report: RunResult, run: Path, markup: type[str]) -> dict[str, Any]:
         "omitted": _omitted(report),
         "history": history(run, report.rows),
         "data": found,
+        "sizes": SIZES,
         "reference": report.environment["reference"],
     }
 

@@ -9,26 +9,27 @@ from typing import Any
 
 import pytest
 
+from suite.algebra.columns import NEEDS, SIZES
 from suite.conventions import conventions
 from suite.equivalence import LAWS, Sizes, scale_between
 from suite.errors import UsageError
-from suite.report.page.calculator import SIZE_SYMBOLS, _convention, _uneven, calculator
+from suite.report.page.calculator import _convention, _uneven, calculator
 
 DATA = calculator()
-SIZES = Sizes(24, 5, 4, 3, 7, 11)
+BATCH = Sizes(24, 5, 4, 3, 7, 11)
 
 
 def value(monomial: dict[str, Any]) -> Fraction:
     found = Fraction(*monomial["constant"])
-    for size, symbol in SIZE_SYMBOLS.items():
-        found *= Fraction(getattr(SIZES, size)) ** monomial["powers"].get(symbol, 0)
+    for size in SIZES:
+        found *= Fraction(getattr(BATCH, size.name)) ** monomial["powers"].get(size.symbol, 0)
     return found
 
 
 @pytest.mark.parametrize("pair", list(itertools.permutations(DATA["conventions"], 2)), ids=" ".join)
 def test_powers_of_sizes_give_the_scale_and_the_penalty(pair: tuple[str, str]) -> None:
     old, new = (DATA["conventions"][name] for name in pair)
-    expected = scale_between(*pair, SIZES)
+    expected = scale_between(*pair, BATCH)
     scale = value(new["unit"]) / value(old["unit"])
     assert scale == expected.scale
     assert scale * value(old["regulariser"]) / value(new["regulariser"]) == expected.penalty
@@ -38,7 +39,7 @@ def test_conventions_that_need_more_than_sizes_are_left_out() -> None:
     assert not [name for name in DATA["conventions"] if ":" in name]
     for convention in conventions.match(["*"]):
         try:
-            scale_between(convention.name, "mean", SIZES)
+            scale_between(convention.name, "mean", BATCH)
         except UsageError:
             assert convention.name not in DATA["conventions"]
         else:
@@ -64,4 +65,4 @@ def test_a_convention_that_refuses_uneven_parts_has_no_weighing_of_them() -> Non
     def refuse(units: object) -> None:
         raise UsageError("the ranks must be even")
 
-    assert _uneven(replace(conventions["mean"], column=refuse), "R") == ""
+    assert _uneven(replace(conventions["mean"], column=refuse), NEEDS["ranks"].size) == ""
