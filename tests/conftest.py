@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from suite.strategies.profiles import VARIABLE, load_profile
+from suite.strategies.profiles import PROFILE_VARIABLE, load_profile
 
 load_profile()
 
@@ -15,7 +15,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what Hypothesis drives, and skip what needs a GPU where there is none, or takes long."""
     import torch
 
-    quick = os.environ.get(VARIABLE) != "nightly"
+    quick = os.environ.get(PROFILE_VARIABLE) != "nightly"
     takes_long = pytest.mark.skip(reason="takes long: HYPOTHESIS_PROFILE=nightly runs it")
     no_gpu = pytest.mark.skip(reason="needs a CUDA device, and this machine or build of torch has none")
     for item in items:

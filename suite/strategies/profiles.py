@@ -10,7 +10,7 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from suite.errors import unknown
 from suite.strategies.everywhere import leave_constants_out, take_constants
 
-_VARIABLE = "HYPOTHESIS_PROFILE"
+PROFILE_VARIABLE = "HYPOTHESIS_PROFILE"
 EXAMPLES = {"dev": 10, "ci": 50, "nightly": 1500}
 """How many examples each property gets."""
 
@@ -27,7 +27,7 @@ def load_profile(name: str | None = None) -> None:
     Raises:
         UsageError: There is no such profile.
     """
-    chosen = name or os.environ.get(_VARIABLE, "ci")
+    chosen = name or os.environ.get(PROFILE_VARIABLE, "ci")
     if chosen not in EXAMPLES:
         raise unknown("profile", chosen, EXAMPLES)
     for each, count in EXAMPLES.items():

@@ -98,7 +98,7 @@ def _coefficient(convention: Convention, sizes: Mapping[str, Any], which: int) -
 def _uneven(convention: Convention, groups: Size) -> str:
     """How samples are weighed where they do not divide evenly; the same text for the same weighing."""
     sizes = Sizes(7, 2, expected_batch_size=5, max_elements=3)
-    sizes = replace(sizes, **{groups.name: 3})  # type: ignore[arg-type]
+    sizes = replace(sizes, **{groups.name: 3})
     try:
         column = convention.column(sizes.units())
     except UsageError:
