@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from suite.algebra.formula import Formula
 from suite.algebra.units import Column, Units
 from suite.conventions import Convention
 from suite.recovery.causes import Cause
+from suite.recovery.explanation import Explanation
 from suite.recovery.solve import Group
 from suite.recovery.suspects import Suspect
 
@@ -33,8 +35,11 @@ class Findings:
         convention: the registered convention whose coefficients these are, times `scale`, or None.
         scale: the gradient over the convention's; None where there is no convention.
         also: the names of the other conventions that give this very gradient on this batch.
+        tells: for each of these, what a batch must be like to tell it from `convention`, or None.
+        products: the formulas of all these conventions, in the quantities of this batch.
         fault: the known mistake that left these weights, where nothing innocent leaves them, or None.
         suspects: known mistakes that leave the weights of an innocent loop on this batch.
+        explanation: the weights as formulas.
         cause: what was done to the gradient besides weighting, where that can be told, or None.
         engine: the engine that computed the units' gradients.
         drawn: whether the losses draw random numbers, so that step and losses were given the same.
@@ -55,12 +60,25 @@ class Findings:
     convention: Convention | None
     scale: float | None
     also: tuple[str, ...]
+    tells: tuple[str | None, ...]
+    products: tuple[Formula, ...]
     fault: Convention | None
     suspects: tuple[Suspect, ...]
+    explanation: Explanation
     cause: Cause | None
     engine: str
     drawn: bool = False
     restored: tuple[str, ...] = ()
+
+    @property
+    def formula(self) -> Formula | None:
+        """The plainest formula that gives these weights; None where there is none."""
+        return self.formulas[0] if self.formulas else None
+
+    @property
+    def formulas(self) -> tuple[Formula, ...]:
+        """All formulas that give the same numbers on this batch, the plainest first."""
+        return self.explanation.formulas
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -10,19 +10,22 @@ from __future__ import annotations
 import numpy as np
 from torch import nn
 
+from suite.algebra.quantities import Quantities
 from suite.algebra.units import Units
 from suite.engines.per_sample_gradients import Checked, per_sample_gradients
 from suite.errors import UsageError
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses, Regulariser
-from suite.recovery.causes import clipped_by_norm, why
+from suite.recovery.apart import other_batch
+from suite.recovery.causes import Cause, clipped_by_norm, why
 from suite.recovery.causes.coupling import cuts, read_in
 from suite.recovery.experiment import Experiment, Weighting
+from suite.recovery.explanation import Explanation, explained, known, of_gradient, products
 from suite.recovery.identify import coinciding, matching, suspected
 from suite.recovery.reading import Reading, differing
 from suite.recovery.result import Recovery
-from suite.recovery.solve import groups
+from suite.recovery.solve import Solution, groups
 from suite.recovery.step import Step, gradient_of, in_eval_mode
 from suite.recovery.surroundings import Surroundings
 from suite.recovery.suspects import Suspect
@@ -155,13 +158,38 @@ def recovery(tried: Experiment) -> Recovery:
         convention=None if best is None else best.convention,
         scale=None if best is None else best.scale,
         also=tuple(match.convention.name for match in same[1:]),
+        tells=tuple(
+            other_batch(same[0].convention.coefficients, [match.convention.coefficients], tried.units)
+            for match in same[1:]
+        ),
+        products=tuple(products(same, Quantities.of(tried.units))),
         fault=next((match.convention for match in same if match.is_fault), None),
         suspects=_suspects(tried, weighting),
+        explanation=_explanation(tried, weighting, cause),
         cause=cause,
         engine=tried.found.engine,
         drawn=tried.random,
         restored=tried.surroundings.changes,
     )
+
+
+def _explanation(tried: Experiment, weighting: Weighting, cause: Cause | None) -> Explanation:
+    """The weights as formulas: those of the step, or those beneath the cause."""
+    solution, weights, error = weighting.solution, weighting.shown, weighting.solution.error
+    fits = of_gradient(tried.root, solution, tried.slack(tried.root, solution), tried.units)
+    if not weighting.linear:
+        if cause is None or cause.weights is None:
+            return Explanation()
+        weights = cause.weights
+        error = np.full(len(weights), 1e-6 * np.nanmax(np.abs(weights), initial=0.0))
+        return explained(weights, error, _known(tried, solution), [], lambda _: True)
+    if solution.size == 0.0:
+        return Explanation()
+    return explained(weights, error, _known(tried, solution), weighting.matches, fits)
+
+
+def _known(tried: Experiment, solution: Solution) -> list[Quantities]:
+    return list(known(tried.units, tried.batch, ~solution.silent, tried.root))
 
 
 def _suspects(tried: Experiment, weighting: Weighting) -> tuple[Suspect, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from suite.figures import style, weights
 from suite.recovery.findings import Findings
-from suite.recovery.text import text
+from suite.recovery.text import html, text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,8 +40,12 @@ class Recovery(Findings):
             "spans": self.spans,
             "convention": self.convention and self.convention.name,
             "scale": self.scale,
+            "formula": self.formula and str(self.formula),
+            "formulas": [str(formula) for formula in self.formulas],
+            "numbers": dict(self.explanation.numbers),
             "also": self.also,
             "fault": self.fault and self.fault.name,
+            "not_ruled_out": [{"fault": s.fault.name, "tell": s.tell} for s in self.suspects],
             "cause": self.cause and {"name": self.cause.name, "says": self.cause.says},
             "engine": self.engine,
             "drawn": self.drawn,
@@ -63,3 +67,8 @@ class Recovery(Findings):
 
     def __str__(self) -> str:
         return text(self)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return html(self)

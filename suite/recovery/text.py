@@ -3,77 +3,55 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from html import escape
 
-import numpy as np
-
-from suite.algebra.units import Column, Units
+from suite.algebra.symbols import CLIP
 from suite.recovery.findings import Findings
-
-LINES = 24
+from suite.recovery.identify import LARGEST, simplicity
+from suite.recovery.remarks import remarks
+from suite.recovery.table import LINES, lines, named, substituted
 
 
 def text(found: Findings) -> str:
     """The report."""
-    lines = [_headline(found), *_remarks(found), "", *table(found)]
-    return "\n".join(lines)
+    return "\n".join([headline(found), *remarks(found), "", *table(found)])
+
+
+def html(found: Findings) -> str:
+    """The report as an HTML table, for notebooks."""
+    said = "".join(f"<p>{escape(line)}</p>" for line in (headline(found), *remarks(found), *_caption(found)))
+    rows = "".join(
+        f"<tr><td>{escape(line.label)}</td><td>{escape(line.weight)}</td><td>{escape(line.share)}</td></tr>"
+        for line in lines(found)[:LINES]
+    )
+    heads = "".join(f"<th>{name}</th>" for name in ("units", "weight", "formula"))
+    more = "".join(f"<p>{escape(line)}</p>" for line in _cut(found))
+    return f"<div>{said}<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{more}</div>"
 
 
 def table(found: Findings) -> list[str]:
-    """The weights, neighbours that are the same on one line; the first lines only of a long table.
-
-    Where the step is no weighting these are the weights beneath the cause, or else the nearest ones.
-    """
-    weights, error = found.weights, found.error
-    head = []
-    if not found.linear:
-        beneath = None if found.cause is None else found.cause.weights
-        weights = weights if beneath is None else beneath
-        error = np.full(len(weights), 1e-6 * np.nanmax(np.abs(weights), initial=0.0))
-        head = [
-            "The weights beneath it:"
-            if beneath is not None
-            else "The nearest weights, for what they are worth:"
-        ]
-    runs = _runs(weights, error)
-    rows = [
-        (_label(found.units, first, last), *_shown(weights[first : last + 1], error[first], found.units.n))
-        for first, last in runs[:LINES]
-    ]
-    wide = max(len(row[0]) for row in rows)
-    lines = [f"  {label:{wide}}  {shown:>12}  {share}".rstrip() for label, shown, share in rows]
-    if len(runs) > LINES:
-        lines.append(f"  … {len(runs) - LINES} lines more: .frame has them all")
-    return head + lines
+    """The weights, those that are the same on one line; the first lines only of a long table."""
+    rows = lines(found)[:LINES]
+    wide = max(len(row.label) for row in rows)
+    written = [f"  {row.label:{wide}}  {row.weight:>12}  {row.share}".rstrip() for row in rows]
+    return [*_caption(found), *written, *(f"  {line}" for line in _cut(found))]
 
 
-def _runs(weights: Column, error: Column) -> list[tuple[int, int]]:
-    """Neighbouring units, first and last, whose weights are the same within their error."""
-    runs: list[tuple[int, int]] = []
-    for unit, weight in enumerate(weights):
-        first = runs[-1][0] if runs else unit
-        unknown = np.isnan(weight) and np.isnan(weights[first])
-        same = unknown or abs(weight - weights[first]) <= error[unit] + error[first]
-        if runs and same and np.isnan(weight) == np.isnan(weights[first]):
-            runs[-1] = (first, unit)
-        else:
-            runs.append((unit, unit))
-    return runs
+def _caption(found: Findings) -> list[str]:
+    if found.linear:
+        return []
+    beneath = found.cause is not None and found.cause.weights is not None
+    return ["The weights beneath it:" if beneath else "The nearest weights, for what they are worth:"]
 
 
-def share_of_n(weight: float, n: int, error: float = 0.0) -> str:
-    """`weight` as a small fraction of 1/n (`2/n`, `1/n`, `0`), or empty where it is none."""
-    near = Fraction(weight * n).limit_denominator(12)
-    if abs(float(near) - weight * n) > max(n * error, 1e-9) or abs(near.numerator) > 99:
-        return ""
-    if near == 0:
-        return "0"
-    below = "n" if near.denominator == 1 else f"({near.denominator}n)"
-    return f"{near.numerator}/{below}"
+def _cut(found: Findings) -> list[str]:
+    more = len(lines(found)) - LINES
+    return [f"… {more} lines more: .frame has them all"] if more > 0 else []
 
 
-def _headline(found: Findings) -> str:
-    count, n = len(found.weights), found.units.n
-    units = f"{count} units of {n} samples" if count != n else f"{n} samples"
+def headline(found: Findings) -> str:
+    """What the step does, in one sentence."""
+    units = _units(found)
     if found.norm == 0.0:
         return f"{units}: the step's gradient is zero."
     if not found.linear:
@@ -83,79 +61,55 @@ def _headline(found: Findings) -> str:
             f"{units}: the step is no weighting of them; {found.residual:.2%} of the gradient is something "
             f"else ({said})."
         )
-    if found.convention is None:
-        return f"{units}: the weights are those of no registered convention."
-    scale = "" if found.scale == 1 else f"{found.scale:.6g} × "
     clipped = f" ({found.cause.name}: {found.cause.says})" if found.cause else ""
-    known = found.identifiable.sum() + len(found.silent) == count
-    what = "weights are those of" if known else "gradient is that of"
-    return f"{units}: the {what} {scale}{found.convention.name}{clipped}."
+    return f"{units}: {_weights(found)}{clipped}."
 
 
-def _remarks(found: Findings) -> list[str]:
-    lines = []
-    if found.fault is not None:
-        lines.append(f"A known mistake: {found.fault.summary} ({found.fault.name})")
-    lines += [suspect.says for suspect in found.suspects]
-    others = [name for name in found.also if found.fault is None or name != found.fault.name]
-    if others:
-        lines.append(f"The same on this batch: {', '.join(others)}.")
-    if found.cause is not None and found.cause.convention is not None and not found.linear:
-        factor = found.cause.scale
-        scale = "" if factor in (None, 1) else f"{factor:.6g} × "
-        lines.append(f"Beneath it the weights are those of {scale}{found.cause.convention}.")
-    if found.spans:
-        lines.append(
-            "The units' gradients span all parameters: any gradient is a weighting of these units, so "
-            "only a larger model or a smaller batch can tell."
-        )
-    for group in found.groups:
-        names = ", ".join(_label(found.units, unit, unit) for unit in group.units)
-        what = "have the same gradient" if group.duplicates else "have parallel gradients"
-        known = (
-            "not even their sum can be told"
-            if group.total is None
-            else f"only their {'sum' if group.duplicates else 'weighted sum'} can be told: {group.total:.6g}"
-        )
-        lines.append(f"{names} {what}: {known}.")
-    if found.silent:
-        names = ", ".join(_label(found.units, unit, unit) for unit in found.silent[:8])
-        more = f" and {len(found.silent) - 8} more" if len(found.silent) > 8 else ""
-        lines.append(f"{names}{more}: no gradient, so no weight can be told.")
-    grouped = {unit for group in found.groups for unit in group.units} | set(found.silent)
-    rest = [int(u) for u in np.flatnonzero(~found.identifiable) if u not in grouped]
-    if rest:
-        lines.append(f"{len(rest)} units depend on others' gradients: their weights cannot be told.")
-    if found.drawn and found.linear:
-        lines.append("The losses draw random numbers: the step and the losses were given the same ones.")
-    if found.restored:
-        names = ", ".join(found.restored[:6])
-        more = f" and {len(found.restored) - 6} more" if len(found.restored) > 6 else ""
-        lines.append(f"Changed, and put back after each run: {names}{more}.")
-    lines.append(
-        f"Residual {found.residual:.2g}, condition {found.condition:.2g}, "
-        f"error at most {np.max(found.error[found.identifiable], initial=0.0):.2g}."
-    )
-    return lines
+def _units(found: Findings) -> str:
+    count, n = len(found.weights), found.units.n
+    samples = f"{n} sample{'s' * (n != 1)}"
+    return samples if count == n else f"{count} unit{'s' * (count != 1)} of {samples}"
 
 
-def _shown(weights: Column, error: float, n: int) -> tuple[str, str]:
-    """A run's weight as a number, and as a fraction of 1/n where it is one."""
-    if np.isnan(weights[0]):
-        return "cannot tell", ""
-    weight = float(weights.mean())
-    share = share_of_n(weight, n, error)
-    if share:  # a round number, where the weight is one within its error
-        weight = float(Fraction(weight * n).limit_denominator(12)) / n
-    return f"{weight:.6g}", share
+def _weights(found: Findings) -> str:
+    """The formula and the name of the weights."""
+    known = int(found.identifiable.sum()) + len(found.silent) == len(found.weights)
+    whose = "weights are those of" if known else "gradient is that of"
+    convention, written = found.convention, _formula(found)
+    if convention is not None and found.scale == 1:
+        return f"the {whose} {convention.name}" + (f": {written}" if written else "")
+    if written:
+        name = "those of no registered convention" if convention is None else _multiple(found)
+        return f"the weights are {written}" + (f", {name}" if name else "")
+    if convention is not None:
+        return f"the {whose} {_scale(found)} × {convention.name}"
+    return "the weights are those of no registered convention"
 
 
-def _label(units: Units, first: int, last: int) -> str:
-    def one(unit: int) -> str:
-        if not units.data[unit]:
-            return "regulariser"
-        part = f" {units.parts[units.part[unit]]}" if len(units.parts) > 1 else ""
-        return f"{units.sample[unit]}{part}"
+def _formula(found: Findings) -> str:
+    """The formula of all units, of each loss term, or what the weights are proportional to."""
+    explanation = found.explanation
+    if found.formula is not None:
+        return substituted(found.formula, named(found))
+    if explanation.by_part:
+        return "; ".join(f"{formula} for {part}" for part, formula in explanation.by_part)
+    return "" if explanation.shape is None else f"{explanation.constant:.6g} × {explanation.shape}"
 
-    kind = "" if not units.data[first] else ("sample " if first == last else "samples ")
-    return kind + (one(first) if first == last else f"{one(first)} – {one(last)}")
+
+def _multiple(found: Findings) -> str:
+    """The convention, times a symbol or clipped; empty where the factor is neither."""
+    convention = found.convention
+    if found.formula is None or convention is None or convention.product is None:
+        return ""
+    factor = found.formula / found.products[0]
+    if factor.symbols == (CLIP,):
+        return f"{convention.name} clipped once"
+    if len(factor.powers) <= 1 and not factor.varies:
+        return f"{substituted(factor, named(found))} × {convention.name}"
+    return ""
+
+
+def _scale(found: Findings) -> str:
+    """The scale as a fraction of whole numbers, where it is one."""
+    scale = found.scale or 0.0
+    return f"{scale:.6g}" if simplicity(scale) is None else str(Fraction(scale).limit_denominator(LARGEST))

@@ -1,0 +1,110 @@
+"""What a batch can be divided by: numbers counted from its tensors, each with a name that says which.
+
+A loop divides by the non-zero entries of a mask, by targets that are not ignored, by a sum of lengths. None
+of that stands in the units table, all of it in the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from suite.algebra.units import Column, Units
+
+MOST = 10
+"""Names that are offered: with more of them, more numbers agree by chance."""
+LARGE = 2**24  # entries: a larger tensor is not counted
+Count = Callable[[Tensor], Tensor]
+
+
+def numbers(batch: Any, known: set[float]) -> dict[str, float]:
+    """The counts of the whole batch, by name; none that is 1 or worth what is `known` already."""
+    found: dict[str, float] = {}
+    taken = {1.0, *known}
+    for name, value in _numbers(batch):
+        if value > 0 and value not in taken and np.isfinite(value):
+            found[name] = value
+            taken.add(value)
+    return dict(list(found.items())[:MOST])
+
+
+def columns(batch: Any, units: Units, known: list[Column]) -> dict[str, Column]:
+    """`[units]` the counts of each sample, by name; none that is constant or is `known` already."""
+    found: dict[str, Column] = {}
+    for name, tensor in _tensors(batch):
+        if len(tensor) != units.n:
+            continue
+        for says, count in _countings(tensor):
+            values = count(tensor.reshape(len(tensor), -1)).double().cpu().numpy()
+            column = np.where(units.data, values[units.sample], np.nan)
+            seen = column[units.data]
+            same = any(np.array_equal(seen, other[units.data]) for other in (*known, *found.values()))
+            if np.ptp(seen) > 0 and (seen > 0).all() and not same:
+                found[f"{says} of the sample in {name}"] = column
+    return dict(list(found.items())[:MOST])
+
+
+def _numbers(batch: Any) -> Iterator[tuple[str, float]]:
+    """The likeliest first: what is masked, then how many entries there are."""
+    named = list(_tensors(batch))
+    for name, tensor in named:
+        for says, count in _countings(tensor):
+            yield f"{says} of {name}", float(count(tensor.reshape(1, -1)).double())
+        if _whole(tensor) and tensor.ndim == 1:
+            yield f"distinct values of {name}", float(len(tensor.unique()))
+    for name, tensor in named:
+        if tensor.ndim > 1:
+            yield f"entries of {name}", float(tensor.numel())
+        for axis, size in enumerate(tensor.shape[1:], 1):
+            yield f"size of axis {axis} of {name}", float(size)
+
+
+def _countings(tensor: Tensor) -> Iterator[tuple[str, Count]]:
+    """What can be counted in `[rows, entries]` of this tensor, in words before "of"."""
+    if tensor.dtype == torch.bool:
+        yield "True entries", lambda rows: rows.sum(1)
+        yield "False entries", lambda rows: (~rows).sum(1)
+        return
+    least = float(tensor.min()) if tensor.numel() else 0.0
+    if _whole(tensor) and least < 0:
+        yield f"entries other than {least:g}", lambda rows: (rows != least).sum(1)
+    if bool((tensor == 0).any()):
+        yield "non-zero entries", lambda rows: (rows != 0).sum(1)
+        if least < 0:
+            yield "positive entries", lambda rows: (rows > 0).sum(1)
+    if least >= 0 and _whole(tensor):
+        yield "sum", lambda rows: rows.double().sum(1)
+
+
+def _whole(tensor: Tensor) -> bool:
+    """Whether all entries are whole numbers, as those of counts, labels and masks are."""
+    if tensor.is_floating_point():
+        return bool((tensor == tensor.round()).all())
+    return not tensor.is_complex()
+
+
+def _tensors(batch: Any, name: str = "batch") -> Iterator[tuple[str, Tensor]]:
+    """All tensors of a batch with the expressions that give them."""
+    if isinstance(batch, Tensor):
+        if batch.ndim and 0 < batch.numel() <= LARGE:
+            yield name, batch.detach()
+        return
+    for access, value in _members(batch):
+        yield from _tensors(value, f"{name}{access}")
+
+
+def _members(batch: Any) -> Iterator[tuple[str, Any]]:
+    """What a container holds, with the expressions that give it."""
+    if isinstance(batch, Mapping):
+        yield from ((f"[{key!r}]".replace("'", '"'), value) for key, value in batch.items())
+    elif isinstance(batch, tuple) and hasattr(batch, "_fields"):
+        yield from ((f".{field}", getattr(batch, field)) for field in batch._fields)
+    elif isinstance(batch, list | tuple):
+        yield from ((f"[{index}]", value) for index, value in enumerate(batch))
+    elif is_dataclass(batch):
+        yield from ((f".{each.name}", getattr(batch, each.name)) for each in fields(batch))

@@ -1,0 +1,189 @@
+"""The weights of a step as formulas, in the quantities of the units table and of the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from suite.algebra.formula import Formula
+from suite.algebra.quantities import Quantities
+from suite.algebra.search import Shape, explain, literal, shapes, with_constant
+from suite.algebra.symbols import CLIP
+from suite.algebra.units import Column
+from suite.recovery import counts
+from suite.recovery.identify import Match
+from suite.recovery.innocent import TORCH_ADDS, Slack
+from suite.recovery.solve import Root, Solution
+
+if TYPE_CHECKING:
+    from suite.algebra.units import Units
+    from suite.loops.batch import Batch
+
+HEARD = "units with a gradient"
+CLIPPED = Formula(((CLIP, 1),))
+COUNTED = 1.2
+"""How much rather a formula is made of the units table than of a number that happens to be in the batch."""
+MOST_TERMS = 8
+Fits = Callable[[Column], bool]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Formulas that give the weights on this batch.
+
+    Args:
+        formulas: all of them, the plainest first; those of registered conventions before the others.
+        numbers: what the numbers in them are worth, by symbol.
+        columns: `[units]` what the quantities in them are worth that vary between units, by symbol.
+        values: `[units]` what the first formula gives; nan where it says nothing, None where there is none.
+        shape: what the weights are proportional to, where nothing gives the constant, or None.
+        constant: the constant with which that gives the weights, or None.
+        by_part: a formula for each loss term, where the terms have none in common; else empty.
+    """
+
+    formulas: tuple[Formula, ...] = ()
+    numbers: tuple[tuple[str, float], ...] = ()
+    columns: tuple[tuple[str, Column], ...] = ()
+    values: Column | None = None
+    shape: Formula | None = None
+    constant: float | None = None
+    by_part: tuple[tuple[str, Formula], ...] = ()
+
+
+def known(units: Units, batch: Batch, heard: Column, root: Root) -> Iterator[Quantities]:
+    """The quantities of a batch; once more with what PyTorch adds to a norm, where there is a threshold.
+
+    Args:
+        units: the units table.
+        batch: the samples.
+        heard: `[units]` whether the unit's gradient is not zero.
+        root: the units' gradients.
+    """
+    plain = Quantities.of(units)
+    named = counts.numbers(batch, set(plain.numbers.values()))
+    loud = float(heard[units.data].sum())
+    if loud < units.data.sum() and loud not in plain.numbers.values():
+        named = {HEARD: loud, **named}
+    varying = counts.columns(batch, units, list(plain.columns.values()))
+    for added in (units.added_to_norm, TORCH_ADDS) if units.max_norm is not None else (units.added_to_norm,):
+        table = replace(units, added_to_norm=added)
+        yield Quantities.of(table, numbers=named, columns=varying, gram=root.gram)
+
+
+def explained(
+    weights: Column, error: Column, quantities: list[Quantities], found: list[Match], fits: Fits
+) -> Explanation:
+    """The formulas that `weights` are.
+
+    Args:
+        weights: `[units]`, nan where they cannot be told.
+        error: `[units]` their bounds.
+        quantities: what may stand in a formula; what was added to a norm differs between them.
+        found: the conventions that these weights are, the plainest first.
+        fits: whether coefficients are those of the step. Bounds of weights that are hard to tell are wide.
+    """
+    first = quantities[0]
+    formulas = dict.fromkeys(_registered(found, quantities, fits))
+    searched: list[Formula] = []
+    for each in quantities:
+        searched += [f for f in explain(weights, error, each) if fits(each.column(f))]
+    formulas |= dict.fromkeys(sorted(searched, key=lambda formula: plainness(formula)))
+    if not formulas:
+        formulas = dict.fromkeys(f for f in _with_numbers(weights, error, first) if fits(first.column(f)))
+    if formulas:
+        return _of(tuple(formulas), quantities, fits)
+    by_part = _by_part(weights, error, first)
+    if by_part is not None and fits(by_part.values):
+        return by_part
+    shape = next((s for s in shapes(weights, error, first) if s.formula.powers and _sure(s)), None)
+    return Explanation() if shape is None else Explanation(shape=shape.formula, constant=shape.constant)
+
+
+def plainness(formula: Formula) -> float:
+    """What orders formulas: their complexity, and more for each number that is in the batch alone."""
+    return formula.complexity + COUNTED * sum(" " in name for name in formula.symbols)
+
+
+def products(found: list[Match], quantities: Quantities) -> list[Formula]:
+    """The formulas of conventions, in the quantities of this batch: `K` where it is the full window."""
+    same = {
+        name: Formula(((plain, 1),))
+        for name, plain in (("W", "K"), ("S", "R"))
+        if quantities.numbers.get(name) == quantities.numbers.get(plain, np.nan)
+    }
+    return [
+        quantities.said(match.convention.product).replaced(same)
+        for match in found
+        if match.convention.product is not None
+    ]
+
+
+def _registered(found: list[Match], quantities: list[Quantities], fits: Fits) -> list[Formula]:
+    """The formulas of the conventions that these weights are, as they are or clipped once."""
+    exact = [match for match in found if match.scale == 1.0]
+    clipped = [formula * CLIPPED for formula in products(found, quantities[0])] if not exact else []
+    held = [f for f in clipped if any(fits(each.column(f)) for each in quantities)]
+    return products(exact, quantities[0]) + held
+
+
+def _by_part(weights: Column, error: Column, quantities: Quantities) -> Explanation | None:
+    """A formula for each loss term, where the terms have none in common."""
+    units = quantities.units
+    if units.part_kind != "terms" or not 1 < len(units.parts) <= MOST_TERMS:
+        return None
+    found, values = [], np.full(len(units), np.nan)
+    for index, part in enumerate(units.parts):
+        mine = units.part == index
+        formulas = explain(np.where(mine, weights, np.nan), error, quantities)
+        if not formulas:
+            return None
+        best = min(formulas, key=plainness)
+        found.append((part, best))
+        values = np.where(mine, quantities.column(best), values)
+    return Explanation(by_part=tuple(found), values=values)
+
+
+def of_gradient(root: Root, solution: Solution, slack: Slack, units: Units) -> Fits:
+    """Whether coefficients give the gradient of `root`. A formula says nothing of the regulariser."""
+    asked = units.data & ~solution.silent
+
+    def fits(column: Column) -> bool:
+        if not np.isfinite(column[asked]).all():
+            return False
+        given = np.where(asked, column, np.where(units.data, 0.0, solution.weights))
+        return float(np.linalg.norm(root.side - root.gradients @ given)) <= slack(given)
+
+    return fits
+
+
+def _of(formulas: tuple[Formula, ...], quantities: list[Quantities], fits: Fits) -> Explanation:
+    first = formulas[0]
+    source = next((each for each in quantities if fits(each.column(first))), quantities[0])
+    used = dict.fromkeys(name for formula in formulas for name in formula.symbols)
+    return Explanation(
+        formulas=formulas,
+        numbers=tuple((name, source.numbers[name]) for name in used if name in source.numbers),
+        columns=tuple((name, source.columns[name]) for name in used if name in source.columns),
+        values=source.column(first),
+    )
+
+
+def _with_numbers(weights: Column, error: Column, quantities: Quantities) -> Iterator[Formula]:
+    """A whole number that nothing counts: alone as a divisor, or times one over a count."""
+    alone = with_constant(weights, error, quantities)
+    if alone is not None:
+        yield alone
+    for shape in shapes(weights, error, quantities):
+        for name in quantities.searched:
+            value = quantities.numbers.get(name, 0.0)
+            number = literal(shape.low * value, shape.high * value) if value > 1 else None
+            if number is not None and all(power > 0 for _, power in number.powers):
+                yield shape.formula * number * Formula(((name, -1),))
+
+
+def _sure(shape: Shape) -> bool:
+    """Whether the weights leave little doubt of the constant, and so of the shape."""
+    return shape.high - shape.low <= 1e-3 * abs(shape.constant)

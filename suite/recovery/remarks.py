@@ -1,0 +1,219 @@
+"""The sentences of a recovery's report: what else has these weights, and what cannot be told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from suite.algebra.formula import Formula
+from suite.algebra.symbols import CLIP, SYMBOLS
+from suite.recovery.explanation import plainness
+from suite.recovery.findings import Findings
+from suite.recovery.table import label, named, substituted
+
+PLAUSIBLE = 1.5
+"""How much more complex than the plainest a formula may be to be told; `.formulas` has them all."""
+ALTERNATIVES = 3
+RESTORED = 6
+ASKED = {
+    "microbatch": "'microbatch' (with window=)",
+    "rank": "'rank' (with world_size=)",
+    "weight": "'weight'",
+}
+"""Columns that a units table may lack, as they are asked for."""
+
+
+def remarks(found: Findings) -> list[str]:
+    """All of them, in order."""
+    return [
+        *_mistakes(found), *_same(found), *_alternatives(found), *_counted(found), *_asked(found),
+        *_beneath(found), *_untold(found), *_conditions(found), _digits(found),
+    ]  # fmt: skip
+
+
+def _mistakes(found: Findings) -> Iterator[str]:
+    if found.fault is not None:
+        yield f"A known mistake: {found.fault.summary} ({found.fault.name})"
+    yield from (suspect.says for suspect in found.suspects)
+
+
+def _same(found: Findings) -> Iterator[str]:
+    """Other names, and other conventions that only another batch would tell from this one."""
+    fault = None if found.fault is None else found.fault.name
+    others: dict[str | None, list[str]] = {}
+    for name, tell in zip(found.also, found.tells, strict=True):
+        if name != fault:
+            others.setdefault(tell, []).append(name)
+    if None in others:
+        yield f"Other names of it: {', '.join(others.pop(None))}."
+    for tell, names in others.items():
+        yield f"The same on this batch: {', '.join(names)}; a batch {tell} would tell."
+
+
+def _alternatives(found: Findings) -> Iterator[str]:
+    """Formulas that are no registered convention's and give the same numbers."""
+    formulas = found.explanation.formulas
+    if not formulas:
+        return
+    first, seen = formulas[0], {_full(formula, found) for formula in (formulas[0], *found.products)}
+    chance = not named_in(first)  # that a number of the batch is worth a product of the table
+    likely: list[Formula] = []
+    for formula in formulas[1:]:
+        same = _full(formula, found)
+        doubtful = chance and named_in(formula)
+        if same not in seen and not doubtful and plainness(formula) <= plainness(first) + PLAUSIBLE:
+            likely.append(formula)
+        seen.add(same)
+    if not likely:
+        return
+    said = ", ".join(substituted(formula, named(found)) for formula in likely[:ALTERNATIVES])
+    more = f" and {len(likely) - ALTERNATIVES} more" if len(likely) > ALTERNATIVES else ""
+    if CLIP in first.symbols:
+        yield (
+            f"Clipping hides constant factors: it may be {said}{more}; a batch that is not clipped "
+            "would tell."
+        )
+    else:
+        differ = _differ(first, likely[0])
+        yield f"This batch cannot tell it from {said}{more}; a batch in which {differ} would."
+
+
+def named_in(formula: Formula) -> bool:
+    """Whether a number that was counted from the batch stands in a formula."""
+    return any(" " in name for name in formula.symbols)
+
+
+def _full(formula: Formula, found: Findings) -> Formula:
+    """The formula in one of two symbols that are the same here: K in a full window, R for all ranks."""
+    numbers = dict(found.explanation.numbers)
+    pairs = [("W", "K"), ("S", "R")]
+    same = {a: b for a, b in pairs if a in numbers and numbers.get(b, numbers[a]) == numbers[a]}
+    if len(found.units.parts) <= 1:
+        same |= {"m_u": "m_i", "V_u": "V_i"}
+    return formula.replaced({a: Formula(((b, 1),)) for a, b in same.items()})
+
+
+def _differ(first: Formula, second: Formula) -> str:
+    """What must differ for two formulas to give different numbers."""
+    symbols = [name for name in (first / second).symbols if not name.isdigit()]
+    if len(symbols) == 1:
+        return f"{the(symbols[0])} is another number"
+    return f"{', '.join(map(the, symbols[:-1]))} and {the(symbols[-1])} do not agree"
+
+
+def the(name: str) -> str:
+    """A symbol, or a number of the batch by what it is."""
+    if name in SYMBOLS:
+        return name
+    return f"the {name}" if name.startswith(("size", "sum")) else f"the number of {name}"
+
+
+def _counted(found: Findings) -> Iterator[str]:
+    """What the numbers of the formula are: counts of the batch, quantities of the table, constants."""
+    formula = found.formula
+    if formula is None:
+        return
+    numbers = dict(found.explanation.numbers)
+    powers = dict(formula.powers)
+    plain = [f"{name} = {numbers[name]:.6g}" for name in powers if name in numbers and name in SYMBOLS]
+    if plain:
+        yield f"{', '.join(plain)}."
+    for name, power in powers.items():
+        place = "divisor" if power < 0 else "factor"
+        if name in numbers and name not in SYMBOLS:
+            yield f"The {place} is {numbers[name]:.6g}, {the(name)}."
+        elif name.isdigit() and int(name) > 2:
+            yield f"The {place} {name} is a constant: neither the batch nor the units table counts it."
+
+
+def _asked(found: Findings) -> Iterator[str]:
+    """Which columns could explain the weights, where nothing that is known does."""
+    explained = found.formula is not None or found.explanation.by_part or found.convention is not None
+    if not found.linear or explained or found.norm == 0:
+        return
+    lacking = [says for name, says in ASKED.items() if getattr(found.units, name) is None]
+    if bool((found.units.elements[found.units.data] == 1).all()):
+        lacking.append("'elements'")
+    runs = _equal_shares(found)
+    if runs:
+        yield (
+            f"Neighbours share equally, in runs of {', '.join(map(str, runs))} samples: if these are "
+            f"micro-batches or ranks, say so in the column 'microbatch' (with window={len(runs)}) or 'rank'."
+        )
+    elif lacking:
+        *others, last = lacking
+        said = f"{', '.join(others)} or {last}" if others else last
+        yield f"The units table could say more: it has no column {said}."
+
+
+def _equal_shares(found: Findings) -> list[int]:
+    """The lengths of runs of samples that have the same weight, if all runs have the same total."""
+    weights, error, n = found.weights, found.error, found.units.n
+    if len(weights) != n or not found.identifiable.all() or n < 2:
+        return []
+    ends = np.flatnonzero(np.abs(np.diff(weights)) > error[1:] + error[:-1]) + 1
+    runs = np.split(np.arange(n), ends)
+    totals = np.array([weights[run].sum() for run in runs])
+    slack = np.array([error[run].sum() for run in runs])
+    together = bool((np.abs(totals - totals[0]) <= slack + slack[0]).all())
+    return [len(run) for run in runs] if together and 1 < len(runs) < n else []
+
+
+def _beneath(found: Findings) -> Iterator[str]:
+    cause = found.cause
+    if found.linear or cause is None:
+        return
+    formula = "" if found.formula is None else substituted(found.formula, named(found))
+    if cause.convention is not None:
+        scale = "" if cause.scale in (None, 1) else f"{cause.scale:.6g} × "
+        yield f"Beneath it the weights are those of {scale}{cause.convention}{formula and ', ' + formula}."
+    elif formula:
+        yield f"Beneath it the weights are {formula}."
+
+
+def _untold(found: Findings) -> Iterator[str]:
+    """Which weights cannot be told, and why."""
+    if found.spans:
+        yield (
+            "The units' gradients span all parameters: any gradient is a weighting of these units, so "
+            "only a larger model or a smaller batch can tell."
+        )
+    for group in found.groups:
+        what = "have the same gradient" if group.duplicates else "have parallel gradients"
+        known = (
+            "not even their sum can be told"
+            if group.total is None
+            else f"only their {'sum' if group.duplicates else 'weighted sum'} can be told: {group.total:.6g}"
+        )
+        yield f"{_listed(found, group.units)} {what}: {known}."
+    if found.silent:
+        yield f"{_listed(found, found.silent)}: no gradient, so no weight can be told."
+    grouped = {unit for group in found.groups for unit in group.units} | set(found.silent)
+    rest = [unit for unit in np.flatnonzero(~found.identifiable) if int(unit) not in grouped]
+    if len(rest) == 1:
+        yield f"{_listed(found, tuple(rest))} depends on others' gradients: its weight cannot be told."
+    elif rest:
+        yield f"{len(rest)} units depend on others' gradients: their weights cannot be told."
+
+
+def _conditions(found: Findings) -> Iterator[str]:
+    """What was done for the answer to hold."""
+    if found.drawn and found.linear:
+        yield "The losses draw random numbers: the step and the losses were given the same ones."
+    if found.restored:
+        names = ", ".join(found.restored[:RESTORED])
+        more = f" and {len(found.restored) - RESTORED} more" if len(found.restored) > RESTORED else ""
+        yield f"Changed, and put back after each run: {names}{more}."
+
+
+def _listed(found: Findings, units: tuple[int, ...]) -> str:
+    if len(units) <= 2:
+        return ", ".join(label(found.units, np.array([unit])) for unit in units)
+    return label(found.units, np.sort(np.array(units)))
+
+
+def _digits(found: Findings) -> str:
+    condition = "" if np.isnan(found.condition) else f"condition {found.condition:.2g}, "
+    worst = np.max(found.error[found.identifiable], initial=0.0)
+    return f"Residual {found.residual:.2g}, {condition}error at most {worst:.2g}."
