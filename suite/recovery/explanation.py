@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from suite.algebra.formula import Formula
 from suite.algebra.quantities import Quantities
@@ -53,7 +54,7 @@ class Explanation:
     by_part: tuple[tuple[str, Formula], ...] = ()
 
 
-def known(units: Units, batch: Batch, heard: Column, root: Root) -> Iterator[Quantities]:
+def known(units: Units, batch: Batch, heard: NDArray[np.bool_], root: Root) -> Iterator[Quantities]:
     """The quantities of a batch; once more with what PyTorch adds to a norm, where there is a threshold.
 
     Args:
@@ -96,7 +97,7 @@ def explained(
     if formulas:
         return _of(tuple(formulas), quantities, fits)
     by_part = _by_part(weights, error, first)
-    if by_part is not None and fits(by_part.values):
+    if by_part is not None and by_part.values is not None and fits(by_part.values):
         return by_part
     shape = next((s for s in shapes(weights, error, first) if s.formula.powers and _sure(s)), None)
     return Explanation() if shape is None else Explanation(shape=shape.formula, constant=shape.constant)

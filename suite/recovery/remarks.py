@@ -27,8 +27,8 @@ ASKED = {
 def remarks(found: Findings) -> list[str]:
     """All of them, in order."""
     return [
-        *_mistakes(found), *_same(found), *_alternatives(found), *_counted(found), *_asked(found),
-        *_beneath(found), *_untold(found), *_conditions(found), _digits(found),
+        *_beneath(found), *_mistakes(found), *_counted(found), *_same(found), *_alternatives(found),
+        *_asked(found), *_untold(found), *_conditions(found), _digits(found),
     ]  # fmt: skip
 
 
@@ -117,6 +117,8 @@ def _counted(found: Findings) -> Iterator[str]:
     numbers = dict(found.explanation.numbers)
     powers = dict(formula.powers)
     plain = [f"{name} = {numbers[name]:.6g}" for name in powers if name in numbers and name in SYMBOLS]
+    if not found.linear or (found.convention is not None and found.scale == 1):  # the headline has a name
+        plain = [f"Formula: {substituted(formula, named(found))}", *plain]
     if plain:
         yield f"{', '.join(plain)}."
     for name, power in powers.items():
@@ -164,12 +166,9 @@ def _beneath(found: Findings) -> Iterator[str]:
     cause = found.cause
     if found.linear or cause is None:
         return
-    formula = "" if found.formula is None else substituted(found.formula, named(found))
     if cause.convention is not None:
         scale = "" if cause.scale in (None, 1) else f"{cause.scale:.6g} × "
-        yield f"Beneath it the weights are those of {scale}{cause.convention}{formula and ', ' + formula}."
-    elif formula:
-        yield f"Beneath it the weights are {formula}."
+        yield f"Beneath it the weights are those of {scale}{cause.convention}."
 
 
 def _untold(found: Findings) -> Iterator[str]:
@@ -190,7 +189,7 @@ def _untold(found: Findings) -> Iterator[str]:
     if found.silent:
         yield f"{_listed(found, found.silent)}: no gradient, so no weight can be told."
     grouped = {unit for group in found.groups for unit in group.units} | set(found.silent)
-    rest = [unit for unit in np.flatnonzero(~found.identifiable) if int(unit) not in grouped]
+    rest = [unit for unit in np.flatnonzero(~found.identifiable).tolist() if unit not in grouped]
     if len(rest) == 1:
         yield f"{_listed(found, tuple(rest))} depends on others' gradients: its weight cannot be told."
     elif rest:

@@ -91,7 +91,7 @@ def _written(found: Findings, group: Index, weights: Column, error: Column) -> t
 
 
 def _of_part(found: Findings, unit: int) -> Formula:
-    return found.explanation.by_part[found.units.part[unit]][1]
+    return found.explanation.by_part[int(found.units.part[unit])][1]
 
 
 def in_numbers(formula: Formula, unit: int, found: Findings) -> str:

@@ -77,7 +77,7 @@ def _weights(found: Findings) -> str:
     whose = "weights are those of" if known else "gradient is that of"
     convention, written = found.convention, _formula(found)
     if convention is not None and found.scale == 1:
-        return f"the {whose} {convention.name}" + (f": {written}" if written else "")
+        return f"the {whose} {convention.name}"
     if written:
         name = "those of no registered convention" if convention is None else _multiple(found)
         return f"the weights are {written}" + (f", {name}" if name else "")
