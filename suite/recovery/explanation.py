@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from suite.algebra.formula import Formula
 from suite.algebra.quantities import Quantities
-from suite.algebra.search import Shape, explain, literal, shapes, with_constant
+from suite.algebra.search import explain, literal, with_constant
+from suite.algebra.shapes import Shape, shapes
 from suite.algebra.symbols import CLIP
 from suite.algebra.units import Column
 from suite.recovery import counts
