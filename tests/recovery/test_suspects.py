@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from suite.algebra.units import Column, Units
 from suite.conventions import conventions
 from suite.strategies import units as units_tables
-from suite.strategies.profiles import VARIABLE
+from suite.strategies.profiles import PROFILE_VARIABLE
 from tests.recovery.made import TWINS, doubted, identified, root, rows
 
-DRAWS = 10_000 if os.environ.get(VARIABLE) == "nightly" else 300
+DRAWS = 10_000 if os.environ.get(PROFILE_VARIABLE) == "nightly" else 300
 UNEVEN = {"elements": [1, 3, 2, 1, 5, 4, 2], "microbatch": [0, 0, 0, 1, 1, 1, 2], "rank": [0] * 5 + [1] * 2}
 FAULTS = [c.name for c in conventions if c.family == "faults"]
 COUNTS = ("nothing", "samples", "elements", "weights", "each sample's elements")
