@@ -49,9 +49,9 @@ class ParameterGroup:
     pair: int
     each: int
 
-    def fits(self, room: int) -> int:
-        """How many samples a pass within `room` bytes may have; 0 where none does."""
-        return 0 if self.pair > room else 2 + (room - self.pair) // max(1, self.each)
+    def fits(self, memory: int) -> int:
+        """How many samples a pass within `memory` bytes may have; 0 where none does."""
+        return 0 if self.pair > memory else 2 + (memory - self.pair) // max(1, self.each)
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,8 @@ class Job:
     memory: int
 
     @property
-    def room(self) -> int:
-        """What a pass may take beside the Gram matrix and the model's copy."""
+    def pass_memory(self) -> int:
+        """How many bytes a pass may take, beside the Gram matrix and the model's copy."""
         gradient = sum(group.gradient for group in self.groups)
         return self.memory - gram_bytes(self.samples * self.parts) - gradient
 
@@ -92,7 +92,7 @@ class Job:
         batch = self.batch if whole else batches.map_tensors(lambda t: t[rows.to(t.device)], self.batch)
         cuda = [p.device for p in model.parameters() if p.is_cuda][:1]
         with torch.random.fork_rng(devices=cuda), torch.enable_grad():
-            found = self.engine.compute(model, batch, self.losses, self.room)
+            found = self.engine.compute(model, batch, self.losses, self.pass_memory)
         if found.shape[0] != len(rows) * self.parts:
             raise CaseError(
                 f"{len(rows)} samples gave {found.shape[0]} units where each has {self.parts}: "
@@ -138,7 +138,7 @@ class Chunked:
     def chunks(self) -> int:
         """In how many pieces the gradients are computed, each of some parameters and some samples."""
         job = self._job
-        whole = (group.fits(job.room) >= job.samples for group in job.groups)
+        whole = (group.fits(job.pass_memory) >= job.samples for group in job.groups)
         passed = (min(job.samples, *_hold(job, group)) for group in job.groups)
         return sum(1 if w else -(-job.samples // p) for w, p in zip(whole, passed, strict=True))
 
@@ -148,7 +148,7 @@ class Chunked:
         if self._gram is None:
             total: Gram = np.zeros((job.samples * job.parts,) * 2)
             for group in job.groups:
-                if group.fits(job.room) >= job.samples:
+                if group.fits(job.pass_memory) >= job.samples:
                     total += job.run(group, (0, job.samples)).gram()
                 elif job.engine.materialises:
                     _held_against_the_rest(job, group, total)
@@ -168,7 +168,7 @@ class Chunked:
         job = self._job
         total = np.zeros(self.shape[0])
         for group in job.groups:
-            for span in _spans(0, job.samples, group.fits(job.room)):
+            for span in _spans(0, job.samples, group.fits(job.pass_memory)):
                 total[job.units(span)] += job.run(group, span).project(
                     {name: part for name, part in vector.items() if name in group.names}
                 )
@@ -184,9 +184,9 @@ class Chunked:
         job, found = self._job, self._like.detach().new_zeros(len(rows), self.shape[1])
         # A row at a time where the gradients are at hand; else each row would cost as much as all.
         step = 1 if job.engine.materialises else len(rows)
-        room = job.room - reduction_bytes(job.engine, job.groups, len(rows))
+        memory = job.pass_memory - reduction_bytes(job.engine, job.groups, len(rows))
         for group in job.groups:
-            fitting = group.fits(room)
+            fitting = group.fits(memory)
             if not fitting:
                 raise CaseError(
                     f"{len(rows)} reduced gradients and a pass over two samples take more than the "
@@ -226,7 +226,7 @@ class Chunked:
         """
         job = self._job
         needed = self.shape[0] * self.shape[1] * self._like.itemsize
-        if needed + max(group.pair for group in job.groups) > job.room:
+        if needed + max(group.pair for group in job.groups) > job.pass_memory:
             raise CaseError(
                 f"all gradients together take {format_bytes(needed)}, "
                 f"where {format_bytes(job.memory)} are allowed: allow more, "
@@ -235,7 +235,7 @@ class Chunked:
         like = self._like.detach()
         found = {name: like.new_zeros(self.shape[0], *shape) for name, shape in self._shapes.items()}
         for group in job.groups:
-            for span in _spans(0, job.samples, group.fits(job.room - needed)):
+            for span in _spans(0, job.samples, group.fits(job.pass_memory - needed)):
                 for name, block in job.run(group, span).blocks.items():
                     found[name][job.units(span)] = block
                 del block
@@ -271,11 +271,11 @@ def _spans(start: int, stop: int, step: int) -> list[Span]:
 def _hold(job: Job, group: ParameterGroup) -> Span:
     """How many samples' gradients to hold, and how many to compute at a time beside them."""
     if not job.engine.materialises:
-        half = max(1, group.fits(job.room) // 2)
+        half = max(1, group.fits(job.pass_memory) // 2)
         return half, half
-    step = max(1, group.fits(job.room // 3))
+    step = max(1, group.fits(job.pass_memory // 3))
     takes = group.pair + (step - 2) * group.each
-    return max(1, (job.room - takes) // (job.parts * group.gradient)), step
+    return max(1, (job.pass_memory - takes) // (job.parts * group.gradient)), step
 
 
 def _held_against_the_rest(job: Job, group: ParameterGroup, total: Gram) -> None:

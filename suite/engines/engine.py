@@ -52,9 +52,9 @@ class Engine:
         Raises:
             Refused: The engine cannot do this model.
         """
-        room = {} if self.materialises or memory is None else {"memory": memory}
+        bound = {} if self.materialises or memory is None else {"memory": memory}
         try:
-            gradients = import_module(self.module).compute(model, batch, losses, **room)
+            gradients = import_module(self.module).compute(model, batch, losses, **bound)
         except Refused:
             raise
         except Exception as error:

@@ -1,4 +1,4 @@
-"""How an engine gets along with the memory that there is: at once, or in pieces that fit.
+"""The memory plan: whether an engine computes gradients at once, or in pieces that fit into the memory.
 
 What a pass takes is measured on two samples, four and eight, tensor by tensor, before anything larger is
 begun; where everything fits several times over, it is not even measured.
@@ -70,7 +70,7 @@ class Workload:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """How an engine computes the gradients of a batch.
+    """How an engine computes the gradients of a batch within the memory.
 
     Args:
         engine: the engine.
@@ -87,10 +87,10 @@ class MemoryPlan:
     @property
     def step(self) -> int | None:
         """How many samples may go through autograd's own backward pass at a time; all if None."""
-        rest = self.memory - self.size.checking + self.size.saved
-        if self.size.saved <= rest:
+        memory = self.memory - self.size.checking + self.size.saved
+        if self.size.saved <= memory:
             return None
-        return max(1, rest * self.size.samples // self.size.saved)
+        return max(1, memory * self.size.samples // self.size.saved)
 
     def compute(self, model: nn.Module, batch: Batch, losses: Losses) -> UnitGradients:
         """The gradients of the units; `model` may be changed.
@@ -150,10 +150,10 @@ def plan_memory(
     if not groups or max(least, beside) > memory:
         pieces = max(least, probe.least(reductions))
         raise DoesNotFit(pieces if at_once is None else min(pieces, at_once), memory)
-    arrangement = MemoryPlan(engine, size, memory - more * size.gradient, groups)
-    if arrangement.step is not None or any(group.fits(probe.room) < size.samples for group in groups):
-        _require_separable(model, batch, losses, size, arrangement.step or size.samples, groups, probe.room)
-    return arrangement
+    plan = MemoryPlan(engine, size, memory - more * size.gradient, groups)
+    if plan.step is not None or any(group.fits(probe.pass_memory) < size.samples for group in groups):
+        _require_separable(model, batch, losses, size, plan.step or size.samples, groups, probe.pass_memory)
+    return plan
 
 
 class _Probe:
@@ -171,7 +171,7 @@ class _Probe:
     ) -> None:
         self.engine, self.model, self.batch, self.losses = engine, model, batch, losses
         self.size, self.memory, self.fixed = size, memory, fixed
-        self.room = memory - fixed
+        self.pass_memory = memory - fixed
         self.left = 0  # bytes that the gradients of two samples keep
         self.parts = size.units // size.samples
         trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -182,7 +182,7 @@ class _Probe:
     def at_once(self, more: int) -> int | None:
         """What all parameters and samples together take; None where two samples of them may be too many."""
         names, size = frozenset(self.sizes), self.size
-        if self._least(names) > max(0, self.room):
+        if self._least(names) > max(0, self.pass_memory):
             return None
         whole = self._measured(names)
         takes = whole.pair + (size.samples - 2) * whole.each + self.fixed
@@ -194,8 +194,8 @@ class _Probe:
         found, waiting = [], [list(self.sizes)]
         while waiting:
             names = waiting.pop()
-            group = self._measured(frozenset(names)) if self._least(names) <= self.room else None
-            fits = group is not None and self._taken(group, reductions) <= self.room
+            group = self._measured(frozenset(names)) if self._least(names) <= self.pass_memory else None
+            fits = group is not None and self._taken(group, reductions) <= self.pass_memory
             if len(names) > 1 and (group is None or not fits or self._too_many(group)):
                 waiting += reversed(_halves(names, self.sizes))
             elif group is None or not fits:
@@ -220,9 +220,9 @@ class _Probe:
         return group.pair + reduction_bytes(self.engine, [group], reductions) - reductions * group.gradient
 
     def _too_many(self, group: ParameterGroup) -> bool:
-        """Whether gradients, rather than what passes through the layers, leave no room for all samples."""
+        """Whether gradients, rather than what passes through the layers, leave no memory for all samples."""
         formed = self.parts * group.gradient if self.engine.materialises else 0
-        return group.fits(self.room) < self.size.samples and 4 * formed > group.each
+        return group.fits(self.pass_memory) < self.size.samples and 4 * formed > group.each
 
     def _least(self, names: Sequence[str] | frozenset[str]) -> int:
         """What two samples' gradients take at least."""
@@ -233,7 +233,7 @@ class _Probe:
         each = pair // 2
         # What stays the same is told from what grows by the larger of them.
         for samples in (4, 8):
-            if 4 * samples <= max(16, self.size.samples) and 2 * last <= self.room:
+            if 4 * samples <= max(16, self.size.samples) and 2 * last <= self.pass_memory:
                 before, last = last, self._held(names, samples)
                 each = max(each if samples > 4 else 1, 2 * (last - before + 1) // samples)
         return ParameterGroup(names, sum(self.sizes[name] for name in names), pair, max(1, each))
@@ -243,7 +243,7 @@ class _Probe:
         idle = [*self.model.parameters(), *self.model.buffers(), *batches.tensors(self.batch)]
 
         def action() -> object:
-            found = self.engine.compute(only(self.model, names), few, self.losses, self.room)
+            found = self.engine.compute(only(self.model, names), few, self.losses, self.pass_memory)
             # What is made of gradients that are in memory takes little, and not more for more samples.
             return found if self.engine.materialises else (found, found.gram())
 
@@ -283,10 +283,10 @@ def _require_separable(
     size: Workload,
     step: int,
     groups: Sequence[ParameterGroup],
-    room: int,
+    memory: int,
 ) -> None:
     """Refuse losses that are others when fewer samples are together."""
-    step = min(step, *(group.fits(room) for group in groups))
+    step = min(step, *(group.fits(memory) for group in groups))
     with torch.random.fork_rng(devices=_cuda(model)), torch.no_grad():
         together = losses(model, batch)
         for start in range(0, size.samples, step):

@@ -124,18 +124,18 @@ def per_sample_gradients(
     order = _order(engine)
     with torch.random.fork_rng(devices=_cuda(model)), torch.enable_grad():
         size = size_of(model, batch, losses)
-        allowed = memories.free_bytes(_device(model)) // 2 if memory is None else memory
+        memory = memories.free_bytes(_device(model)) // 2 if memory is None else memory
         refused: dict[str, str] = {}
         for candidate in order:
             try:
-                arranged = plan_memory(
-                    candidate, model, batch, losses, size, allowed, more=int(regulariser is not None)
+                plan = plan_memory(
+                    candidate, model, batch, losses, size, memory, more=int(regulariser is not None)
                 )
                 with torch.random.fork_rng(devices=_cuda(model)):
-                    found = arranged.compute(_copy(model), batch, losses)
+                    found = plan.compute(_copy(model), batch, losses)
                 # Autograd needs no numbers of its own.
                 shared = only(model, frozenset(name for name, _ in model.named_parameters()))
-                check_gradients(found, shared, batch, losses, arranged.step)
+                check_gradients(found, shared, batch, losses, plan.step)
             except Refused as reason:
                 refused[candidate.name] = str(reason)
                 continue
@@ -223,7 +223,7 @@ def size_of(model: nn.Module, batch: Batch, losses: Losses) -> Workload:
     model = _copy(model)
     if not any(p.requires_grad for p in model.parameters()):
         raise CaseError("the model has no parameter that requires a gradient")
-    entries, kept = _forward(model, batch, losses)
+    entries, saved = _forward(model, batch, losses)
     if not isinstance(entries, Tensor) or entries.ndim not in (1, 2) or len(entries) != samples:
         given = list(entries.shape) if isinstance(entries, Tensor) else type(entries).__name__
         raise UsageError(
@@ -240,7 +240,7 @@ def size_of(model: nn.Module, batch: Batch, losses: Losses) -> Workload:
     if not entries.requires_grad:
         raise CaseError("the losses depend on no parameter that requires a gradient")
     gradient = sum(p.numel() * p.itemsize for p in model.parameters() if p.requires_grad)
-    return Workload(samples, entries.numel(), gradient, kept)
+    return Workload(samples, entries.numel(), gradient, saved)
 
 
 def _forward(model: nn.Module, batch: Batch, losses: Losses) -> tuple[Tensor, int]:

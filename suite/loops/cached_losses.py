@@ -34,7 +34,7 @@ class CachedLosses:
 
     Args:
         losses: `losses(model, batch)` gives the unreduced losses.
-        memory: how many bytes may be kept, graphs included; all graphs, and `REMEMBERED` bytes of
+        memory: how many bytes may be kept, graphs included; all graphs, and `CACHED_BYTES` of
             gradients, if None.
     """
 
@@ -42,7 +42,7 @@ class CachedLosses:
         self._losses = losses
         self._tapes: dict[Hashable, _Tape] = {}
         self._models: dict[int, tuple[nn.Module, list[nn.Parameter]]] = {}
-        self._room = CACHED_BYTES if memory is None else max(0, memory)
+        self._memory = CACHED_BYTES if memory is None else max(0, memory)
         self._bounded = memory is not None
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -71,9 +71,9 @@ class CachedLosses:
 
     def admits(self, size: int) -> bool:
         """Whether so many more bytes may be kept; if so they are counted."""
-        if size > self._room:
+        if size > self._memory:
             return False
-        self._room -= size
+        self._memory -= size
         return True
 
 

@@ -76,9 +76,11 @@ def measure(
     missing = context.reference.missing(units)
     if missing is not None:
         raise CaseError(f"the reference {context.reference.name!r} does not apply: {missing}")
-    allowed = free_bytes(context.device) // (2 * context.share) if context.memory is None else context.memory
+    memory = context.memory
+    if memory is None:
+        memory = free_bytes(context.device) // (2 * context.share)
     found = per_sample_gradients(
-        model, batch, problem.losses, engine=context.engine, regulariser=problem.regulariser, memory=allowed
+        model, batch, problem.losses, engine=context.engine, regulariser=problem.regulariser, memory=memory
     )
     gram = found.gram()
     require_range(gram)
@@ -98,8 +100,10 @@ def measure(
     if not gram.any() and directions.any():
         raise out_of_range("small")
     reduced = dict(zip(columns, weights[: len(columns)], strict=True))
-    rest = None if context.memory is None else context.memory - _beside(found.size, len(directions))
-    loop = Loop(model, batch, CachedLosses(problem.losses, rest), units, problem.regulariser)
+    if context.memory is not None:
+        memory -= _memory_beside(found.size, len(directions))
+    cached = CachedLosses(problem.losses, None if context.memory is None else memory)
+    loop = Loop(model, batch, cached, units, problem.regulariser)
     _require_separate_samples(loop, problem)
     errors = {
         name: _hold_against_reference_loop(c, loop, reduced[name] @ directions, columns[name], gram)
@@ -171,7 +175,7 @@ def require_memory_for(problem: Problem, model: nn.Module, cell: Cell, context: 
     rank = sum(c.uses_gram for c in applying)
     rank += int(np.linalg.matrix_rank(np.stack(plain))) if plain else 0
     rank = min(rank, len(units))
-    needed = _beside(compute.size_of(model, batch, problem.losses), rank)
+    needed = _memory_beside(compute.size_of(model, batch, problem.losses), rank)
     try:
         compute.require_memory(
             model,
@@ -188,7 +192,7 @@ def require_memory_for(problem: Problem, model: nn.Module, cell: Cell, context: 
         raise DoesNotFit(needed, context.memory)
 
 
-def _beside(size: Workload, rank: int) -> int:
+def _memory_beside(size: Workload, rank: int) -> int:
     """What one literal loop takes, in a copy of the model too, beside the reduced gradients."""
     return gram_bytes(size.units) + (rank + LITERAL) * size.gradient + size.saved
 

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import suite
-from suite.engines import engines
-from suite.engines import memory_plan as room
+from suite.engines import engines, memory_plan
 from suite.engines.chunks import Chunked, Job, ParameterGroup
 from suite.engines.engine import Refused
 from suite.engines.per_sample_gradients import require_memory, size_of
@@ -46,7 +45,7 @@ def job(engine, model, batch, losses, limits: list[int]) -> Job:
         for some, limit in zip(places, limits, strict=False)
     ]
     built = Job(engine, model, batch, losses, samples, units // samples, groups, memory)
-    with mock.patch.object(Job, "room", memory):
+    with mock.patch.object(Job, "pass_memory", memory):
         assert [g.fits(memory) for g in groups] == limits[: len(groups)]
     return built
 
@@ -77,7 +76,7 @@ def test_results_do_not_depend_on_what_is_computed_at_a_time(
             theta = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
             whole, pieces = whole.append(theta), pieces.append(theta)
         with (
-            mock.patch.object(Job, "room", 10_000),
+            mock.patch.object(Job, "pass_memory", 10_000),
             mock.patch("suite.engines.chunks.reduction_bytes", return_value=0),
         ):
             gram = pieces.gram()
@@ -156,21 +155,23 @@ def test_what_does_not_fit_says_how_much_it_needs_and_that_much_is_enough() -> N
         CaseError, match=r"opacus needs [\d.]+ MB at least, in the smallest pieces, where 1 MB are allowed"
     ):
         suite.per_sample_gradients(model, batch, cross_entropy, memory=1_000_000)
-    size = room.Workload(40, 40, sum(p.numel() * 8 for p in model.parameters() if p.requires_grad), 10_000)
-    with pytest.raises(room.DoesNotFit) as told:
-        room.plan_memory(engines["opacus"], model, batch, cross_entropy, size, 1_000_000)
-    room.plan_memory(engines["opacus"], model, batch, cross_entropy, size, told.value.needed)
+    size = memory_plan.Workload(
+        40, 40, sum(p.numel() * 8 for p in model.parameters() if p.requires_grad), 10_000
+    )
+    with pytest.raises(memory_plan.DoesNotFit) as told:
+        memory_plan.plan_memory(engines["opacus"], model, batch, cross_entropy, size, 1_000_000)
+    memory_plan.plan_memory(engines["opacus"], model, batch, cross_entropy, size, told.value.needed)
 
 
 def test_what_is_said_to_be_needed_is_no_more_than_that() -> None:
     model, batch = wide()
     size = size_of(model, batch, cross_entropy)
-    with pytest.raises(room.DoesNotFit) as told:
-        room.plan_memory(engines["streaming"], model, batch, cross_entropy, size, 1000)
+    with pytest.raises(memory_plan.DoesNotFit) as told:
+        memory_plan.plan_memory(engines["streaming"], model, batch, cross_entropy, size, 1000)
     needed = told.value.needed
-    room.plan_memory(engines["streaming"], model, batch, cross_entropy, size, needed)
-    with pytest.raises(room.DoesNotFit):
-        room.plan_memory(engines["streaming"], model, batch, cross_entropy, size, needed * 98 // 100)
+    memory_plan.plan_memory(engines["streaming"], model, batch, cross_entropy, size, needed)
+    with pytest.raises(memory_plan.DoesNotFit):
+        memory_plan.plan_memory(engines["streaming"], model, batch, cross_entropy, size, needed * 98 // 100)
 
 
 def test_losses_that_couple_samples_are_not_taken_in_chunks() -> None:

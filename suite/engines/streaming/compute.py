@@ -19,11 +19,11 @@ from suite.loops import batch as batches
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
 
-BUFFER = 1 << 24
-"""How many numbers a layer may form at a time."""
+FORMED_AT_A_TIME = 1 << 24
+"""How many numbers a layer may form at a time, where there is memory for them."""
 
 SHARE = 8
-"""What is formed at a time, and what is kept of it, takes at most one in so many bytes of the memory."""
+"""One in so many bytes of the memory is for what is formed at a time, and one for what stays of it."""
 
 
 def compute(model: nn.Module, batch: Batch, losses: Losses, memory: int | None = None) -> Streamed:
@@ -66,15 +66,17 @@ def compute(model: nn.Module, batch: Batch, losses: Losses, memory: int | None =
     known = {id(p): name for name, p in trained.items()}
     stray = _stray(trained, read, calls, gradients, samples)
     first = next(iter(trained.values()))
-    room = None if memory is None else memory // (SHARE * first.itemsize)
-    buffer = BUFFER if room is None else max(1, min(BUFFER, room))
+    share = None if memory is None else memory // SHARE
+    at_a_time = FORMED_AT_A_TIME * first.itemsize
+    if share is not None:
+        at_a_time = max(first.itemsize, min(at_a_time, share))
     with torch.no_grad():
         known = {i: n for i, n in known.items() if n not in stray}
-        pieces = _pieces(calls, gradients, samples, known, buffer)
+        pieces = _pieces(calls, gradients, samples, known, at_a_time)
     if stray:
         pieces.append(Formed(functional.compute(model, batch, losses, only=stray).blocks))
     shapes = {name: p.shape for name, p in trained.items()}
-    return Streamed(pieces, shapes, units, first.new_empty(0), kept=room)
+    return Streamed(pieces, shapes, units, first.new_empty(0), memory=share)
 
 
 def _own(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -121,7 +123,7 @@ def _pieces(
     gradients: Sequence[Sequence[Tensor | None]],
     samples: int,
     known: Mapping[int, str],
-    buffer: int,
+    memory: int,
 ) -> list[LayerGradients]:
     """The pieces of all calls; a parameter that several of them share is formed and added up."""
     by_module: dict[nn.Module, list[LayerCall]] = defaultdict(list)
@@ -132,7 +134,7 @@ def _pieces(
         call.require_untouched()
         filled = [torch.zeros_like(present) if g is None else g for g in of_call]
         b = filled[0].unsqueeze(1) if len(filled) == 1 else torch.stack(filled, dim=1)
-        by_module[call.module].append(LayerCall(call.input, b, samples, buffer))
+        by_module[call.module].append(LayerCall(call.input, b, samples, memory))
     found: list[LayerGradients] = []
     owners: Counter[str] = Counter()
     for module, of_module in by_module.items():

@@ -22,14 +22,14 @@ class EmbeddingRows:
         tokens: `[samples, positions]` the rows that are read; −1 where nothing is learnt from it.
         b: `[samples, parts, positions, width]`.
         height: of the table.
-        buffer: how many numbers may be formed at a time.
+        memory: how many bytes of gradients may be formed at a time.
     """
 
     weight: str
     tokens: Tensor
     b: Tensor
     height: int
-    buffer: int
+    memory: int
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -54,7 +54,8 @@ class EmbeddingRows:
         """`G Gᵀ` of the rows that are read, some columns at a time."""
         rows, index = self._read()
         units, width = self.b.shape[0] * self.b.shape[1], self.b.shape[3]
-        step = max(1, min(width, self.buffer // max(1, units * len(rows))))
+        column = units * len(rows) * self.b.itemsize
+        step = max(1, min(width, self.memory // max(1, column)))
         for start in range(0, width, step):
             formed = self._form(index, len(rows), slice(start, start + step))
             if rows[0] < 0:

@@ -28,13 +28,13 @@ class LayerCall:
         input: `[rows, …]`, rows being samples, or several consecutive rows for each sample.
         b: `[rows, parts, …]` the gradient of each part's losses by the output.
         samples: the number of samples.
-        buffer: how many numbers may be formed at a time.
+        memory: how many bytes of gradients may be formed at a time.
     """
 
     input: Tensor
     b: Tensor
     samples: int
-    buffer: int
+    memory: int
 
     @property
     def folded(self) -> int:
@@ -63,7 +63,7 @@ def _linear(module: nn.Linear, calls: Sequence[LayerCall], names: Names) -> list
     pieces: list[LayerGradients] = []
     if "weight" in names:
         held, shape = StoredPatches(a.transpose(1, 2)[:, None]), (outputs, inputs)
-        pieces.append(Positions(names["weight"], shape, held, b.mT[:, :, None], calls[0].buffer))
+        pieces.append(Positions(names["weight"], shape, held, b.mT[:, :, None], calls[0].memory))
     if "bias" in names:
         pieces.append(Formed({names["bias"]: b.sum(2).flatten(0, 1)}))
     return pieces
@@ -84,7 +84,7 @@ def _convolution(module: Any, calls: Sequence[LayerCall], names: Names) -> list[
         if "weight" in names:
             a = Unfolded(module, call.input, call.samples, tuple(call.b.shape[3:]))
             shape = tuple(module.weight.shape)
-            pieces.append(Positions(names["weight"], shape, a, b, call.buffer))
+            pieces.append(Positions(names["weight"], shape, a, b, call.memory))
         if "bias" in names:
             pieces.append(Formed({names["bias"]: b.sum(4).flatten(2).flatten(0, 1)}))
     return pieces
@@ -103,7 +103,7 @@ def _embedding(module: nn.Embedding, calls: Sequence[LayerCall], names: Names) -
             tokens = tokens.masked_fill(tokens == module.padding_idx, -1)
         tokens = tokens.reshape(call.samples, -1)
         b = b.unflatten(0, (call.samples, call.folded)).transpose(1, 2).flatten(2, 3)
-        pieces.append(EmbeddingRows(names["weight"], tokens, b, module.num_embeddings, call.buffer))
+        pieces.append(EmbeddingRows(names["weight"], tokens, b, module.num_embeddings, call.memory))
     return pieces
 
 

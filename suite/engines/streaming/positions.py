@@ -63,22 +63,22 @@ class StoredPatches:
 class Positions:
     """A weight that meets its input at many positions: `G_u = Σ_t b_ut a_utᵀ`.
 
-    `K` comes from the gradients of a few outputs at a time, formed in a buffer, or from the inner
-    products of all positions, whichever has fewer operations.
+    `K` comes from the gradients of a few inputs at a time, formed in a tensor that is used again, or from
+    the inner products of all positions, whichever has fewer operations.
 
     Args:
         weight: its name.
         shape: of the weight.
         a: its inputs.
         b: `[samples, parts, groups, outputs, positions]`.
-        buffer: how many numbers may be formed at a time.
+        memory: how many bytes of gradients may be formed at a time.
     """
 
     weight: str
     shape: tuple[int, ...]
     a: Patches
     b: Tensor
-    buffer: int
+    memory: int
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -94,6 +94,11 @@ class Positions:
     def size(self) -> int:
         """How many numbers the gradients have, once formed."""
         return self.units * prod(self.shape)
+
+    @property
+    def _numbers(self) -> int:
+        """How many numbers may be formed at a time."""
+        return self.memory // self.b.itemsize
 
     @property
     def inner(self) -> bool:
@@ -120,7 +125,7 @@ class Positions:
         a = torch.cat([part.clone() for _, part in self.a.slices(0, self.a.shape[2])])
         a = a.permute(1, 0, 3, 2).repeat_interleave(parts, 1).flatten(1, 2)
         b = self.b.permute(2, 0, 1, 4, 3).reshape(groups, self.units * positions, outputs)
-        step = max(1, self.buffer // max(1, 2 * groups * positions * self.units * positions))
+        step = max(1, self._numbers // max(1, 2 * groups * positions * self.units * positions))
         for start in range(0, self.units, step):
             stop = min(start + step, self.units)
             rows, before = slice(start * positions, stop * positions), slice(0, stop * positions)
@@ -135,7 +140,7 @@ class Positions:
         """
         _, _, groups, outputs, _ = self.b.shape
         inputs, grain = self.a.shape[2], self.a.grain
-        fitting = self.buffer // (self.units * groups * outputs * grain) * grain
+        fitting = self._numbers // (self.units * groups * outputs * grain) * grain
         step = min(inputs, max(grain, fitting))
         buffer = empty(self.b, self.units * groups * outputs * step)
         for first in range(0, inputs, step):

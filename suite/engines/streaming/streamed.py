@@ -27,7 +27,8 @@ class Streamed:
         units: how many units the pieces are of.
         like: a tensor of the dtype and on the device of the gradients.
         last: the gradient of one more unit by parameter, or None.
-        kept: how many numbers of formed gradients are kept for the reductions, at most.
+        memory: how many bytes of formed gradients may stay for the reductions; those of `FORMED_NUMBERS` at
+            most.
     """
 
     def __init__(
@@ -37,14 +38,15 @@ class Streamed:
         units: int,
         like: Tensor,
         last: Blocks | None = None,
-        kept: int | None = None,
+        memory: int | None = None,
     ) -> None:
         self._pieces = list(pieces)
         self._shapes = dict(shapes)
         self._units = units
         self._like = like
         self._last = last
-        self._kept = FORMED_NUMBERS if kept is None else min(FORMED_NUMBERS, kept)
+        most = FORMED_NUMBERS * like.itemsize
+        self._memory = most if memory is None else min(most, memory)
         self._gram: Gram | None = None
 
     @property
@@ -61,12 +63,12 @@ class Streamed:
 
     def _added_up(self) -> Gram:
         total = self._like.new_zeros(self._units, self._units)
-        room = self._kept
+        numbers = self._memory // self._like.itemsize
         for index, piece in enumerate(self._pieces):
-            if isinstance(piece, Positions) and not piece.inner and piece.size <= room:
+            if isinstance(piece, Positions) and not piece.inner and piece.size <= numbers:
                 # Formed once for both verbs, and its patches and output gradients are let go.
                 piece = self._pieces[index] = Formed(piece.formed())
-                room -= piece.size
+                numbers -= piece.size
             piece.gram(total)
         mirror(total)
         found = total.cpu().double().numpy()
@@ -131,11 +133,11 @@ class Streamed:
 
     def append(self, unit: Blocks) -> Streamed:
         """The same with one more unit, its gradient given by parameter."""
-        return Streamed(self._pieces, self._shapes, self._units, self._like, unit, self._kept)
+        return Streamed(self._pieces, self._shapes, self._units, self._like, unit, self._memory)
 
 
 FORMED_NUMBERS = 1 << 26
-"""How many numbers of formed gradients are kept for the reductions, at most."""
+"""How many numbers of formed gradients stay for the reductions, at most."""
 
 WORTH = 1 << 27
 """From so many units × parameters on, reductions over fewer units save more than finding them costs."""

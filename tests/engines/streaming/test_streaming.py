@@ -74,7 +74,7 @@ def test_blocks_of_a_large_gram_matrix_fit_together(shape) -> None:
     assert max(distances(got, found.unit_gradients(), 0)) < 1e-12
 
 
-@pytest.mark.parametrize("name", ["BUFFER", "CACHED", "FORMED_NUMBERS", "HUGE_PAGES"])
+@pytest.mark.parametrize("name", ["FORMED_AT_A_TIME", "CACHED", "FORMED_NUMBERS", "HUGE_PAGES"])
 @pytest.mark.parametrize("make", [
     lambda: (nn.Sequential(nn.Conv2d(4, 6, 3, padding=1, groups=2), nn.Tanh(), nn.Flatten()), (4, 5, 5)),
     lambda: (nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)), (40, 5)),
@@ -86,8 +86,8 @@ def test_results_do_not_depend_on_how_much_is_formed_at_a_time(monkeypatch, make
     compute = sys.modules["suite.engines.streaming.compute"]
     model, shape = make()
     found = Architecture(model.double(), (torch.randn(7, *shape, dtype=torch.float64),), losses)
-    module = {"BUFFER": compute, "CACHED": patches, "FORMED_NUMBERS": streamed, "HUGE_PAGES": syrk}[name]
-    monkeypatch.setattr(module, name, 1)
+    homes = {"FORMED_AT_A_TIME": compute, "CACHED": patches, "FORMED_NUMBERS": streamed, "HUGE_PAGES": syrk}
+    monkeypatch.setattr(homes[name], name, 1)
     got = STREAMING.compute(found.model, found.batch, losses)
     assert max(distances(got, found.unit_gradients(), 0)) < 1e-12
 
@@ -206,7 +206,7 @@ def test_wide_layers_on_few_positions_take_inner_products_with_the_same_result(
 ) -> None:
     from suite.engines.streaming.positions import Positions
 
-    monkeypatch.setattr(sys.modules["suite.engines.streaming.compute"], "BUFFER", buffer)
+    monkeypatch.setattr(sys.modules["suite.engines.streaming.compute"], "FORMED_AT_A_TIME", buffer)
     layer, shape = WIDE[kind]
     found = Architecture(layer.double(), (torch.randn(5, *shape, dtype=torch.float64),), losses)
     got = STREAMING.compute(found.model, found.batch, losses)
