@@ -14,9 +14,10 @@ from suite.algebra.units import Column, Units
 from suite.conventions import Convention
 from suite.engines.per_sample_gradients import Checked
 from suite.loops.autograd import grad
-from suite.loops.batch import Batch, map_tensors
+from suite.loops.batch import Batch, map_tensors, tensors
 from suite.loops.loop import Regulariser
 from suite.recovery.identify import Match, applying, matches
+from suite.recovery.put_back import same
 from suite.recovery.reading import Reading
 from suite.recovery.solve import Root, Solution, roots, solve, together
 from suite.recovery.step import Blocks, Step, gradient_of, in_eval_mode, left_by
@@ -203,6 +204,37 @@ class Experiment:
             gradient = gradient_of(self.step, self.model, self.batch, surroundings=self.surroundings)
         return gradient, seen.names
 
+    def changed_batch(self) -> Batch | None:
+        """The batch as one call of the step leaves it; None where it leaves it as it was."""
+        given = map_tensors(torch.clone, self.batch)
+        with self.surroundings.kept():
+            self.surroundings.rewind()
+            left_by(self.step, self.model, given)
+        return None if all(map(same, tensors(given), tensors(self.batch))) else given
+
+    def next_call(self) -> tuple[Blocks | None, tuple[str, ...]]:
+        """The gradient of a call with the plain values that a first one left behind, and their names.
+
+        All else is as at first, random numbers too. None where there are no such values.
+
+        Raises:
+            UsageError: The step fails then.
+        """
+        around = self.surroundings
+        with around.kept():
+            self._called()
+            left = [change for change in around.put_back() if change.redo is not None]
+            if not left:
+                return None, ()
+            for change in left:
+                change.redo() if change.redo is not None else None
+            return self._called(), tuple(dict.fromkeys(change.name for change in left))
+
+    def _called(self) -> Blocks:
+        """What one call leaves, with random numbers as at first; nothing is put back."""
+        self.surroundings.rewind()
+        return left_by(self.step, self.model, map_tensors(torch.clone, self.batch))
+
     def moved(
         self, seed: int, column: Column | None = None, without: Sequence[str] = ()
     ) -> tuple[Blocks, Blocks | None]:
@@ -216,9 +248,8 @@ class Experiment:
                     noise = torch.randn(parameter.shape, generator=generator)
                     parameter.add_(0.05 * size * noise.to(parameter))
             weighted = None if column is None else self._weighted_now(column)
-            self.surroundings.rewind()
             with switched(without):
-                return left_by(self.step, self.model, map_tensors(torch.clone, self.batch)), weighted
+                return self._called(), weighted
 
     def _weighted(self, column: Column) -> Blocks:
         """Autograd's gradient of the losses weighted by `column`."""

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from torch import Generator, Tensor
 
-MOST = 100_000  # objects; a list of a million numbers is one of them
+MOST_REACHED = 100_000  # objects; a list of a million numbers is one of them
 PLAIN = (type(None), bool, int, float, complex, str, bytes, range, slice)
 HELD = (types.SimpleNamespace, deque)  # of the standard library, and yet somebody's own state
 LEFT_ALONE = (
@@ -33,7 +33,7 @@ def reachable(roots: Mapping[str, object]) -> Iterator[tuple[str, Any]]:
     """Each object that the `roots` reach, once, with the name by which it is reached first."""
     seen: dict[int, object] = {}  # which also keeps them alive, and so their ids
     queue = deque(roots.items())
-    while queue and len(seen) < MOST:
+    while queue and len(seen) < MOST_REACHED:
         name, value = queue.popleft()
         if isinstance(value, PLAIN) or id(value) in seen:
             continue

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
-from suite.recovery.surroundings import Surroundings, same
+from suite.recovery.put_back import same
+from suite.recovery.surroundings import Surroundings
 
 Cut = tuple[tuple[int, ...], ...]
 """The rows of each piece of a batch."""

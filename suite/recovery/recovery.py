@@ -18,7 +18,7 @@ from suite.loops import batch as batches
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses, Regulariser
 from suite.recovery.apart import other_batch
-from suite.recovery.causes import Cause, clipped_by_norm, why
+from suite.recovery.causes import Cause, changing, clipped_by_norm, why
 from suite.recovery.causes.coupling import cuts, read_in
 from suite.recovery.experiment import Experiment, Weighting
 from suite.recovery.explanation import Explanation, explained, known, of_gradient, products
@@ -90,7 +90,8 @@ def experiment(
     engine: str,
 ) -> Experiment:
     """A step with its gradient and the units' gradients."""
-    around = Surroundings(model, batch=batch, step=step, losses=losses, regulariser=regulariser)
+    reached = {"the batch": batch, "step": step, "losses": losses, "regulariser": regulariser}
+    around = Surroundings(model, **reached)
     calm = in_eval_mode(model)
     reading = Reading(losses, around).sound(calm, batch)
     random = _is_random(reading, calm, batch)
@@ -142,6 +143,8 @@ def recovery(tried: Experiment) -> Recovery:
         cause = why(tried)
     elif best is not None and best.simplicity is None and not weighting.spans:
         cause = clipped_by_norm(tried, best.column)
+    if weighting.linear and cause is None:
+        cause = changing(tried)
     same = coinciding(found)
     return Recovery(
         units=tried.units,

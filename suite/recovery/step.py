@@ -17,11 +17,12 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from suite.errors import UsageError, one_line
 from suite.loops.batch import Batch, map_tensors, tensors
-from suite.recovery.surroundings import Surroundings, same
+from suite.recovery.put_back import same
+from suite.recovery.surroundings import Surroundings
 
 Step = Callable[[nn.Module, Batch], Any]
 Blocks = dict[str, Tensor]
-BATCH = "the batch, in place"
+BATCH = "the batch"
 INDIFFERENT = (
     nn.Linear, nn.Bilinear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding, nn.EmbeddingBag,
     nn.LayerNorm, nn.GroupNorm, nn.RNNBase,

@@ -8,36 +8,23 @@ from __future__ import annotations
 
 import random
 import re
-import types
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Generator, Tensor, nn
+from torch import Tensor, nn
 from torch.amp import GradScaler
-from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from suite.machine import global_state, memory
-from suite.recovery.reachable import (
-    PLAIN,
-    cells_of,
-    has_attributes,
-    is_own,
-    names_of,
-    own_modules,
-    reachable,
-)
+from suite.recovery.put_back import BY_ITSELF, GENERATORS, Change, PutBack, keepers, rewinder
+from suite.recovery.reachable import reachable
 
 EXPECTED = (Optimizer, LRScheduler, GradScaler)
 INTERNAL = ("._parameters", "._buffers", "._modules")
-VARIABLE = "="  # begins what has a name of its own, whoever uses it
-PutBack = Callable[[], list[str]]
-"""Puts one object back, and says what of it had changed (`""` is the object itself)."""
 
 
 class Surroundings:
@@ -77,16 +64,17 @@ class Surroundings:
             for restore in self._generators:
                 restore(seed)
 
-    def put_back(self) -> None:
-        """Put everything back, and note what had changed."""
+    def put_back(self) -> list[Change]:
+        """Put everything back; what had changed, by its whole name, is noted."""
         for restore in self._generators:
             restore(None)
-        for name, restore in self._saved:
-            for what in restore():
-                shown = what[1:] if what.startswith(VARIABLE) else f"{name}{what}"
-                for internal in INTERNAL:
-                    shown = shown.replace(internal, "")
-                self.told.setdefault(shown)
+        changes = [
+            Change(_shown(name, change.name), change.redo)
+            for name, restore in self._saved
+            for change in restore()
+        ]
+        self.told |= dict.fromkeys(change.name for change in changes)
+        return changes
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -94,47 +82,34 @@ class Surroundings:
         parts: dict[str, list[str]] = {}
         for name in self.told:
             parts.setdefault(re.split(r"[.\[]", name, maxsplit=1)[0], []).append(name)
-        return tuple(
-            names[0] if len(names) == 1 else f"{whole} (in {len(names)} places)"
-            for whole, names in parts.items()
-        )
+        few = (names if len(names) <= 3 else [f"{w} (in {len(names)} places)"] for w, names in parts.items())
+        return tuple(name for names in few for name in names)
 
     def _save(self, name: str, value: Any) -> None:
+        if isinstance(value, GENERATORS):
+            self._generators.append(rewinder(value))
+            return
         quiet = id(value) in self._silent or isinstance(value, EXPECTED)
-        for restore in self._keepers(value):
+        if isinstance(value, Tensor) and not quiet:
+            size = value.numel() * value.itemsize if value.layout == torch.strided else 0
+            if size > self._room:
+                return
+            self._room -= size
+        for restore in keepers(value):
             self._saved.append((name, _quiet(restore) if quiet else restore))
         if isinstance(value, EXPECTED):  # so is what they hold
             self._silent |= {id(part) for _, part in reachable({"": value})}
 
-    def _keepers(self, value: Any) -> Iterator[PutBack]:
-        if isinstance(value, Tensor):
-            yield from self._of_tensor(value)
-        elif isinstance(value, Generator | np.random.Generator | np.random.RandomState | random.Random):
-            self._generators.append(_generator(value))
-        elif isinstance(value, np.ndarray):
-            yield _array(value)
-        elif isinstance(value, dict):
-            yield _mapping(value, value)
-        elif isinstance(value, list | deque | set):
-            yield _items(value)
-        elif isinstance(value, types.FunctionType):
-            yield from _function(value)
-        elif isinstance(value, type) and is_own(value):
-            yield _class(value)
-        if has_attributes(value):
-            yield _mapping(vars(value), value)
 
-    def _of_tensor(self, tensor: Tensor) -> Iterator[PutBack]:
-        size = tensor.numel() * tensor.itemsize if tensor.layout == torch.strided else 0
-        if id(tensor) not in self._silent:
-            if size > self._room:
-                return
-            self._room -= size
-        yield from _tensor(tensor)
+def _shown(name: str, what: str) -> str:
+    whole = what[1:] if what.startswith(BY_ITSELF) else f"{name}{what}"
+    for internal in INTERNAL:
+        whole = whole.replace(internal, "")
+    return re.sub(r"\._\w*hooks\w*\.\d+", " (hooks)", whole)
 
 
 def _quiet(restore: PutBack) -> PutBack:
-    def silent() -> list[str]:
+    def silent() -> list[Change]:
         restore()
         return []
 
@@ -150,184 +125,3 @@ def _random_states() -> list[tuple[Callable[[Any], object], Any]]:
     if torch.cuda.is_initialized():  # uncovered: needs a CUDA device
         states.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
     return states
-
-
-def _generator(value: Any) -> Callable[[int | None], None]:
-    """Puts a generator back, or seeds it."""
-    if isinstance(value, Generator):
-        state: Any = value.get_state()
-        return lambda seed: value.set_state(state) if seed is None else value.manual_seed(seed)  # type: ignore[return-value]
-    if isinstance(value, np.random.Generator):
-        bits: Any = value.bit_generator
-        state = bits.state
-        other = type(bits)
-
-        def restore(seed: int | None) -> None:
-            bits.state = state if seed is None else other(seed).state
-
-        return restore
-    if isinstance(value, random.Random):
-        state = value.getstate()
-        return lambda seed: value.setstate(state) if seed is None else value.seed(seed)
-    state = value.get_state()
-    return lambda seed: value.set_state(state) if seed is None else value.seed(seed)
-
-
-def _tensor(tensor: Tensor) -> Iterator[PutBack]:
-    if tensor.is_meta or is_lazy(tensor):
-        return  # it has no numbers
-    content = tensor.detach().clone()
-    wanted, leaf, grad = tensor.requires_grad, tensor.is_leaf, tensor.grad if tensor.is_leaf else None
-    hooks = tensor._backward_hooks  # noqa: SLF001  a hook that is added at each call would be there twice
-    known = None if hooks is None else dict(hooks)
-
-    def restore() -> list[str]:
-        changed = [] if same(tensor, content) else [""]
-        if changed:
-            with torch.no_grad():
-                _refill(tensor, content)
-        if leaf and tensor.is_leaf:
-            if tensor.requires_grad is not wanted:
-                tensor.requires_grad_(wanted)
-            if tensor.grad is not grad:
-                tensor.grad = grad
-        now = tensor._backward_hooks  # noqa: SLF001  see above
-        if now is not None and dict(now) != (known or {}):
-            now.clear()
-            now.update(known or {})
-        return changed
-
-    yield restore
-
-
-def same(a: Tensor, b: Tensor) -> bool:
-    """Whether two tensors hold the same numbers in the same form, nan where nan is."""
-    a = a.detach()
-    if (a.shape, a.dtype, a.device, a.layout) != (b.shape, b.dtype, b.device, b.layout):
-        return False
-    if a.layout != torch.strided or torch.equal(a, b):
-        return a.layout == torch.strided or torch.equal(a.to_dense(), b.to_dense())
-    return bool(((a == b) | ((a != a) & (b != b))).all())
-
-
-def _refill(tensor: Tensor, content: Tensor) -> None:
-    if (tensor.shape, tensor.dtype, tensor.device) == (content.shape, content.dtype, content.device):
-        tensor.detach().copy_(content)
-    else:  # a step may well have moved or cast it, `p.data = p.data.half()`
-        tensor.data = content.clone()
-
-
-def _array(array: np.ndarray[Any, Any]) -> PutBack:
-    content = array.copy()
-
-    def restore() -> list[str]:
-        same = array.shape == content.shape and array.tobytes() == content.tobytes()
-        if not same and array.flags.writeable:
-            array[...] = content
-        return [] if same else [""]
-
-    return restore
-
-
-def _equal(a: object, b: object) -> bool:
-    return a is b or (type(a) is type(b) and isinstance(a, PLAIN) and a == b)
-
-
-def _mapping(mapping: dict[Any, Any], owner: object) -> PutBack:
-    content = dict(mapping)
-    expected = {"training"} if isinstance(owner, nn.Module) else set()
-
-    def restore() -> list[str]:
-        keys = [k for k, v in content.items() if k not in mapping or not _equal(mapping[k], v)]
-        keys += [k for k in mapping if k not in content]
-        if keys or list(mapping) != list(content):
-            mapping.clear()
-            mapping.update(content)
-        return [f".{key}" for key in keys if key not in expected]
-
-    return restore
-
-
-def _items(value: Any) -> PutBack:
-    content = list(value)
-
-    def restore() -> list[str]:
-        now = list(value)
-        if len(now) == len(content) and all(map(_equal, now, content)):
-            return []
-        value.clear()
-        (value.update if isinstance(value, set) else value.extend)(content)
-        return [""]
-
-    return restore
-
-
-def _function(function: types.FunctionType) -> Iterator[PutBack]:
-    if vars(function) or is_own(function):
-        yield _mapping(vars(function), function)
-    for variable, cell in cells_of(function):
-        yield _cell(variable, cell)
-    if is_own(function):
-        names = names_of(function)
-        yield _named(function.__globals__, names)
-        for module in own_modules(function):
-            yield _named(vars(module), names)
-
-
-MISSING = object()
-
-
-def _cell(variable: str, cell: types.CellType) -> PutBack:
-    def read() -> object:
-        try:
-            return cell.cell_contents
-        except ValueError:
-            return MISSING
-
-    content = read()
-
-    def restore() -> list[str]:
-        if _equal(read(), content):
-            return []
-        if content is MISSING:
-            del cell.cell_contents
-        else:
-            cell.cell_contents = content
-        return [f"{VARIABLE}{variable}"]
-
-    return restore
-
-
-def _named(where: dict[str, Any], names: set[str]) -> PutBack:
-    """Globals by their names: others of the same module are not this function's."""
-    content = {name: where.get(name, MISSING) for name in names}
-
-    def restore() -> list[str]:
-        changed = [name for name, value in content.items() if not _equal(where.get(name, MISSING), value)]
-        for name in changed:
-            if content[name] is MISSING:
-                del where[name]
-            else:
-                where[name] = content[name]
-        return [f"{VARIABLE}{name}" for name in changed]
-
-    return restore
-
-
-def _class(kind: type) -> PutBack:
-    def data() -> Mapping[str, Any]:
-        return {k: v for k, v in vars(kind).items() if not k.startswith("__")}
-
-    content = dict(data())
-
-    def restore() -> list[str]:
-        now = data()
-        changed = [k for k, v in content.items() if not _equal(now.get(k, MISSING), v)]
-        new = [k for k in now if k not in content]
-        for key in changed:
-            setattr(kind, key, content[key])
-        for key in new:
-            delattr(kind, key)
-        return [f".{key}" for key in (*changed, *new)]
-
-    return restore

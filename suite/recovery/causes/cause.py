@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
+from suite.errors import CaseError, UsageError
 from suite.recovery.experiment import Experiment, Weighting
 from suite.recovery.identify import Match
 from suite.recovery.step import Blocks
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from suite.algebra.units import Column
 
 SEEDS = (1, 2)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +83,7 @@ class Trial:
         return False
 
 
-Explanation = Callable[[Trial], Cause | None]
+Look = Callable[[Trial], Cause | None]
 """What was done to a weighting after the backward pass, if that explains the gradient of a trial."""
 
 
@@ -94,6 +97,16 @@ def beneath(name: str, says: str, found: Weighting) -> Cause:
         None if first is None else first.convention.name,
         None if first is None else first.scale,
     )
+
+
+def attempt(experiment: Callable[[], T]) -> T | None:
+    """What an experiment shows; None where the step or the losses fail in it."""
+    try:
+        with warnings.catch_warnings():  # the step has given its own already
+            warnings.simplefilter("ignore")
+            return experiment()
+    except (UsageError, CaseError):
+        return None
 
 
 def norm_of(gradient: Blocks, names: Sequence[str] | None = None) -> float:

@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
-from suite.recovery.causes.cause import SEEDS, Cause, Trial
+from suite.recovery.causes.cause import SEEDS, Cause, Trial, attempt
 from suite.recovery.experiment import Experiment
+from suite.recovery.step import Blocks
+
+FROM_CALL_TO_CALL = "changes from call to call"
+
+
+def changing(tried: Experiment) -> Cause | None:
+    """The step's next call is another step: it counts its calls, or keeps what cannot be put back."""
+    return attempt(lambda: state_of_its_own(tried)) or attempt(lambda: counted(tried))
 
 
 def state_of_its_own(tried: Experiment) -> Cause | None:
     """The step once more is another one, though all that can be put back was: nothing can be tried on it."""
     if not tried.differ(tried.control, tried.gradient):
         return None
-    share = tried.distance(tried.control, tried.gradient) / max(tried.size, 1e-300)
     return Cause(
-        "changes from call to call",
-        f"its next call, with the same random numbers, leaves another gradient, by {share:.2g} of its norm: "
-        "it counts its calls, draws from a generator of its own, or keeps what could not be put back",
+        FROM_CALL_TO_CALL,
+        f"its next call leaves another gradient{_share(tried, tried.control)}, with the same random numbers: "
+        "it counts its calls, draws numbers of its own, or keeps what could not be put back",
     )
+
+
+def counted(tried: Experiment) -> Cause | None:
+    """With the counters and switches that one call leaves behind, the next is another one."""
+    after, names = tried.next_call()
+    if after is None or not tried.differ(after, tried.gradient):
+        return None
+    return Cause(
+        FROM_CALL_TO_CALL,
+        f"its next call leaves another gradient{_share(tried, after)}: it depends on {', '.join(names)}, "
+        "which each call changes",
+    )
+
+
+def _share(tried: Experiment, other: Blocks) -> str:
+    return f", by {tried.distance(other, tried.gradient) / max(tried.size, 1e-300):.2g} of its norm"
 
 
 def noise(trial: Trial) -> Cause | None:
@@ -25,7 +48,8 @@ def noise(trial: Trial) -> Cause | None:
     if not tried.differ(first, second):
         return None
     share = tried.distance(first, second) / 2**0.5 / max(tried.size, 1e-300)
-    changes = f"by {share:.2g} of its norm, though the samples are the same"
+    besides = f", with {' and '.join(trial.without)} switched off" if trial.without else ""
+    changes = f"by {share:.2g} of its norm, though the samples are the same{besides}"
     if tried.random:
         return Cause(
             "random losses",

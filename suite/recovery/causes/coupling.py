@@ -16,9 +16,10 @@ from suite.engines.per_sample_gradients import Checked, per_sample_gradients
 from suite.engines.unit_gradients import Materialised
 from suite.errors import CaseError, UsageError
 from suite.loops import batch as batches
+from suite.loops.batch import Batch
 from suite.recovery.causes.cause import Cause, Trial, beneath
 from suite.recovery.experiment import Experiment
-from suite.recovery.reading import Cut, even, in_turn
+from suite.recovery.reading import Cut, Reading, even, in_turn
 from suite.recovery.solve import roots, solve, together
 from suite.recovery.step import Blocks, in_eval_mode
 
@@ -50,9 +51,8 @@ def coupled_losses(trial: Trial) -> Cause | None:
         found = read_in(tried, pieces)
         if found is None:
             continue
-        weighting = replace(found, gradient=trial.gradient).weighting_of(
-            replace(found, gradient=trial.gradient).root
-        )
+        own = replace(found, gradient=trial.gradient)
+        weighting = own.weighting_of(own.root)
         if weighting.linear and not weighting.spans:
             sizes = sorted({len(rows) for rows in pieces})
             of = " or ".join(map(str, sizes))
@@ -79,18 +79,35 @@ def cuts(tried: Experiment) -> list[Cut]:
 
 def read_in(tried: Experiment, pieces: Cut) -> Experiment | None:
     """The experiment with the losses read in pieces; None where they cannot be."""
-    reading = tried.losses.cut(pieces)
+    return _read(tried, tried.batch, tried.losses.cut(pieces))
+
+
+def _read(tried: Experiment, batch: Batch, reading: Reading) -> Experiment | None:
     try:
         with tried.surroundings.kept():
             found = per_sample_gradients(
-                in_eval_mode(tried.model), tried.batch, reading,
+                in_eval_mode(tried.model), batch, reading,
                 engine=tried.found.engine, regulariser=tried.regulariser,
             )  # fmt: skip
     except (UsageError, CaseError, RuntimeError, IndexError):
         return None
     if found.shape != tried.found.shape:
         return None
-    return replace(tried, losses=reading, found=found)
+    return replace(tried, batch=batch, losses=reading, found=found)
+
+
+def changed_inputs(trial: Trial) -> Cause | None:
+    """The step changes its batch before it computes: of the batch as it leaves it, it is a weighting."""
+    batch = trial.tried.changed_batch()
+    found = None if batch is None else _read(trial.tried, batch, trial.tried.losses)
+    if found is None:
+        return None
+    own = replace(found, gradient=trial.gradient)
+    weighting = own.weighting_of(own.root)
+    if not weighting.linear or weighting.spans:
+        return None
+    says = "the step changes its batch in place; of the samples as it leaves them it is a weighting"
+    return beneath("changed inputs", says, weighting)
 
 
 def other_function(trial: Trial) -> Cause | None:

@@ -7,19 +7,15 @@ experiment in which the step fails says nothing, and ends nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import combinations
-from typing import TypeVar
 
-from suite.errors import CaseError, UsageError
-from suite.recovery.causes.cause import Cause, Explanation, Trial, beneath
+from suite.recovery.causes.cause import Cause, Look, Trial, attempt, beneath
 from suite.recovery.causes.chance import noise, state_of_its_own
 from suite.recovery.causes.clipping import BY_NORM, by_tensor, clipped_values, held_whole
-from suite.recovery.causes.coupling import coupled_losses, other_function
+from suite.recovery.causes.coupling import changed_inputs, coupled_losses, other_function
 from suite.recovery.causes.decay import decayed
 from suite.recovery.experiment import Experiment
-
-T = TypeVar("T")
 
 
 def _nothing_else(trial: Trial) -> Cause | None:
@@ -29,48 +25,40 @@ def _nothing_else(trial: Trial) -> Cause | None:
     return beneath("", "the rest is a weighting of the units without it", trial.weighting)
 
 
-EXPLANATIONS: tuple[Explanation, ...] = (_nothing_else, clipped_values, by_tensor, decayed)
+EXPLANATIONS: tuple[Look, ...] = (_nothing_else, clipped_values, by_tensor, decayed, changed_inputs)
 """What may explain a gradient exactly, with the weights beneath; a new one is added here."""
 
-LAST: tuple[Explanation, ...] = (noise, coupled_losses, other_function)
+LAST: tuple[Look, ...] = (noise, coupled_losses, other_function)
 """What shows where nothing explains the gradient exactly."""
 
 
 def why(tried: Experiment) -> Cause | None:
     """Why no weighting of the units explains the step's gradient, or None where that cannot be told."""
-    changing = _attempt(lambda: state_of_its_own(tried))
+    changing = attempt(lambda: state_of_its_own(tried))
     if changing is not None:
         return changing
     for trial in _trials(tried):
         for explain in EXPLANATIONS:
-            cause = _attempt(lambda: explain(trial))  # noqa: B023  called at once
+            cause = attempt(lambda: explain(trial))  # noqa: B023  called at once
             if cause is not None:
                 return _with_clipping(trial, _named(trial, cause))
-    calm = _attempt(lambda: _calm(tried))
+    calm = attempt(lambda: _calm(tried))
     if calm is None:
         return None
     for explain in LAST:
-        cause = _attempt(lambda: explain(calm))  # noqa: B023  called at once
+        cause = attempt(lambda: explain(calm))  # noqa: B023  called at once
         if cause is not None:
             return cause
     return None
 
 
-def _attempt(experiment: Callable[[], T]) -> T | None:
-    """What an experiment shows; None where the step or the losses fail in it."""
-    try:
-        return experiment()
-    except (UsageError, CaseError):
-        return None
-
-
 def _trials(tried: Experiment) -> Iterator[Trial]:
     """The step as it is, then without the layers that it called, fewest first."""
     yield Trial(tried, (), tried.gradient)
-    active = _attempt(lambda: tried.active) or ()
+    active = attempt(lambda: tried.active) or ()
     for count in range(1, len(active) + 1):
         for without in combinations(active, count):
-            gradient = _attempt(lambda: tried.again(without=without))  # noqa: B023  called at once
+            gradient = attempt(lambda: tried.again(without=without))  # noqa: B023  called at once
             if gradient is not None and tried.differ(gradient, tried.control):
                 yield Trial(tried, without, gradient)
 
@@ -91,5 +79,5 @@ def _with_clipping(trial: Trial, cause: Cause) -> Cause:
     """The cause, and clipping by norm where the whole gradient was brought to a norm besides."""
     if BY_NORM in cause.name or "clipped" in cause.name:
         return cause
-    says = _attempt(lambda: held_whole(trial.tried))
+    says = attempt(lambda: held_whole(trial.tried))
     return cause if says is None else cause.and_(BY_NORM, says)
