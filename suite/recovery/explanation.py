@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from suite.algebra.units import Units
     from suite.loops.batch import Batch
 
-HEARD = "units with a gradient"
+HEARD, NOT_ZERO = "units with a gradient", "losses that are not zero"
 CLIPPED = Formula(((CLIP, 1),))
 COUNTED = 1.2
 """How much rather a formula is made of the units table than of a number that happens to be in the batch."""
@@ -55,7 +55,9 @@ class Explanation:
     by_part: tuple[tuple[str, Formula], ...] = ()
 
 
-def known(units: Units, batch: Batch, heard: NDArray[np.bool_], root: Root) -> Iterator[Quantities]:
+def known(
+    units: Units, batch: Batch, heard: NDArray[np.bool_], root: Root, losses: Column
+) -> Iterator[Quantities]:
     """The quantities of a batch; once more with what PyTorch adds to a norm, where there is a threshold.
 
     Args:
@@ -63,12 +65,13 @@ def known(units: Units, batch: Batch, heard: NDArray[np.bool_], root: Root) -> I
         batch: the samples.
         heard: `[units]` whether the unit's gradient is not zero.
         root: the units' gradients.
+        losses: `[units]` their losses.
     """
     plain = Quantities.of(units)
     named = counts.numbers(batch, set(plain.numbers.values()))
     loud = float(heard[units.data].sum())
     if loud < units.data.sum() and loud not in plain.numbers.values():
-        named = {HEARD: loud, **named}
+        named = {NOT_ZERO if (losses != 0).sum() == loud else HEARD: loud, **named}
     varying = counts.columns(batch, units, list(plain.columns.values()))
     for added in (units.added_to_norm, TORCH_ADDS) if units.max_norm is not None else (units.added_to_norm,):
         table = replace(units, added_to_norm=added)

@@ -192,7 +192,12 @@ def _explanation(tried: Experiment, weighting: Weighting, cause: Cause | None) -
 
 
 def _known(tried: Experiment, solution: Solution) -> list[Quantities]:
-    return list(known(tried.units, tried.batch, ~solution.silent, tried.root))
+    """What formulas can be made of; the losses are looked at where some unit has no gradient."""
+    losses = np.ones(len(tried.units))
+    if solution.silent.any():
+        entries = tried.losses.numbers(in_eval_mode(tried.model), tried.batch).flatten()
+        losses[: len(entries)] = entries.double().cpu().numpy()
+    return list(known(tried.units, tried.batch, ~solution.silent, tried.root, losses[tried.units.data]))
 
 
 def _suspects(tried: Experiment, weighting: Weighting) -> tuple[Suspect, ...]:

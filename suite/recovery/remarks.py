@@ -40,6 +40,8 @@ def _mistakes(found: Findings) -> Iterator[str]:
 
 def _same(found: Findings) -> Iterator[str]:
     """Other names, and other conventions that only another batch would tell from this one."""
+    if found.scale != 1 and found.formula is not None:
+        return  # the headline has a formula, and need not have a name
     fault = None if found.fault is None else found.fault.name
     others: dict[str | None, list[str]] = {}
     for name, tell in zip(found.also, found.tells, strict=True):
@@ -61,7 +63,7 @@ def _alternatives(found: Findings) -> Iterator[str]:
     likely: list[Formula] = []
     for formula in formulas[1:]:
         same = _full(formula, found)
-        doubtful = chance and named_in(formula)
+        doubtful = (chance and named_in(formula)) or _by_shape(first / formula)
         if same not in seen and not doubtful and plainness(formula) <= plainness(first) + PLAUSIBLE:
             likely.append(formula)
         seen.add(same)
@@ -77,6 +79,13 @@ def _alternatives(found: Findings) -> Iterator[str]:
     else:
         differ = _differ(first, likely[0])
         yield f"This batch cannot tell it from {said}{more}; a batch in which {differ} would."
+
+
+def _by_shape(quotient: Formula) -> bool:
+    """Whether two formulas differ by the axes of one tensor only: its entries are their product."""
+    tensors = {name.rpartition(" of ")[2] for name in quotient.symbols if " of batch" in name}
+    inside = all(name == "n" or name.startswith(("entries of", "size of axis")) for name in quotient.symbols)
+    return len(tensors) == 1 and inside
 
 
 def named_in(formula: Formula) -> bool:

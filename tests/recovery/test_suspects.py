@@ -157,7 +157,8 @@ def _reduced(units: Units, inside: np.ndarray, counted: str) -> Column:
             "samples": float(len(np.unique(units.sample[inside]))),
             "elements": units.elements[inside].sum(),
             "weights": 1.0 if units.weight is None else (units.weight * units.elements)[inside].sum(),
-            "each sample's elements": units.elements[sample].sum() * len(np.unique(units.sample[inside])),
+            "each sample's elements": max(units.elements[sample].sum(), 1.0)
+            * len(np.unique(units.sample[inside])),
         }[counted]
         weights[unit] = 1 / count if count > 0 else 1.0
     return weights
