@@ -135,7 +135,7 @@ def whole_clip(units: Units, name: str, size: float) -> float:
 def quantities(units: Units) -> dict[str, float]:
     """What the scales of conventions are made of on one batch, as a record keeps it."""
     known, total = dict(_numbers(units)), float(units.total()[0])
-    left_out = {"V", "d"} if total == 0 else {"d", "Σm"} if units.positions is not None else {"V"}
+    left_out = {"V", "Σm"} if total == 0 else {"d", "Σm"} if units.positions is not None else {"V"}
     if "d" in known:
         left_out.add("Σm")
     if units.values is not None:
@@ -151,8 +151,8 @@ def _numbers(units: Units) -> Iterator[tuple[str, float]]:
     yield "Σm", total
     if units.positions is not None:
         yield "T", max(float(units.total(units.positions)[0]), 1.0) / units.n
-    if len(per_sample) == 1:
-        yield "d", max(float(per_sample[0]), 1.0)
+    if len(per_sample) == 1 and per_sample[0] > 0:
+        yield "d", float(per_sample[0])
     if units.max_elements is not None:
         yield "Lmax", units.max_elements
     if units.microbatch is not None:

@@ -90,3 +90,8 @@ def test_a_clip_factor_is_that_of_what_the_rest_gives() -> None:
     np.testing.assert_allclose(known.column(parse("min(1, C/‖n·g‖)/n")), 1 / 8)
     np.testing.assert_allclose(known.column(parse("min(1, C/‖g_u‖)/n")), [1 / 8, 1 / 2])
     assert np.isnan(Quantities.of(units).column(parse("min(1, C/‖g‖)"))).all()
+
+
+def test_a_batch_without_elements_divides_by_one_however_it_is_said() -> None:
+    known = Quantities.of(Units.of(2, {"elements": 0}))
+    assert known.column(known.said(parse("1/V"))).tolist() == [1, 1]
