@@ -58,7 +58,7 @@ class Field:
         default: what a row that does not have it means; `NO_DEFAULT` where each must.
         role: `identity` tells the rows of a run apart, `cost` differs between runs that agree, and
             `derived` is no part of the record: a report computes it.
-        bound: how far rounding can move it between two runs, a name of `suite.records.diff.BOUNDS`, or
+        bound: how far rounding can move it between two runs, a name of `suite.records.bounds.BOUNDS`, or
             `exact` where nothing may move it; None where it is not compared.
         csv: whether the CSV file of its kind has a column of it.
         table: how the table of its kind shows it; None where it does not.

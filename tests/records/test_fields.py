@@ -14,8 +14,8 @@ import pytest
 
 import suite
 from suite.algebra.discrepancy import Verdict
+from suite.records.bounds import BOUNDS
 from suite.records.declaration import Bound, Field, Summary, VerdictName
-from suite.records.diff import BOUNDS
 from suite.records.fields import DERIVED, EVERY_ROW, RECORDED, Row, fields_of, recorded
 from suite.records.file import read_log
 from suite.records.schema import what_is_wrong
