@@ -1,4 +1,4 @@
-"""Progress of long work: one line that changes on a terminal, a plain line a group in a log."""
+"""Progress of long work: tqdm's bar on a terminal or in a notebook, a plain line a group in a log."""
 
 from __future__ import annotations
 
@@ -7,9 +7,16 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import TextIO
+from typing import Any, TextIO
+
+from tqdm.auto import tqdm
 
 from suite.machine.terminal import coloured
+
+FORMAT = "{percentage:3.0f}%|{bar:16}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}] {desc}"
+
+# No thread that looks after bars which nobody refreshes: each step refreshes this one.
+_Bar = type("_Bar", (tqdm,), {"monitor_interval": 0})
 
 
 class Progress:
@@ -32,8 +39,8 @@ class Progress:
     ) -> None:
         self._total = total
         self._stream = stream or sys.stderr
-        self._live = self._stream.isatty()
         self._shown = shown
+        self._bar = self._new_bar() if shown and (self._stream.isatty() or _in_notebook(stream)) else None
         self._clock = clock
         self._start: float | None = None
         self._running: dict[str, str] = {}
@@ -63,17 +70,15 @@ class Progress:
         if self._start is None:
             self._start = self._clock()
         self._running[name] = f"{group} {detail}"
-        if self._live:
-            self._line()
-        elif group != self._group:
+        if self._bar is None and group != self._group:
             self._print(f"{self._count()} {group}\n")
         self._group = group
+        self._refresh()
 
     def ended(self, name: str) -> None:
         """Say that it is done."""
         self._end(name)
-        if self._live:
-            self._line()
+        self._refresh()
 
     def skip(self, count: int) -> None:
         """Say that so many steps were done before."""
@@ -81,23 +86,28 @@ class Progress:
             self.note(f"{count} of {self._total} were measured before and are taken as they are.")
         self._skipped += count
         self._done += count
+        self._refresh()
 
     def expect(self, total: int) -> None:
         """Say how many steps there are, now that it is known better."""
         self._total = total
+        self._refresh()
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        self._print(("\r\x1b[K" if self._live else "") + text + "\n")
+        if self._bar is None:
+            self._print(text + "\n")
+        else:
+            self._bar.write(text, file=self._stream)  # above the bar
 
     def failed(self, text: str) -> None:
         """A line that stays, of what went wrong."""
         self.note(coloured(text, "red", self._stream))
 
     def finish(self) -> None:
-        """Clear the line."""
-        if self._live:
-            self._print("\r\x1b[K")
+        """Clear the bar."""
+        if self._bar is not None:
+            self._bar.close()
 
     def _end(self, name: str) -> None:
         if self._running.pop(name, None) is not None:
@@ -112,16 +122,31 @@ class Progress:
             to_go = f", {_duration((now - self._start) / measured * left)} to go"
         return f"[{self._done} done, {left} left{to_go}]"
 
-    def _line(self) -> None:
-        running = list(self._running.values())
-        more = f" and {len(running) - 1} more" if len(running) > 1 else ""
-        text = f"{self._count()} {running[0]}{more}" if running else self._count()
-        self._print("\r\x1b[K" + text[: shutil.get_terminal_size().columns - 1])
+    def _new_bar(self) -> Any:
+        return _Bar(total=self._total, file=self._stream, leave=False, ncols=_columns(), bar_format=FORMAT)
+
+    def _refresh(self) -> None:
+        if self._bar is not None:
+            running = list(self._running.values())
+            more = f" and {len(running) - 1} more" if len(running) > 1 else ""
+            self._bar.ncols = _columns()  # somebody may have made the window smaller
+            # What was done before took no time: the rest is estimated without it.
+            self._bar.total, self._bar.n, self._bar.initial = self._total, self._done, self._skipped
+            self._bar.set_description_str(running[0] + more if running else "")
 
     def _print(self, text: str) -> None:
         if self._shown:
             self._stream.write(text)
             self._stream.flush()
+
+
+def _columns() -> int:
+    return shutil.get_terminal_size().columns - 1
+
+
+def _in_notebook(stream: TextIO | None) -> bool:
+    """Whether tqdm shows a widget, in place of what standard error would show."""
+    return stream is None and any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
 
 
 def _duration(seconds: float) -> str:
