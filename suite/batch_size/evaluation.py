@@ -20,13 +20,13 @@ from suite.batch_size.noise import NoiseScale
 from suite.batch_size.rules import rules
 from suite.errors import UsageError
 
-Model = Callable[[], nn.Module]
-Sampler = Callable[[int, int], Any]
-Losses = Callable[[nn.Module, Any], Tensor]
+_MakeModel = Callable[[], nn.Module]
+_Sampler = Callable[[int, int], Any]
+_Losses = Callable[[nn.Module, Any], Tensor]
 
 
 @dataclass(frozen=True)
-class Landing:
+class RuleEvaluation:
     """Where training under one rule lands, averaged over the seeds.
 
     Args:
@@ -48,10 +48,10 @@ class Landing:
     reason: str = ""
 
 
-def compare(
-    model: Model,
-    sampler: Sampler,
-    losses: Losses,
+def evaluate_rules(
+    model: _MakeModel,
+    sampler: _Sampler,
+    losses: _Losses,
     optimizer: str,
     hyperparameters: Mapping[str, Any],
     batch_size: int,
@@ -61,7 +61,7 @@ def compare(
     seeds: Sequence[int] = (0, 1, 2),
     noise: NoiseScale | None = None,
     names: Sequence[str] = (),
-) -> list[Landing]:
+) -> list[RuleEvaluation]:
     """Train under each rule and report how far it lands from the reference.
 
     Args:
@@ -78,7 +78,7 @@ def compare(
         names: glob patterns of rules; all where there is none.
 
     Returns:
-        One landing a rule, and first the reference itself on other samples.
+        One evaluation a rule, and first the reference itself on other samples.
 
     Raises:
         UsageError: The sizes do not fit, or a name is unknown.
@@ -110,7 +110,9 @@ def compare(
     references = {seed: train(hyperparameters, batch_size, steps, seed) for seed in seeds}
     reference_loss = sum(loss(r) for r in references.values()) / len(seeds)
 
-    def landing(name: str, settings: Mapping[str, Any], size: int, count: int, shift: int) -> Landing:
+    def evaluation(
+        name: str, settings: Mapping[str, Any], size: int, count: int, shift: int
+    ) -> RuleEvaluation:
         distances, found = [], []
         for seed, reference in references.items():
             trained = train(settings, size, count, seed + shift)
@@ -120,25 +122,25 @@ def compare(
             )
             found.append(loss(trained))
         mean = [sum(values) / len(values) for values in (distances, found)]
-        return Landing(name, dict(settings), count, mean[0], mean[1], reference_loss)
+        return RuleEvaluation(name, dict(settings), count, mean[0], mean[1], reference_loss)
 
     beyond = max(seeds) - min(seeds) + 2
-    landings = [landing("other samples", hyperparameters, batch_size, steps, beyond)]
+    evaluations = [evaluation("other samples", hyperparameters, batch_size, steps, beyond)]
     for rule in rules.match(names):
         try:
             settings = rule.apply(optimizer, hyperparameters, batch_size, to_batch_size, noise=noise)
         except UsageError as error:
-            nothing = Landing(rule.name, {}, 0, math.nan, math.nan, reference_loss, str(error))
-            landings.append(nothing)
+            nothing = RuleEvaluation(rule.name, {}, 0, math.nan, math.nan, reference_loss, str(error))
+            evaluations.append(nothing)
             continue
-        landings.append(landing(rule.name, settings, to_batch_size, new_steps, 2 * beyond))
-    return landings
+        evaluations.append(evaluation(rule.name, settings, to_batch_size, new_steps, 2 * beyond))
+    return evaluations
 
 
 def _train(
     model: nn.Module,
     batches: Iterator[Any],
-    losses: Losses,
+    losses: _Losses,
     optimizer: str,
     hyperparameters: Mapping[str, Any],
 ) -> nn.Module:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.algebra.gram import Gram
-from suite.batch_size.evaluation import Landing, compare
+from suite.batch_size.evaluation import RuleEvaluation, evaluate_rules
 from suite.batch_size.noise import NoiseScale, noise_scale
 from suite.case import Case, Problem
 from suite.engines.per_sample_gradients import per_sample_gradients
@@ -22,21 +22,21 @@ NOISE_SAMPLES = 128
 
 
 @dataclass(frozen=True)
-class Landings:
+class CaseEvaluation:
     """What the batch-size rules come to on one case.
 
     Args:
         case: its name.
         noise: the gradient noise scale at the initial parameters.
-        landings: one a rule, and first the reference itself on other samples.
+        evaluations: one a rule, and first the reference itself on other samples.
     """
 
     case: str
     noise: NoiseScale
-    landings: Sequence[Landing]
+    evaluations: Sequence[RuleEvaluation]
 
 
-def land(
+def evaluate_case(
     case: Case,
     optimizer: str,
     hyperparameters: Mapping[str, Any],
@@ -45,7 +45,7 @@ def land(
     *,
     steps: int,
     seed: int = 0,
-) -> Landings:
+) -> CaseEvaluation:
     """Train `case` in float64 under every rule, and measure its noise scale from per-sample gradients.
 
     Args:
@@ -73,7 +73,7 @@ def land(
         )
 
     noise = noise_scale(_gram(problem, model(), min(NOISE_SAMPLES, batches.size(problem.data)), seed))
-    found = compare(
+    found = evaluate_rules(
         model,
         lambda size, draw: _sample(problem, size, draw),
         losses,
@@ -85,7 +85,7 @@ def land(
         seeds=(seed, seed + 1),
         noise=noise,
     )
-    return Landings(case.name, noise, found)
+    return CaseEvaluation(case.name, noise, found)
 
 
 def _sample(problem: Problem, size: int, seed: int) -> Batch:

@@ -17,13 +17,13 @@ from suite.batch_size.noise import NoiseScale
 from suite.errors import UsageError, shortened
 from suite.registry import Registry
 
-Hyperparameters = dict[str, Any]
-LARGEST = 1e15
+_Hyperparameters = dict[str, Any]
+LARGEST_BATCH = 1e15
 """A batch size; a float counts no further."""
 
 
 @dataclass(frozen=True)
-class Batches:
+class BatchSizeChange:
     """From which batch size to which.
 
     Args:
@@ -65,7 +65,7 @@ class Rule:
     verified: str
     optimizers: tuple[str, ...]
     needs_noise: bool
-    function: Callable[[Hyperparameters, Batches], Hyperparameters]
+    function: Callable[[_Hyperparameters, BatchSizeChange], _Hyperparameters]
     heuristic: bool = True
 
     def apply(
@@ -76,7 +76,7 @@ class Rule:
         to_batch_size: float,
         *,
         noise: NoiseScale | None = None,
-    ) -> Hyperparameters:
+    ) -> _Hyperparameters:
         """The hyperparameters that the rule gives for `to_batch_size`.
 
         Args:
@@ -90,9 +90,9 @@ class Rule:
             UsageError: The rule does not apply: to this optimizer, to these numbers, or without noise.
         """
         for name, size in (("batch_size", batch_size), ("to_batch_size", to_batch_size)):
-            if not 0 < size <= LARGEST:
+            if not 0 < size <= LARGEST_BATCH:
                 raise UsageError(
-                    f"{name} is {shortened(size)}; it must be positive, and {LARGEST:.0g} at most"
+                    f"{name} is {shortened(size)}; it must be positive, and {LARGEST_BATCH:.0g} at most"
                 )
         if self.optimizers and optimizer not in self.optimizers:
             raise UsageError(
@@ -105,7 +105,7 @@ class Rule:
                 f"the rule {self.name!r} needs the gradient noise scale, measured from per-sample "
                 "gradients; give it as a number of samples"
             )
-        return self.function(dict(hyperparameters), Batches(batch_size, to_batch_size, noise))
+        return self.function(dict(hyperparameters), BatchSizeChange(batch_size, to_batch_size, noise))
 
     def card(self) -> dict[str, Any]:
         """All that a person may want to know of it, for `gradsuite show`."""
@@ -130,17 +130,17 @@ def rule(
     verified: str,
     optimizers: tuple[str, ...] = (),
     needs_noise: bool = False,
-) -> Callable[[Callable[[Hyperparameters, Batches], Hyperparameters]], Rule]:
+) -> Callable[[Callable[[_Hyperparameters, BatchSizeChange], _Hyperparameters]], Rule]:
     """Register the decorated function as a rule, named like it, its docstring the summary.
 
     Raises:
         UsageError: A rule of this name exists.
     """
 
-    def register(function: Callable[[Hyperparameters, Batches], Hyperparameters]) -> Rule:
+    def register(function: Callable[[_Hyperparameters, BatchSizeChange], _Hyperparameters]) -> Rule:
         return rules.add(
             Rule(
-                name=function.__name__.replace("_", "-"),
+                name=function.__name__.strip("_").replace("_", "-"),
                 summary=inspect.cleandoc(function.__doc__ or "").partition("\n")[0],
                 formula=formula,
                 source=source,
@@ -155,7 +155,7 @@ def rule(
 
 
 @rule(formula="all as they were", source="the baseline of the others", verified="measured")
-def unchanged(hyperparameters: Hyperparameters, batches: Batches) -> Hyperparameters:  # noqa: ARG001  keeps all
+def unchanged(hyperparameters: _Hyperparameters, batches: BatchSizeChange) -> _Hyperparameters:  # noqa: ARG001  keeps all
     """Nothing changes."""
     return hyperparameters
 
@@ -165,7 +165,7 @@ def unchanged(hyperparameters: Hyperparameters, batches: Batches) -> Hyperparame
     source="Goyal et al. 2017, arXiv 1706.02677, section 2.1 (for SGD, with warmup)",
     verified="paper read",
 )
-def linear(hyperparameters: Hyperparameters, batches: Batches) -> Hyperparameters:
+def linear(hyperparameters: _Hyperparameters, batches: BatchSizeChange) -> _Hyperparameters:
     """The learning rate grows as the batch."""
     return {**hyperparameters, "lr": hyperparameters["lr"] * batches.ratio}
 
@@ -175,7 +175,7 @@ def linear(hyperparameters: Hyperparameters, batches: Batches) -> Hyperparameter
     source="Krizhevsky 2014, arXiv 1404.5997 (its theory); Hoffer et al. 2017, arXiv 1705.08741",
     verified="third party",
 )
-def square_root(hyperparameters: Hyperparameters, batches: Batches) -> Hyperparameters:
+def square_root(hyperparameters: _Hyperparameters, batches: BatchSizeChange) -> _Hyperparameters:
     """The learning rate grows as the root of the batch, which keeps the variance of a step."""
     return {**hyperparameters, "lr": hyperparameters["lr"] * math.sqrt(batches.ratio)}
 
@@ -186,7 +186,7 @@ def square_root(hyperparameters: Hyperparameters, batches: Batches) -> Hyperpara
     verified="third party",
     optimizers=("Adam", "AdamW"),
 )
-def adam_square_root(hyperparameters: Hyperparameters, batches: Batches) -> Hyperparameters:
+def adam_square_root(hyperparameters: _Hyperparameters, batches: BatchSizeChange) -> _Hyperparameters:
     """The root rule with Adam's memories shortened and its eps shrunk, from the limit as an SDE."""
     betas = hyperparameters.get("betas", (0.9, 0.999))
     scaled = tuple(_shorter(f"betas[{i}]", beta, batches.ratio) for i, beta in enumerate(betas))
@@ -199,7 +199,7 @@ def adam_square_root(hyperparameters: Hyperparameters, batches: Batches) -> Hype
     verified="not checked",
     optimizers=("RMSprop",),
 )
-def rmsprop_square_root(hyperparameters: Hyperparameters, batches: Batches) -> Hyperparameters:
+def rmsprop_square_root(hyperparameters: _Hyperparameters, batches: BatchSizeChange) -> _Hyperparameters:
     """The root rule with RMSprop's memory shortened and its eps shrunk, from the limit as an SDE."""
     alpha = _shorter("alpha", hyperparameters.get("alpha", 0.99), batches.ratio)
     return _root(hyperparameters, batches) | {"alpha": alpha}
@@ -211,7 +211,7 @@ def rmsprop_square_root(hyperparameters: Hyperparameters, batches: Batches) -> H
     verified="third party",
     needs_noise=True,
 )
-def noise_scale(hyperparameters: Hyperparameters, batches: Batches) -> Hyperparameters:
+def _noise_scale(hyperparameters: _Hyperparameters, batches: BatchSizeChange) -> _Hyperparameters:
     """Linear far below the gradient noise scale, constant far above it."""
     noise = batches.noise
     if noise is None or not math.isfinite(noise.simple):  # linear is its limit for infinite noise
@@ -220,7 +220,7 @@ def noise_scale(hyperparameters: Hyperparameters, batches: Batches) -> Hyperpara
     return {**hyperparameters, "lr": hyperparameters["lr"] * ratio}
 
 
-def _root(hyperparameters: Hyperparameters, batches: Batches) -> Hyperparameters:
+def _root(hyperparameters: _Hyperparameters, batches: BatchSizeChange) -> _Hyperparameters:
     root = math.sqrt(batches.ratio)
     eps = hyperparameters.get("eps", 1e-8) / root
     return {**hyperparameters, "lr": hyperparameters["lr"] * root, "eps": eps}

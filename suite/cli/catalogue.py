@@ -11,7 +11,7 @@ from suite.registry import Registry
 KINDS = ("cases", "claims", "conventions", "engines", "papers", "dialects", "rules")
 
 
-class Entry(Protocol):
+class Listed(Protocol):
     """A named thing with a card."""
 
     @property

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from suite.fuzz import Found, Target
     from suite.fuzz.examples import Budget
 
-NAMES = ("convention", "engine", "law", "recovery")
+TARGET_NAMES = ("convention", "engine", "law", "recovery")
 FOLDER = Path(".gradsuite") / "examples"
 EXAMPLES = 250
 
@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--target",
         action="append",
         metavar="TARGET",
-        help=f"{', '.join(NAMES)} (default: these), or PATH.py:NAME, a reduction of yours: a function "
+        help=f"{', '.join(TARGET_NAMES)} (default: these), or PATH.py:NAME, a reduction of yours: a function "
         "NAME(losses, units) of the unreduced losses, [samples] or [samples, parts], and the units table, "
         "that returns the loss to call backward() on; repeatable",
     )
@@ -70,7 +70,7 @@ def execute(arguments: argparse.Namespace) -> int:
         return _worst(arguments, budget)
     from suite.fuzz import search
 
-    goals = [_goal(name, arguments) for name in arguments.target or NAMES]
+    goals = [_goal(name, arguments) for name in arguments.target or TARGET_NAMES]
     found = False
     for goal in goals:
         result = search(goal, budget, seed=arguments.seed, folder=arguments.output)
@@ -99,8 +99,8 @@ def _goal(name: str, arguments: argparse.Namespace) -> Target:
         from suite.fuzz.reduction import target_in
 
         return target_in(name, arguments.expect, empty=not arguments.no_empty)
-    if name not in NAMES:
-        raise UsageError(f"no target is named {name!r}: there are {', '.join(NAMES)} and PATH.py:NAME")
+    if name not in TARGET_NAMES:
+        raise UsageError(f"no target is named {name!r}: there are {', '.join(TARGET_NAMES)} and PATH.py:NAME")
     from suite.fuzz.targets import target_named
 
     return target_named(name)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from suite.equivalence.equivalent import Equivalence
     from suite.equivalence.law import Law, Powers, Scale
     from suite.equivalence.scales import Scaling, Sizes
-    from suite.equivalence.trajectory import Proof
+    from suite.equivalence.trajectory import TrainingCheck
 
 LIMIT = 1e-10
 """How far an exact law may be from the reference, relative, after 100 steps in float64."""
@@ -64,9 +64,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     how = parser.add_argument_group("how to answer")
     how.add_argument(
-        "--prove", action="store_true", help="train both sides on real digits and compare the weights"
+        "--prove",
+        "--check",
+        dest="check",
+        action="store_true",
+        help="training check: train both sides on real digits and compare the weights",
     )
-    how.add_argument("--steps", metavar="K", type=int, default=100, help="of the proof (default: 100)")
+    how.add_argument("--steps", metavar="K", type=int, default=100, help="of that check (default: 100)")
     how.add_argument("--laws", action="store_true", help="print the law of every optimizer instead")
     how.add_argument("--json", action="store_true", help="print JSON")
 
@@ -82,7 +86,7 @@ def execute(args: argparse.Namespace) -> int:
         return 0
     from suite.equivalence.equivalent import equivalent
 
-    source = sources.read(args, _settings(args.set))
+    source = sources.read_source(args, _settings(args.set))
     scaling, sizes = _scaling(args)
     result = equivalent(
         source.translation.optimizer,
@@ -92,17 +96,17 @@ def execute(args: argparse.Namespace) -> int:
         clip=args.clip,
     )
     rules = sources.by_rule(args, result)
-    proof = _prove(scaling, sizes, result, args.steps) if args.prove else None
+    check = _check(scaling, sizes, result, args.steps) if args.check else None
     if args.json:
-        answer = _as_json(scaling, result, proof)
+        answer = _as_json(scaling, result, check)
         answer |= _plain(sources.as_dict(source, result) | ({"rules": rules} if rules else {}))
         print(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
         within = "" if source.plain else "Within PyTorch: "
-        before, after = sources.text(source, result, proved=args.prove)
-        blocks = [*before, _as_text(scaling, result, proof, within), *after]
+        before, after = sources.source_text(source, result, checked=args.check)
+        blocks = [*before, _as_text(scaling, result, check, within), *after]
         print("\n\n".join(blocks + sources.rules_text(rules, args)))
-    return int(proof is not None and result.exact and proof.converted > LIMIT)
+    return int(check is not None and result.exact and check.converted > LIMIT)
 
 
 def _settings(assignments: list[str]) -> dict[str, Any]:
@@ -158,9 +162,9 @@ def _number(text: str) -> Scale:
     raise UsageError(f"--scale is {text!r}: a number greater than 0 is needed, such as 32 or 1/32")
 
 
-def _prove(scaling: Scaling, sizes: Sizes, result: Equivalence, steps: int) -> Proof:
+def _check(scaling: Scaling, sizes: Sizes, result: Equivalence, steps: int) -> TrainingCheck:
     from suite.equivalence.digits import digits
-    from suite.equivalence.trajectory import prove
+    from suite.equivalence.trajectory import check_training
 
     if steps < 1:
         raise UsageError(f"--steps is {steps}: a whole number of at least 1 is needed")
@@ -172,10 +176,10 @@ def _prove(scaling: Scaling, sizes: Sizes, result: Equivalence, steps: int) -> P
     else:
         units = sizes.units()
         sides = problem.follow(scaling.source, units), problem.follow(scaling.target, units)
-    return prove(problem.model, *sides, result, steps=steps)
+    return check_training(problem.model, *sides, result, steps=steps)
 
 
-def _as_text(scaling: Scaling, result: Equivalence, proof: Proof | None, within: str = "") -> str:
+def _as_text(scaling: Scaling, result: Equivalence, check: TrainingCheck | None, within: str = "") -> str:
     from tabulate import tabulate
 
     rows = [[c.name, _show(c.old), _show(c.new), _factor(c.exponent), c.why] for c in result.changes]
@@ -189,7 +193,7 @@ def _as_text(scaling: Scaling, result: Equivalence, proof: Proof | None, within:
     ]
     blocks += [_schedule(result)] if result.schedule else []
     blocks += ["\n".join(f"Note: {note}." for note in _notes(scaling))] if _notes(scaling) else []
-    blocks += [_measured(proof)] if proof is not None else []
+    blocks += [_measured(check)] if check is not None else []
     return "\n\n".join(block.rstrip() for block in blocks)
 
 
@@ -215,14 +219,14 @@ def _notes(scaling: Scaling) -> list[str]:
     return [*scaling.notes, penalty]
 
 
-def _measured(proof: Proof) -> str:
+def _measured(check: TrainingCheck) -> str:
     lines = [
-        f"Measured: {proof.steps} steps on scikit-learn's digits in float64, largest ‖w_b − w_a‖/‖w_a‖:",
-        f"  {proof.converted:.3g} with these hyperparameters, "
-        f"{proof.unchanged:.3g} with the old ones left as they were",
+        f"Measured: {check.steps} steps on scikit-learn's digits in float64, largest ‖w_b − w_a‖/‖w_a‖:",
+        f"  {check.converted:.3g} with these hyperparameters, "
+        f"{check.unchanged:.3g} with the old ones left as they were",
     ]
-    if proof.scheduled is not None:
-        lines.append(f"  {proof.scheduled:.3g} with the schedule")
+    if check.scheduled is not None:
+        lines.append(f"  {check.scheduled:.3g} with the schedule")
     return "\n".join(lines)
 
 
@@ -244,7 +248,7 @@ def _show(value: Any) -> str:
     return repr(value)
 
 
-def _as_json(scaling: Scaling, result: Equivalence, proof: Proof | None) -> dict[str, Any]:
+def _as_json(scaling: Scaling, result: Equivalence, check: TrainingCheck | None) -> dict[str, Any]:
     answer: dict[str, Any] = _plain(
         {
             "from": scaling.source,
@@ -254,7 +258,7 @@ def _as_json(scaling: Scaling, result: Equivalence, proof: Proof | None) -> dict
             "penalty_factor": float(scaling.penalty),
             "python": result.python,
             "notes": list(scaling.notes),
-            "proof": None if proof is None else asdict(proof),
+            "proof": None if check is None else asdict(check),
         }
     )
     return answer

@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     rule.add_argument("--noise-scale", metavar="B", type=float, help="tr Σ/|G|², in samples")
 
 
-def read(args: argparse.Namespace, settings: dict[str, Any]) -> Source:
+def read_source(args: argparse.Namespace, settings: dict[str, Any]) -> Source:
     """The optimizer and hyperparameters that were asked for, in PyTorch's words.
 
     Fills what a paper's card knows into `args`: conventions and sizes. Without two conventions or a scale,
@@ -119,7 +119,7 @@ def _overridden(paper: Paper, settings: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def text(source: Source, result: Equivalence, *, proved: bool) -> tuple[list[str], list[str]]:
+def source_text(source: Source, result: Equivalence, *, checked: bool) -> tuple[list[str], list[str]]:
     """What is to be said before the conversion (the card, the verdict) and after (the loop)."""
     from suite.equivalence.dialects import scaled
 
@@ -134,7 +134,7 @@ def text(source: Source, result: Equivalence, *, proved: bool) -> tuple[list[str
     )
     before.append(own_words(source, result))
     after = []
-    if proved:
+    if checked:
         after.append(
             "What was measured is the way from one convention to the other within PyTorch; that the "
             f"translation holds is tested against {translation.dialect}'s formulas, step by step."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from suite.errors import UsageError, one_line
 
 if TYPE_CHECKING:
-    from suite.batch_size.on_cases import Landings
+    from suite.batch_size.on_cases import CaseEvaluation
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if not (math.isfinite(arguments.lr) and arguments.lr > 0):
         raise UsageError(f"--lr is {arguments.lr}: a finite number greater than 0 is needed")
     settings = law(arguments.optimizer).settings({"lr": arguments.lr})
-    from suite.batch_size.on_cases import land
+    from suite.batch_size.on_cases import evaluate_case
     from suite.machine.environment import choose_device
     from suite.machine.global_state import pinned
     from suite.machine.progress import Progress
@@ -53,7 +53,7 @@ def execute(arguments: argparse.Namespace) -> int:
         shown.step(case.name, f"{arguments.steps} steps under each rule")
         try:
             with pinned(choose_device("cpu")):
-                result = land(
+                result = evaluate_case(
                     case,
                     arguments.optimizer,
                     {"lr": settings["lr"]},
@@ -70,7 +70,11 @@ def execute(arguments: argparse.Namespace) -> int:
         found.append(result)
     shown.finish()
     if arguments.json:
-        print(json.dumps(plain([asdict(one) for one in found]), indent=2))
+        rows = [
+            {"case": one.case, "noise": asdict(one.noise), "landings": [asdict(x) for x in one.evaluations]}
+            for one in found
+        ]
+        print(json.dumps(plain(rows), indent=2))
     else:
         print(_text(found, arguments))
     for line in failed:
@@ -78,12 +82,12 @@ def execute(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _text(found: list[Landings], arguments: argparse.Namespace) -> str:
+def _text(found: list[CaseEvaluation], arguments: argparse.Namespace) -> str:
     from tabulate import tabulate
 
-    names = [landing.rule for landing in found[0].landings] if found else []
+    names = [one.rule for one in found[0].evaluations] if found else []
     rows = [
-        [one.case, _number(one.noise.critical_batch_size), *(_number(x.distance) for x in one.landings)]
+        [one.case, _number(one.noise.critical_batch_size), *(_number(x.distance) for x in one.evaluations)]
         for one in found
     ]
     table = tabulate(rows, ["case", "critical batch", *names], disable_numparse=True)

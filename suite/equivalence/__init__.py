@@ -1,4 +1,4 @@
-"""Equivalent hyperparameters: the laws, what follows from them, and the proof by trajectories."""
+"""Equivalent hyperparameters: the laws, what follows from them, and the check by training."""
 
 from suite.equivalence.equivalent import Change, Equivalence, Phase, equivalent
 from suite.equivalence.law import Law, check_scale, register_law

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from suite.equivalence.law import Scale, Settings, power_of_two
+from suite.equivalence.law import Hyperparameters, Scale, power_of_two
 from suite.errors import UsageError
 
 FLOAT32_EPS = 2.0**-23
 """torch.finfo(torch.float32).eps, which Adafactor takes for eps1 = None."""
 
 
-def adafactor(settings: Settings, scale: Scale) -> str:
+def adafactor(settings: Hyperparameters, scale: Scale) -> str:
     """Adafactor bounds a first and a second power of the gradient by the same eps1."""
     if settings["eps"][0] == 0 or scale == 1:
         return ""
@@ -28,7 +28,7 @@ def adafactor(settings: Settings, scale: Scale) -> str:
     )
 
 
-def lbfgs(settings: Settings, scale: Scale) -> str:
+def lbfgs(settings: Hyperparameters, scale: Scale) -> str:
     """LBFGS normalises its first step by bounds that are not scaled."""
     if scale == 1:
         return ""
@@ -44,7 +44,7 @@ def lbfgs(settings: Settings, scale: Scale) -> str:
     )
 
 
-def muon(_settings: Settings, scale: Scale) -> str:
+def muon(_settings: Hyperparameters, scale: Scale) -> str:
     """Muon rounds to bfloat16."""
     if power_of_two(scale):
         return ""

@@ -1,7 +1,7 @@
 """A real training problem for `gradsuite lr --prove`: handwritten digits under two literal losses.
 
 The data are scikit-learn's, the loops those of the two conventions, written the naive way: what is
-proven is what people run, not the algebra that the scale came from.
+trained is what people run, not the algebra that the scale came from.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PIXELS = 64
 
 
 @dataclass(frozen=True)
-class Problem:
+class DigitsProblem:
     """A model with batches of handwritten digits, in float64.
 
     Each of the `elements` outputs predicts one pixel from the picture, through a bottleneck; a unit's loss
@@ -41,27 +41,29 @@ class Problem:
 
     def follow(self, name: str, units: Units) -> Backward:
         """The literal loop of the convention `name`."""
-        return following(conventions[name], lambda model, step: Loop(model, self.batch(step), losses, units))
+        return following(
+            conventions[name], lambda model, step: Loop(model, self.batch(step), squared_errors, units)
+        )
 
     def scaled(self, scale: Scale) -> Backward:
         """`scale` times the mean loss."""
 
         def backward(model: nn.Module, step: int) -> Tensor:
-            loss: Tensor = float(scale) * losses(model, self.batch(step)).mean()
+            loss: Tensor = float(scale) * squared_errors(model, self.batch(step)).mean()
             loss.backward()
             return loss.detach()
 
         return backward
 
 
-def losses(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+def squared_errors(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
     """`[samples]` each sample's sum of squared errors."""
     inputs, targets = batch
     squares: Tensor = (model(inputs) - targets).square()
     return squares.sum(1)
 
 
-def digits(sizes: Sizes, *, bias: bool = True, seed: int = 0) -> Problem:
+def digits(sizes: Sizes, *, bias: bool = True, seed: int = 0) -> DigitsProblem:
     """The digits in batches of these sizes, shuffled, with a tanh network of 8 hidden units.
 
     Without `bias` all parameters are matrices, as Muon wants them.
@@ -78,4 +80,4 @@ def digits(sizes: Sizes, *, bias: bool = True, seed: int = 0) -> Problem:
         model = nn.Sequential(
             nn.Linear(PIXELS, 8, bias=bias), nn.Tanh(), nn.Linear(8, outputs, bias=bias)
         ).double()
-    return Problem(model, pixels, pixels[:, columns % PIXELS], sizes.samples)
+    return DigitsProblem(model, pixels, pixels[:, columns % PIXELS], sizes.samples)

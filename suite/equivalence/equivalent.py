@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from suite.equivalence.law import Law, Powers, Scale, check_scale, is_finite, power_of_two, rescale
+from suite.equivalence.law import Law, Powers, Scale, check_scale, is_finite, power_of_two, rescaled
 from suite.equivalence.laws import law
 from suite.errors import UsageError, shortened
 
@@ -165,7 +165,7 @@ def _new(rule: Law, settings: dict[str, Any], given: dict[str, Any], scale: Scal
         value = settings[name]
         if scale != 1:
             value = _implied(value, rule.hyperparameters[name].implied)
-            value = rescale(name, value, scale, exponent)
+            value = rescaled(name, value, scale, exponent)
         if name in given or value != settings[name]:
             new[name] = value if value != settings[name] else settings[name]
     return new
@@ -211,7 +211,7 @@ def _why(rule: Law, settings: dict[str, Any], name: str) -> str:
 def _threshold(max_norm: object, scale: Scale) -> float:
     if not is_finite(max_norm) or not max_norm > 0:  # type: ignore[operator]  # a Real
         raise UsageError(f"max_norm is {shortened(max_norm)}: a finite number greater than 0 is needed")
-    return float(rescale("max_norm", max_norm, scale, 1))
+    return float(rescaled("max_norm", max_norm, scale, 1))
 
 
 def _clip_reason(max_norm: float, scale: Scale, clip: Clip) -> str:

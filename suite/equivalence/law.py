@@ -21,7 +21,7 @@ from suite.registry import Registry
 
 Scale = float | Fraction
 Powers = int | tuple[int, ...]
-Settings = Mapping[str, Any]
+Hyperparameters = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Entry:
     flag: str = ""
     implied: Any = None
 
-    def under(self, settings: Settings) -> Powers:
+    def under(self, settings: Hyperparameters) -> Powers:
         """The exponent under these `settings`."""
         return 0 if self.flag and settings.get(self.flag) else self.exponent
 
@@ -67,11 +67,11 @@ class Law:
     state: Mapping[str, int]
     source: str
     limits: str = ""
-    caveat: Callable[[Settings, Scale], str] | None = None
-    warm_up: Callable[[Settings], tuple[float, Law]] | None = None
+    caveat: Callable[[Hyperparameters, Scale], str] | None = None
+    warm_up: Callable[[Hyperparameters], tuple[float, Law]] | None = None
     cls: type | None = field(default=None, compare=False)
 
-    def settings(self, given: Settings) -> dict[str, Any]:
+    def settings(self, given: Hyperparameters) -> dict[str, Any]:
         """`given`, checked, with the defaults for all that is not given.
 
         Raises:
@@ -85,7 +85,7 @@ class Law:
             _check(self.name, name, value, self.hyperparameters[name])
         return {name: entry.default for name, entry in self.hyperparameters.items()} | dict(given)
 
-    def exponents(self, settings: Settings) -> dict[str, Powers]:
+    def exponents(self, settings: Hyperparameters) -> dict[str, Powers]:
         """The exponent of each hyperparameter under `settings`."""
         return {name: entry.under(settings) for name, entry in self.hyperparameters.items()}
 
@@ -215,7 +215,7 @@ def power_of_two(scale: Scale) -> bool:
     return ratio.numerator.bit_count() == 1 == ratio.denominator.bit_count()
 
 
-def rescale(name: str, value: Any, scale: Scale, exponent: Powers) -> Any:
+def rescaled(name: str, value: Any, scale: Scale, exponent: Powers) -> Any:
     """`value · scale**exponent`, rounded once; tuples element by element, None and options as they are.
 
     Raises:
@@ -223,7 +223,7 @@ def rescale(name: str, value: Any, scale: Scale, exponent: Powers) -> Any:
     """
     if isinstance(value, tuple | list):
         powers = exponent if isinstance(exponent, tuple) else (exponent,) * len(value)
-        return tuple(rescale(name, v, scale, p) for v, p in zip(value, powers, strict=True))
+        return tuple(rescaled(name, v, scale, p) for v, p in zip(value, powers, strict=True))
     if not exponent or value is None or isinstance(value, bool | str):
         return value
     assert isinstance(exponent, int)  # noqa: S101  a tuple of exponents belongs to a tuple

@@ -19,7 +19,7 @@ OPTION = "an option"
 RATIO = "a decay factor: dimensionless"
 FREE = "the step is the gradient divided by its own magnitude: the scale cancels"
 LINEAR = "the step is linear in the gradient"
-ADDED = "added to the root of the squared gradients"
+_ADDED = "added to the root of the squared gradients"
 COUPLED = "weight_decay · weights is added to the gradient"
 DECOUPLED = "decoupled: multiplies the weights, not the gradient"
 
@@ -42,7 +42,7 @@ _IMPLEMENTATION = _options(foreach=None, maximize=False, differentiable=False)
 _CAPTURABLE = _options(capturable=False)
 _FUSED = _options(fused=None)
 _BETAS = Entry((0.9, 0.999), 0, RATIO)
-_EPS = Entry(1e-8, 1, ADDED)
+_EPS = Entry(1e-8, 1, _ADDED)
 _L2 = Entry(0, 1, COUPLED)
 _L2_UNLESS_DECOUPLED = Entry(0, 1, COUPLED, flag="decoupled_weight_decay")
 _MOMENTS = {"step": 0, "exp_avg": 1, "exp_avg_sq": 2}
@@ -93,7 +93,7 @@ _add(
         "lr_decay": Entry(0, 0, RATIO),
         "weight_decay": _L2,
         "initial_accumulator_value": Entry(0, 2, "the sum of squared gradients begins there"),
-        "eps": Entry(1e-10, 1, ADDED),
+        "eps": Entry(1e-10, 1, _ADDED),
         **_IMPLEMENTATION,
         **_FUSED,
     },

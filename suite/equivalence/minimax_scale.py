@@ -12,10 +12,10 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
+
+from suite.algebra.units import Column
 
 Distances = tuple[float, ...]
-Column = NDArray[np.float64]
 
 AGREED = math.sqrt(float(np.finfo(np.float64).eps))
 TRAININGS = 12
@@ -24,7 +24,7 @@ NODES = 5
 """Through so many trainings, the nearest to the lowest, goes a polynomial at most."""
 
 
-def lowest(train: Callable[[float], Distances], low: float, high: float) -> tuple[float, Distances]:
+def minimax_scale(train: Callable[[float], Distances], low: float, high: float) -> tuple[float, Distances]:
     """The scale from `low` to `high` at which the largest of the distances is lowest, and the distances.
 
     Args:

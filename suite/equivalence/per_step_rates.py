@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from suite.equivalence.equivalent import equivalent
 from suite.equivalence.law import Scale
-from suite.equivalence.minimax_scale import lowest
+from suite.equivalence.minimax_scale import minimax_scale
 from suite.equivalence.state import rescale_buffers, scaled_buffers
 from suite.equivalence.trajectory import Backward, Training, default_dtype_of, distances, trajectory
 
 
 @dataclass(frozen=True)
-class Variation:
+class PerStepRates:
     """How near each remedy comes to the reference: the largest `‖w_b − w_a‖ / ‖w_a‖` over all steps.
 
     Args:
@@ -41,14 +41,14 @@ class Variation:
     per_step_by_step: tuple[float, ...] = ()
 
 
-def vary(
+def per_step_rates(
     model: nn.Module,
     reference: Backward | Sequence[Tensor],
     other: Backward,
     optimizer: str | type,
     hyperparameters: Mapping[str, Any],
     scales: Sequence[Scale],
-) -> Variation:
+) -> PerStepRates:
     """Train under both conventions, `len(scales)` steps, with each remedy.
 
     Args:
@@ -64,17 +64,17 @@ def vary(
         UsageError: The optimizer has no law, or a scale is impossible.
     """
     with default_dtype_of(model):
-        return _vary(model, reference, other, optimizer, dict(hyperparameters), scales)
+        return _with_remedies(model, reference, other, optimizer, dict(hyperparameters), scales)
 
 
-def _vary(
+def _with_remedies(
     model: nn.Module,
     reference: Backward | Sequence[Tensor],
     other: Backward,
     optimizer: str | type,
     given: dict[str, Any],
     scales: Sequence[Scale],
-) -> Variation:
+) -> PerStepRates:
     steps = len(scales)
     weights = reference
     if callable(weights):
@@ -96,11 +96,11 @@ def _vary(
             path.append(training.step(step))
         return distances(weights, path), training
 
-    best, constant = lowest(constantly, float(min(scales)), float(max(scales)))
+    best, constant = minimax_scale(constantly, float(min(scales)), float(max(scales)))
     per_step, trained = step_by_step(buffers=False)
     # The same to the bit where no buffer has to be rescaled.
     rescaled = step_by_step(buffers=True)[0] if scaled_buffers(trained.optimizer) else per_step
-    return Variation(
+    return PerStepRates(
         constant_scale=best,
         constant=max(constant),
         per_step=max(per_step),

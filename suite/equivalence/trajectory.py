@@ -1,4 +1,4 @@
-"""The proof: train both conventions, each with its own hyperparameters, and compare the weights."""
+"""The training check: train both conventions, each with its own hyperparameters, and compare the weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ It may return None for an optimizer that looks at gradients only; LBFGS alone co
 
 
 @dataclass(frozen=True)
-class Proof:
+class TrainingCheck:
     """How far the other convention's weights end up from the reference's, over all steps.
 
     Args:
@@ -47,14 +47,14 @@ class Proof:
     unchanged_by_step: tuple[float, ...] = ()
 
 
-def prove(
+def check_training(
     model: nn.Module,
     reference: Backward | Sequence[Tensor],
     other: Backward,
     equivalence: Equivalence,
     *,
     steps: int = 100,
-) -> Proof:
+) -> TrainingCheck:
     """Train `model` under both conventions and measure how far the weights part.
 
     Args:
@@ -103,7 +103,7 @@ def _compare(
     other: Backward,
     equivalence: Equivalence,
     steps: int,
-) -> Proof:
+) -> TrainingCheck:
     weights = list(side(reference, new=False)) if callable(reference) else reference
     if not all(bool(w.isfinite().all()) for w in weights):
         raise UsageError(
@@ -114,7 +114,7 @@ def _compare(
     if equivalence.schedule:
         scheduled = distance(weights, side(other, new=True, schedule=equivalence.schedule))
     converted, unchanged = (distances(weights, side(other, new=new)) for new in (True, False))
-    return Proof(
+    return TrainingCheck(
         steps=steps,
         converted=max(converted, default=0.0),
         unchanged=max(unchanged, default=0.0),

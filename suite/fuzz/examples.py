@@ -20,7 +20,7 @@ from suite.errors import UsageError
 ROUND = 250
 """Examples between two looks at the clock."""
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -51,14 +51,14 @@ class _Met(Exception):  # noqa: N818  not an error: the condition is met
 
 
 def least_that(
-    condition: Callable[[T], bool],
-    examples: SearchStrategy[T],
+    condition: Callable[[_T], bool],
+    examples: SearchStrategy[_T],
     count: int,
     seed: tuple[int, int],
     database: ExampleDatabase | None,
-    measure: Callable[[T], float] | None = None,
+    measure: Callable[[_T], float] | None = None,
     phases: Sequence[Phase] = tuple(Phase),
-) -> T:
+) -> _T:
     """The least example that meets the condition; those that are kept come first.
 
     `hypothesis.find` would do, but that it keeps nothing where the seed is given.
@@ -75,9 +75,9 @@ def least_that(
     Raises:
         NoSuchExample: None of `count` does.
     """
-    last: list[T] = []
+    last: list[_T] = []
 
-    def look(example: T) -> None:
+    def look(example: _T) -> None:
         if measure is not None:
             target(measure(example))
         if condition(example):

@@ -26,7 +26,7 @@ from suite.fuzz.target import Target
 from suite.strategies import Example, examples
 
 Reduction = Callable[[Tensor, Units], Tensor]
-ROUNDING = 1e-9  # reductions may compute their weights in float32 tensors of counts, exact up to 2**24
+_ROUNDING = 1e-9  # reductions may compute their weights in float32 tensors of counts, exact up to 2**24
 
 
 def target_in(place: str, expected: str, *, empty: bool = True) -> Target:
@@ -62,7 +62,7 @@ def target_in(place: str, expected: str, *, empty: bool = True) -> Target:
 
 def _against(reduction: Reduction, convention: Convention, example: Example) -> str:
     try:
-        given = coefficients(reduction, example)
+        given = reduced_weights(reduction, example)
     except UsageError as error:
         return one_line(error)
     except Exception as error:  # noqa: BLE001  it is anybody's code
@@ -73,7 +73,7 @@ def _against(reduction: Reduction, convention: Convention, example: Example) -> 
     if not np.isfinite(given).all():  # nan times a gradient of zero is nan
         return weights
     apart = norm(example.gram, given - wanted)
-    if apart <= ROUNDING * float((np.abs(given) + np.abs(wanted)) @ norms):
+    if apart <= _ROUNDING * float((np.abs(given) + np.abs(wanted)) @ norms):
         return ""
     found = compare(example.gram, given, wanted)
     if found.verdict is Verdict.DIRECTION or (found.scale or 0) <= 0:
@@ -83,7 +83,7 @@ def _against(reduction: Reduction, convention: Convention, example: Example) -> 
     return f"{weights}: {says}"
 
 
-def coefficients(reduction: Reduction, example: Example) -> Column:
+def reduced_weights(reduction: Reduction, example: Example) -> Column:
     """`[units]` the derivative of the reduced loss by each unit's loss: the weight that the unit gets.
 
     Raises:
@@ -117,6 +117,6 @@ reduction = runpy.run_path({path!r})[{name!r}]
 example = {example.python}
 convention = conventions[{convention.name!r}]
 print(example.units.frame)
-print("weights of {name}:", coefficients(reduction, example))
+print("weights of {name}:", reduced_weights(reduction, example))
 print("weights of {convention.name}:", convention.coefficients(example.units, example.gram))
 """

@@ -15,7 +15,7 @@ from suite.conventions import Convention, conventions
 from suite.engines import engines
 from suite.engines.per_sample_gradients import per_sample_gradients
 from suite.equivalence import equivalent
-from suite.equivalence.trajectory import prove
+from suite.equivalence.trajectory import check_training
 from suite.errors import CaseError, UsageError, unknown
 from suite.fuzz.target import Target
 from suite.loops.autograd import grad
@@ -23,7 +23,7 @@ from suite.loops.loop import run_reference_loop
 from suite.recovery import Recovery, recover
 from suite.strategies import Example, Problem, coefficients, examples, optimizers, powers_of_two, problems
 
-ROUNDING = 1e-12
+_ROUNDING = 1e-12
 STEPS = 25
 
 
@@ -58,7 +58,7 @@ def _against_loop(convention: Convention, example: Example) -> str:
     column = convention.coefficients(example.units, example.gram)
     ours, loop = column @ example.rows, run_reference_loop(convention.reference_loop, example.loop).numpy()
     whole = float(np.abs(column) @ unit_norms(example.gram))
-    if np.linalg.norm(ours - loop) <= ROUNDING * whole:
+    if np.linalg.norm(ours - loop) <= _ROUNDING * whole:
         return ""
     left = f"the loop leaves {loop.tolist()}"
     return f"{convention.name}: coefficients {column.tolist()} give {ours.tolist()}, {left}"
@@ -161,14 +161,14 @@ def _against_training(optimizer: tuple[str, dict[str, Any]], scale: float, probl
         found = equivalent(name, settings, scale=scale)
         if not found.exact:
             return ""
-        proof = prove(model, backward(1.0), backward(scale), found, steps=STEPS)
+        check = check_training(model, backward(1.0), backward(scale), found, steps=STEPS)
     except UsageError as error:
         if "diverges" in str(error) or "does not fit a float" in str(error):
             return ""
         raise
-    if proof.converted == 0.0:
+    if check.converted == 0.0:
         return ""
-    return f"{name}: the weights part by {proof.converted:.3g} after {STEPS} steps, {found.hyperparameters}"
+    return f"{name}: the weights part by {check.converted:.3g} after {STEPS} steps, {found.hyperparameters}"
 
 
 def _law_python(optimizer: tuple[str, dict[str, Any]], scale: float, problem: Problem) -> str:
@@ -178,7 +178,7 @@ def _law_python(optimizer: tuple[str, dict[str, Any]], scale: float, problem: Pr
 {problem.python}
 
 from suite.equivalence import equivalent
-from suite.equivalence.trajectory import prove
+from suite.equivalence.trajectory import check_training
 
 
 def backward(scale):
@@ -192,7 +192,7 @@ def backward(scale):
 
 found = equivalent({name!r}, {settings!r}, scale={scale!r})
 print(found.python)
-print(prove(model, backward(1.0), backward({scale!r}), found, steps={STEPS}))
+print(check_training(model, backward(1.0), backward({scale!r}), found, steps={STEPS}))
 """
 
 

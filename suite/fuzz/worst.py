@@ -26,19 +26,19 @@ NEARLY = 1 - 1e-3
 AGAIN = 3
 """How often an example is shrunk, where shrinking climbs."""
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 def worst(
-    measure: Callable[[T], float],
-    examples: SearchStrategy[T],
-    small: Sequence[SearchStrategy[T]],
+    measure: Callable[[_T], float],
+    examples: SearchStrategy[_T],
+    small: Sequence[SearchStrategy[_T]],
     budget: Budget,
     *,
     seed: int = 0,
     folder: Path | None = None,
     name: str = "worst",
-) -> tuple[T, float] | None:
+) -> tuple[_T, float] | None:
     """The least example whose measure is, up to a thousandth, the largest that was found.
 
     Hypothesis climbs towards large measures, and then shrinks what keeps them. What an earlier search kept
@@ -81,12 +81,12 @@ def worst(
 
 
 def _least(
-    best: _Best[T],
+    best: _Best[_T],
     enough: float,
-    stages: Sequence[tuple[SearchStrategy[T], ExampleDatabase | None]],
+    stages: Sequence[tuple[SearchStrategy[_T], ExampleDatabase | None]],
     seed: int,
     climb: tuple[int, int],
-) -> tuple[T, float] | None:
+) -> tuple[_T, float] | None:
     """The least example that measures `enough`, from the first stage that has one, and its measure."""
     for step, (examples, database) in enumerate(stages):
         ways: list[tuple[tuple[Phase, ...], tuple[int, int], int]]
@@ -109,15 +109,15 @@ def _least(
     return None
 
 
-class _Best(Generic[T]):
+class _Best(Generic[_T]):
     """The example of the largest measure so far."""
 
-    def __init__(self, measure: Callable[[T], float]) -> None:
+    def __init__(self, measure: Callable[[_T], float]) -> None:
         self.measure = measure
         self.value = 0.0
-        self.example: T
+        self.example: _T
 
-    def look(self, example: T) -> float:
+    def look(self, example: _T) -> float:
         """Its measure."""
         value = self.measure(example)
         if value > self.value:
@@ -125,10 +125,10 @@ class _Best(Generic[T]):
         return value
 
 
-def _replay(best: _Best[T], examples: SearchStrategy[T], database: ExampleDatabase | None) -> None:
+def _replay(best: _Best[_T], examples: SearchStrategy[_T], database: ExampleDatabase | None) -> None:
     """Look at the examples that are kept; they stay there."""
 
-    def none_is_met(example: T) -> bool:
+    def none_is_met(example: _T) -> bool:
         best.look(example)
         return False
 
@@ -138,7 +138,7 @@ def _replay(best: _Best[T], examples: SearchStrategy[T], database: ExampleDataba
             least_that(none_is_met, examples, 2 * ROUND, (0, 0), ReadOnlyDatabase(database), phases=REPLAY)
 
 
-def _climb(best: _Best[T], examples: SearchStrategy[T], count: int, seed: tuple[int, int]) -> bool:
+def _climb(best: _Best[_T], examples: SearchStrategy[_T], count: int, seed: tuple[int, int]) -> bool:
     """Whether one of `count` examples is better than the best so far."""
     before = best.value
     with suppress(NoSuchExample):

@@ -16,7 +16,7 @@ from suite.algebra.formula import Formula
 from suite.algebra.scale_formula import Batches, own_formula, scale_formula
 from suite.algebra.symbols import implied
 from suite.equivalence import equivalent, law
-from suite.equivalence.law import rescale
+from suite.equivalence.law import rescaled
 from suite.records.fields import TRAINED, Row
 
 Formulas = dict[tuple[str, str, str], Formula | None]
@@ -63,7 +63,7 @@ def _with_other_hyperparameters(rate: Row, optimizers: Sequence[str]) -> list[Ro
             exponent = exponents if isinstance(exponents, int) else next(filter(None, exponents), 0)
             if exponent == 0 or (name, hyperparameter) == ("SGD", "lr"):
                 continue
-            factor = float(rescale(hyperparameter, 1.0, scale, exponent))
+            factor = float(rescaled(hyperparameter, 1.0, scale, exponent))
             changed = {"optimizer": name, "hyperparameter": hyperparameter, "factor": factor}
             if not exact.exact:
                 changed |= {"status": "impossible", "factor": None, "reason": exact.reason}

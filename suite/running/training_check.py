@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from suite.case import Problem
 from suite.conventions import Convention, conventions
 from suite.equivalence.equivalent import Equivalence, equivalent
-from suite.equivalence.per_step_rates import vary
-from suite.equivalence.trajectory import Backward, default_dtype_of, following, prove, trajectory
+from suite.equivalence.per_step_rates import per_step_rates
+from suite.equivalence.trajectory import Backward, check_training, default_dtype_of, following, trajectory
 from suite.errors import UsageError, one_line
 from suite.loops.loop import Loop
 from suite.records.fields import Row
@@ -114,7 +114,7 @@ def _same(
     new, reference = pair
     try:
         weights = trained.weights(model, loops, reference, found.optimizer, found.given)
-        check = prove(model, weights, _backward(new, loops), found, steps=len(loops))
+        check = check_training(model, weights, _backward(new, loops), found, steps=len(loops))
     except UsageError as error:
         return {"proof_reason": one_line(error)}
     return {
@@ -136,7 +136,7 @@ def _each(
     new, reference = pair
     given = {"lr": HYPERPARAMETERS["SGD"]["lr"]}
     weights = trained.weights(model, loops, reference, "SGD", given)
-    found = vary(model, weights, _backward(new, loops), "SGD", given, [s for s in scales if s])
+    found = per_step_rates(model, weights, _backward(new, loops), "SGD", given, [s for s in scales if s])
     return {
         "distance_best_constant": _finite(found.constant),
         "distance_per_step": found.per_step,

@@ -20,10 +20,13 @@ except ImportError:
 
     raise UsageError("suite.strategies needs Hypothesis: pip install hypothesis") from None
 
-from suite.strategies.conventions import coefficients, conventions, powers_of_two
+from suite.strategies.conventions import coefficients, powers_of_two
+from suite.strategies.conventions import registered_conventions as conventions
 from suite.strategies.examples import Example, examples
 from suite.strategies.optimizers import optimizers, settings_of
-from suite.strategies.problems import Problem, losses, models, problems
+from suite.strategies.problems import DrawnProblem as Problem
+from suite.strategies.problems import loss_expressions as losses
+from suite.strategies.problems import models, problems
 from suite.strategies.profiles import load_profile
 from suite.strategies.tables import units
 

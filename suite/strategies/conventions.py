@@ -6,8 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from suite.algebra.units import Column, Units
-from suite.conventions import Convention
-from suite.conventions import conventions as registry
+from suite.conventions import Convention, conventions
 
 ENTRIES = st.one_of(
     st.sampled_from([1.0, 0.0, 2.0, 0.5]),
@@ -15,9 +14,9 @@ ENTRIES = st.one_of(
 )
 
 
-def conventions(table: Units | None = None) -> st.SearchStrategy[Convention]:
+def registered_conventions(table: Units | None = None) -> st.SearchStrategy[Convention]:
     """Registered conventions, faults among them; those that apply to `table`, if one is given."""
-    return st.sampled_from([c for c in registry if table is None or c.missing(table) is None])
+    return st.sampled_from([c for c in conventions if table is None or c.missing(table) is None])
 
 
 def coefficients(count: int) -> st.SearchStrategy[Column]:

@@ -50,7 +50,7 @@ class Example:
         penalty = half_square if self.units.regulariser else None
         start = self.rows[-1] if penalty else np.zeros(self.rows.shape[1])
         batch = {"gradient": torch.from_numpy(data.copy())}
-        return Loop(Plane(torch.from_numpy(start)), batch, linear, self.units, penalty)
+        return Loop(Plane(torch.from_numpy(start)), batch, linear_losses, self.units, penalty)
 
     @property
     def python(self) -> str:
@@ -66,7 +66,7 @@ class Plane(nn.Module):
         self.theta = nn.Parameter(start.clone())
 
 
-def linear(model: nn.Module, batch: Batch) -> Tensor:
+def linear_losses(model: nn.Module, batch: Batch) -> Tensor:
     """`[samples, parts]` the losses `⟨g_u, θ⟩`."""
     losses: Tensor = batch["gradient"] @ model.theta
     return losses

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from suite.errors import unknown
 
-FLAGS = st.booleans()
-FOREACH = st.sampled_from([None, False, True])
-DECAY = st.sampled_from([0, 0.01, 0.3])
-BETAS = st.tuples(st.sampled_from([0.0, 0.5, 0.9]), st.sampled_from([0.8, 0.95, 0.999]))
-EPS = st.sampled_from([1e-8, 1e-3, 0.1])
-COMMON = {"foreach": FOREACH, "maximize": FLAGS}
-FUSED = ("Adagrad", "Adam", "AdamW", "SGD")
+_FLAGS = st.booleans()
+_FOREACH = st.sampled_from([None, False, True])
+_DECAY = st.sampled_from([0, 0.01, 0.3])
+_BETAS = st.tuples(st.sampled_from([0.0, 0.5, 0.9]), st.sampled_from([0.8, 0.95, 0.999]))
+_EPS = st.sampled_from([1e-8, 1e-3, 0.1])
+_COMMON = {"foreach": _FOREACH, "maximize": _FLAGS}
+_FUSED = ("Adagrad", "Adam", "AdamW", "SGD")
 
 
 def rate(low: float, high: float) -> st.SearchStrategy[float]:
@@ -29,91 +29,91 @@ SETTINGS: dict[str, dict[str, st.SearchStrategy[Any]]] = {
     "Adadelta": {
         "lr": rate(0.01, 0.3),
         "rho": rate(0.8, 0.99),
-        "eps": EPS,
-        "weight_decay": DECAY,
-        **COMMON,
+        "eps": _EPS,
+        "weight_decay": _DECAY,
+        **_COMMON,
     },
     "Adafactor": {
         "lr": rate(1e-3, 0.1),
         "beta2_decay": rate(-0.9, -0.5),
         "d": rate(1, 2),
         "eps": st.tuples(st.sampled_from([0.0, 1e-12]), rate(1e-4, 1e-2)),
-        "weight_decay": DECAY,
-        **COMMON,
+        "weight_decay": _DECAY,
+        **_COMMON,
     },
     "Adagrad": {
         "lr": rate(1e-3, 0.1),
         "lr_decay": rate(0, 0.1),
-        "weight_decay": DECAY,
+        "weight_decay": _DECAY,
         "initial_accumulator_value": st.sampled_from([0, 0.1, 2.0]),
-        "eps": EPS,
-        **COMMON,
+        "eps": _EPS,
+        **_COMMON,
     },
     "Adam": {
         "lr": rate(1e-3, 0.05),
-        "betas": BETAS,
-        "eps": EPS,
-        "weight_decay": DECAY,
-        "amsgrad": FLAGS,
-        "decoupled_weight_decay": FLAGS,
-        **COMMON,
+        "betas": _BETAS,
+        "eps": _EPS,
+        "weight_decay": _DECAY,
+        "amsgrad": _FLAGS,
+        "decoupled_weight_decay": _FLAGS,
+        **_COMMON,
     },
     "AdamW": {
         "lr": rate(1e-3, 0.05),
-        "betas": BETAS,
-        "eps": EPS,
-        "weight_decay": DECAY,
-        "amsgrad": FLAGS,
-        **COMMON,
+        "betas": _BETAS,
+        "eps": _EPS,
+        "weight_decay": _DECAY,
+        "amsgrad": _FLAGS,
+        **_COMMON,
     },
     "Adamax": {
         "lr": rate(1e-3, 0.05),
-        "betas": BETAS,
-        "eps": EPS,
-        "weight_decay": DECAY,
-        **COMMON,
+        "betas": _BETAS,
+        "eps": _EPS,
+        "weight_decay": _DECAY,
+        **_COMMON,
     },
     "ASGD": {
         "lr": rate(1e-3, 0.05),
         "lambd": rate(0, 0.1),
         "alpha": rate(0.5, 1),
         "t0": st.sampled_from([5.0, 1e6]),
-        "weight_decay": DECAY,
-        **COMMON,
+        "weight_decay": _DECAY,
+        **_COMMON,
     },
     "NAdam": {
         "lr": rate(1e-3, 0.05),
-        "betas": BETAS,
-        "eps": EPS,
-        "weight_decay": DECAY,
+        "betas": _BETAS,
+        "eps": _EPS,
+        "weight_decay": _DECAY,
         "momentum_decay": rate(0, 0.1),
-        "decoupled_weight_decay": FLAGS,
-        **COMMON,
+        "decoupled_weight_decay": _FLAGS,
+        **_COMMON,
     },
     "RMSprop": {
         "lr": rate(1e-4, 1e-2),
         "alpha": rate(0.5, 0.99),
         "eps": st.sampled_from([1e-3, 0.1]),
-        "weight_decay": DECAY,
+        "weight_decay": _DECAY,
         "momentum": st.sampled_from([0, 0.9]),
-        "centered": FLAGS,
-        **COMMON,
+        "centered": _FLAGS,
+        **_COMMON,
     },
     "Rprop": {
         "lr": rate(1e-3, 0.1),
         "etas": st.tuples(rate(0.3, 0.7), rate(1.1, 1.3)),
         "step_sizes": st.just((1e-6, 0.5)),
-        **COMMON,
+        **_COMMON,
     },
     "SGD": {
         "lr": rate(1e-3, 0.02),
         "momentum": st.sampled_from([0, 0.9]),
-        "weight_decay": DECAY,
+        "weight_decay": _DECAY,
         "dampening": st.sampled_from([0, 0.3]),
-        "nesterov": FLAGS,
-        **COMMON,
+        "nesterov": _FLAGS,
+        **_COMMON,
     },
-    "SparseAdam": {"lr": rate(1e-3, 0.05), "betas": BETAS, "eps": EPS, "maximize": FLAGS},
+    "SparseAdam": {"lr": rate(1e-3, 0.05), "betas": _BETAS, "eps": _EPS, "maximize": _FLAGS},
 }
 
 
@@ -130,7 +130,7 @@ def settings_of(draw: st.DrawFn, name: str) -> dict[str, Any]:
     drawn = draw(st.fixed_dictionaries({k: v for k, v in SETTINGS[name].items() if k in known}))
     if drawn.get("nesterov") and (drawn["momentum"] == 0 or drawn["dampening"] != 0):
         drawn["nesterov"] = False
-    if name in FUSED and not drawn["foreach"] and draw(FLAGS):
+    if name in _FUSED and not drawn["foreach"] and draw(_FLAGS):
         drawn |= {"foreach": None, "fused": True}
     return {k: v for k, v in drawn.items() if v is not None and v is not False}
 

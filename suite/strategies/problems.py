@@ -23,7 +23,7 @@ from torch import nn
 
 
 @dataclass(frozen=True)
-class Problem:
+class DrawnProblem:
     """A model, a batch and unreduced losses in float64.
 
     Args:
@@ -43,7 +43,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Model:
+class DrawnModel:
     """What a problem needs to know of its model.
 
     Args:
@@ -66,22 +66,22 @@ def _vectors(width: int) -> str:
 
 
 @st.composite
-def _linear(draw: st.DrawFn, outputs: int) -> Model:
+def _linear(draw: st.DrawFn, outputs: int) -> DrawnModel:
     width, bias = draw(st.integers(1, 3)), draw(st.booleans())
     end = "" if bias else ", bias=False"
-    return Model(f"nn.Linear({width}, {outputs}{end})", _vectors(width), outputs, 1 + bias)
+    return DrawnModel(f"nn.Linear({width}, {outputs}{end})", _vectors(width), outputs, 1 + bias)
 
 
 @st.composite
-def _mlp(draw: st.DrawFn, outputs: int) -> Model:
+def _mlp(draw: st.DrawFn, outputs: int) -> DrawnModel:
     width, hidden = draw(st.integers(1, 3)), draw(st.integers(1, 4))
     act = draw(st.sampled_from(["Tanh()", "ReLU()", "GELU()", "Softplus()"]))
     layers = f"nn.Linear({width}, {hidden}), nn.{act}, nn.Linear({hidden}, {outputs})"
-    return Model(f"nn.Sequential({layers})", _vectors(width), outputs, 4)
+    return DrawnModel(f"nn.Sequential({layers})", _vectors(width), outputs, 4)
 
 
 @st.composite
-def _convolutional(draw: st.DrawFn, outputs: int) -> Model:
+def _convolutional(draw: st.DrawFn, outputs: int) -> DrawnModel:
     dimensions = draw(st.integers(1, 2))
     groups = draw(st.sampled_from([1, 2]))
     channels = groups * draw(st.integers(1, 2))
@@ -98,33 +98,33 @@ def _convolutional(draw: st.DrawFn, outputs: int) -> Model:
         f"nn.AdaptiveAvgPool{dimensions}d(1), nn.Flatten(), nn.Linear({2 * groups}, {outputs})"
     )
     size = ", ".join(["4"] * dimensions)
-    return Model(f"nn.Sequential({layers})", f"torch.randn({{n}}, {channels}, {size})", outputs, 4)
+    return DrawnModel(f"nn.Sequential({layers})", f"torch.randn({{n}}, {channels}, {size})", outputs, 4)
 
 
 @st.composite
-def _embedding(draw: st.DrawFn, outputs: int) -> Model:
+def _embedding(draw: st.DrawFn, outputs: int) -> DrawnModel:
     length, width = draw(st.integers(1, 3)), draw(st.integers(1, 2))
     padding = draw(st.sampled_from(["", ", padding_idx=0"]))
     layers = f"nn.Embedding(3, {width}{padding}), nn.Flatten(), nn.Linear({length * width}, {outputs})"
-    return Model(f"nn.Sequential({layers})", f"torch.randint(3, ({{n}}, {length}))", outputs, 3)
+    return DrawnModel(f"nn.Sequential({layers})", f"torch.randint(3, ({{n}}, {length}))", outputs, 3)
 
 
 @st.composite
-def _normalised(draw: st.DrawFn, outputs: int) -> Model:
+def _normalised(draw: st.DrawFn, outputs: int) -> DrawnModel:
     norm = draw(st.sampled_from([
         "LayerNorm(4)", "GroupNorm(2, 4)", "RMSNorm(4)", "BatchNorm1d(4).eval()",
     ]))  # fmt: skip
     width = draw(st.integers(1, 3))
     layers = f"nn.Linear({width}, 4), nn.{norm}, nn.Tanh(), nn.Linear(4, {outputs})"
-    return Model(f"nn.Sequential({layers})", _vectors(width), outputs, 5 if "RMS" in norm else 6)
+    return DrawnModel(f"nn.Sequential({layers})", _vectors(width), outputs, 5 if "RMS" in norm else 6)
 
 
 @st.composite
-def _attention(draw: st.DrawFn, outputs: int) -> Model:
+def _attention(draw: st.DrawFn, outputs: int) -> DrawnModel:
     heads, length = draw(st.integers(1, 2)), draw(st.integers(1, 3))
     width = 2 * heads
     layers = f"SelfAttention({width}, {heads}), nn.Flatten(), nn.Linear({length * width}, {outputs})"
-    return Model(
+    return DrawnModel(
         f"nn.Sequential({layers})",
         f"torch.randn({{n}}, {length}, {width})",
         outputs,
@@ -134,10 +134,10 @@ def _attention(draw: st.DrawFn, outputs: int) -> Model:
 
 
 @st.composite
-def _shared(draw: st.DrawFn, outputs: int) -> Model:
+def _shared(draw: st.DrawFn, outputs: int) -> DrawnModel:
     width = draw(st.integers(1, 2))
     if draw(st.booleans()):
-        return Model(
+        return DrawnModel(
             f"nn.Sequential(Tied(3, {width}), nn.Linear(3, {outputs}))",
             f"torch.randint(3, ({{n}}, {draw(st.integers(1, 3))}))",
             outputs,
@@ -145,7 +145,7 @@ def _shared(draw: st.DrawFn, outputs: int) -> Model:
             "from suite.strategies.layers import Tied",
         )
     layers = f"Twice(nn.Linear({width}, {width})), nn.Linear({width}, {outputs})"
-    return Model(
+    return DrawnModel(
         f"nn.Sequential({layers})",
         _vectors(width),
         outputs,
@@ -154,12 +154,12 @@ def _shared(draw: st.DrawFn, outputs: int) -> Model:
     )
 
 
-def _sparse(outputs: int) -> st.SearchStrategy[Model]:
+def _sparse(outputs: int) -> st.SearchStrategy[DrawnModel]:
     python = f"nn.Sequential(nn.Embedding(3, {outputs}, sparse=True), nn.Flatten())"
-    return st.just(Model(python, "torch.randint(3, ({n}, 1))", outputs, 1))
+    return st.just(DrawnModel(python, "torch.randint(3, ({n}, 1))", outputs, 1))
 
 
-KINDS = {
+MODEL_KINDS = {
     "linear": _linear,
     "mlp": _mlp,
     "convolutional": _convolutional,
@@ -169,11 +169,11 @@ KINDS = {
     "shared": _shared,
     "sparse": _sparse,
 }
-DENSE = tuple(kind for kind in KINDS if kind != "sparse")
+DENSE = tuple(kind for kind in MODEL_KINDS if kind != "sparse")
 """Few optimizers take gradients that are sparse tensors: these kinds are drawn only where asked for."""
 
 
-def models(*kinds: str, outputs: int = 1) -> st.SearchStrategy[Model]:
+def models(*kinds: str, outputs: int = 1) -> st.SearchStrategy[DrawnModel]:
     """Small models of these kinds, of all but `sparse` where none is named.
 
     Args:
@@ -184,9 +184,9 @@ def models(*kinds: str, outputs: int = 1) -> st.SearchStrategy[Model]:
         UsageError: There is no such kind.
     """
     for kind in kinds:
-        if kind not in KINDS:
-            raise unknown("kind of model", kind, KINDS)
-    return st.one_of([KINDS[kind](outputs) for kind in kinds or DENSE])
+        if kind not in MODEL_KINDS:
+            raise unknown("kind of model", kind, MODEL_KINDS)
+    return st.one_of([MODEL_KINDS[kind](outputs) for kind in kinds or DENSE])
 
 
 REGRESSION = (
@@ -205,7 +205,7 @@ TERMS = ("out.square().sum(1)", "out.tanh().sum(1)")
 
 
 @st.composite
-def losses(draw: st.DrawFn, *, classes: bool = False, terms: bool = True) -> str:
+def loss_expressions(draw: st.DrawFn, *, classes: bool = False, terms: bool = True) -> str:
     """The expression of unreduced losses of the outputs `out` and the targets `y`.
 
     Args:
@@ -223,7 +223,7 @@ CHANGES = ("", "x[-1] = x[0]", "x[0] = 0")
 
 
 @st.composite
-def problems(draw: st.DrawFn, *kinds: str, max_samples: int = 4, terms: bool = True) -> Problem:
+def problems(draw: st.DrawFn, *kinds: str, max_samples: int = 4, terms: bool = True) -> DrawnProblem:
     """A model, a batch of numbers of the right kind, and losses.
 
     At times two samples are the same, one is zero, or the first parameter is frozen.
@@ -238,7 +238,7 @@ def problems(draw: st.DrawFn, *kinds: str, max_samples: int = 4, terms: bool = T
     classes = draw(st.booleans())
     outputs = draw(st.integers(2, 3) if classes else st.integers(1, 2))
     model = draw(models(*kinds, outputs=outputs))
-    expression = draw(losses(classes=classes, terms=terms))
+    expression = draw(loss_expressions(classes=classes, terms=terms))
     change = draw(st.sampled_from(CHANGES))
     frozen = model.parameters > 1 and draw(st.booleans())
     inputs = model.inputs.format(n=samples)
@@ -260,4 +260,4 @@ def problems(draw: st.DrawFn, *kinds: str, max_samples: int = 4, terms: bool = T
         "    out = model(x)",
         f"    return {expression}",
     ]
-    return Problem(HEADER + "\n".join(lines) + "\n")
+    return DrawnProblem(HEADER + "\n".join(lines) + "\n")

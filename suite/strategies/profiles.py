@@ -11,7 +11,7 @@ from suite.errors import unknown
 from suite.strategies.everywhere import leave_constants_out, take_constants
 
 PROFILE_VARIABLE = "HYPOTHESIS_PROFILE"
-EXAMPLES = {"dev": 10, "ci": 50, "nightly": 1500}
+EXAMPLES_BY_PROFILE = {"dev": 10, "ci": 50, "nightly": 1500}
 """How many examples each property gets."""
 
 
@@ -28,9 +28,9 @@ def load_profile(name: str | None = None) -> None:
         UsageError: There is no such profile.
     """
     chosen = name or os.environ.get(PROFILE_VARIABLE, "ci")
-    if chosen not in EXAMPLES:
-        raise unknown("profile", chosen, EXAMPLES)
-    for each, count in EXAMPLES.items():
+    if chosen not in EXAMPLES_BY_PROFILE:
+        raise unknown("profile", chosen, EXAMPLES_BY_PROFILE)
+    for each, count in EXAMPLES_BY_PROFILE.items():
         fixed = each == "ci"
         settings.register_profile(
             each,

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from suite.batch_size.evaluation import compare
+from suite.batch_size.evaluation import evaluate_rules
 from suite.batch_size.noise import NoiseScale
 from suite.errors import UsageError
 
@@ -32,23 +32,23 @@ def losses(module, batch):
 
 def by_rule(**changes):
     arguments = {"batch_size": 4, "to_batch_size": 16, "steps": 80, "seeds": (0, 1, 2, 3)} | changes
-    found = compare(model, sampler, losses, "SGD", {"lr": 0.005}, **arguments)
-    return {landing.rule: landing for landing in found}
+    found = evaluate_rules(model, sampler, losses, "SGD", {"lr": 0.005}, **arguments)
+    return {evaluation.rule: evaluation for evaluation in found}
 
 
 def test_every_rule_sees_the_same_number_of_samples_as_the_reference():
-    landings = by_rule(noise=NoiseScale(100.0, 1.0, 8))
-    assert landings.pop("other samples").steps == 80
-    applied = [landing for landing in landings.values() if not landing.reason]
-    assert {landing.steps for landing in applied} == {20}
+    evaluations = by_rule(noise=NoiseScale(100.0, 1.0, 8))
+    assert evaluations.pop("other samples").steps == 80
+    applied = [evaluation for evaluation in evaluations.values() if not evaluation.reason]
+    assert {evaluation.steps for evaluation in applied} == {20}
 
 
 def test_sgd_far_from_its_minimum_lands_nearer_by_the_linear_rule_than_by_the_others():
-    landings = by_rule(names=["unchanged", "linear", "square-root"])
-    assert landings["linear"].distance < landings["square-root"].distance / 3
-    assert landings["square-root"].distance < landings["unchanged"].distance
-    assert landings["linear"].hyperparameters == {"lr": pytest.approx(0.02)}
-    assert landings["linear"].loss < landings["unchanged"].loss
+    evaluations = by_rule(names=["unchanged", "linear", "square-root"])
+    assert evaluations["linear"].distance < evaluations["square-root"].distance / 3
+    assert evaluations["square-root"].distance < evaluations["unchanged"].distance
+    assert evaluations["linear"].hyperparameters == {"lr": pytest.approx(0.02)}
+    assert evaluations["linear"].loss < evaluations["unchanged"].loss
 
 
 def test_other_samples_alone_already_land_elsewhere():
@@ -56,9 +56,9 @@ def test_other_samples_alone_already_land_elsewhere():
 
 
 def test_a_rule_that_does_not_apply_is_named_with_its_reason():
-    landing = by_rule(steps=4)["adam-square-root"]
-    assert "not for SGD" in landing.reason
-    assert math.isnan(landing.distance)
+    evaluation = by_rule(steps=4)["adam-square-root"]
+    assert "not for SGD" in evaluation.reason
+    assert math.isnan(evaluation.distance)
 
 
 def test_it_is_reproducible():

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from cases import cases
-from suite.batch_size.on_cases import _gram, land
+from suite.batch_size.on_cases import _gram, evaluate_case
 from suite.cli.main import main
 
 
 def test_the_linear_rule_lands_nearer_than_no_rule_for_sgd() -> None:
-    found = land(cases["mse"], "SGD", {"lr": 0.01}, 8, 32, steps=40)
-    by_rule = {landing.rule: landing for landing in found.landings}
+    found = evaluate_case(cases["mse"], "SGD", {"lr": 0.01}, 8, 32, steps=40)
+    by_rule = {evaluation.rule: evaluation for evaluation in found.evaluations}
     assert by_rule["linear"].hyperparameters["lr"] == 0.04
     assert by_rule["linear"].distance < by_rule["unchanged"].distance
     assert by_rule["adam-square-root"].reason

@@ -14,7 +14,7 @@ from torch import nn
 from suite.equivalence.caveats import unrectified_steps
 from suite.equivalence.equivalent import equivalent
 from suite.equivalence.laws import LAWS
-from suite.equivalence.trajectory import Backward, distance, prove, trajectory
+from suite.equivalence.trajectory import Backward, check_training, distance, trajectory
 from suite.errors import UsageError
 from suite.strategies.optimizers import rate
 from tests.equivalence.problems import (
@@ -80,8 +80,8 @@ RADAM = {
 @given(hyper=st.fixed_dictionaries(RADAM), scale=POWERS_OF_TWO, seed=SEEDS)
 def test_the_schedule_of_radam_is_exact_bit_for_bit(hyper: dict[str, Any], scale: float, seed: int) -> None:
     result = equivalent("RAdam", hyper, scale=scale)
-    proof = prove(network(seed), squares(seed), squares(seed, scale), result, steps=30)
-    assert (proof.converted if scale == 1 else proof.scheduled) == 0.0
+    check = check_training(network(seed), squares(seed), squares(seed, scale), result, steps=30)
+    assert (check.converted if scale == 1 else check.scheduled) == 0.0
 
 
 @examples(5)
@@ -89,8 +89,8 @@ def test_the_schedule_of_radam_is_exact_bit_for_bit(hyper: dict[str, Any], scale
 def test_the_schedule_of_radam_holds_for_any_scale(hyper: dict[str, Any], scale: float, seed: int) -> None:
     hyper |= {"eps": 1e-2}
     result = equivalent("RAdam", hyper, scale=scale)
-    proof = prove(network(seed), squares(seed), squares(seed, scale), result, steps=100)
-    assert (proof.converted if scale == 1 else proof.scheduled or 0) <= 1e-10
+    check = check_training(network(seed), squares(seed), squares(seed, scale), result, steps=100)
+    assert (check.converted if scale == 1 else check.scheduled or 0) <= 1e-10
 
 
 @examples(8)
@@ -100,8 +100,8 @@ def test_radam_that_never_rectifies_has_a_constant_law(
 ) -> None:
     result = equivalent("RAdam", hyper | {"betas": (0.9, beta2)}, scale=scale)
     assert result.exact
-    proof = prove(network(seed), squares(seed), squares(seed, scale), result, steps=30)
-    assert proof.converted == 0.0
+    check = check_training(network(seed), squares(seed), squares(seed, scale), result, steps=30)
+    assert check.converted == 0.0
 
 
 @pytest.mark.parametrize(("beta2", "steps"), [(0.999, 5), (0.99, 5), (0.9, 5), (0.6, float("inf"))])
@@ -150,7 +150,7 @@ def test_the_tolerance_of_change_of_lbfgs_has_no_constant_law() -> None:
     )  # fmt: skip
     assert nearest > 1e-2
     without = equivalent("LBFGS", given | {"tolerance_change": 0, "max_iter": 6}, scale=16.0)
-    assert prove(network(0), *sides, without, steps=1).converted == 0.0
+    assert check_training(network(0), *sides, without, steps=1).converted == 0.0
 
 
 @pytest.mark.parametrize("search", [None, "strong_wolfe"])
@@ -158,8 +158,8 @@ def test_the_tolerance_of_change_of_lbfgs_has_no_constant_law() -> None:
 def test_lbfgs_follows_its_nearest_law_where_no_bound_is_reached(scale: float, search: str | None) -> None:
     given = {"lr": 0.5, **LBFGS, "tolerance_grad": 1e-30, "line_search_fn": search}
     result = equivalent("LBFGS", given, scale=scale)
-    proof = prove(network(0), bowl(1e3), bowl(1e3, scale), result, steps=4)
-    assert proof.converted <= (1e-10 if scale == 3 else 0)
+    check = check_training(network(0), bowl(1e3), bowl(1e3, scale), result, steps=4)
+    assert check.converted <= (1e-10 if scale == 3 else 0)
 
 
 # Adafactor
@@ -184,9 +184,9 @@ def test_adafactor_has_no_constant_law_for_matrices_near_eps1() -> None:
 def test_adafactor_is_exact_for_vectors_even_below_eps1(scale: float, seed: int) -> None:
     result = equivalent("Adafactor", {"lr": 0.05, "eps": (1e-2, 1e-3)}, scale=scale)
     model = nn.ParameterList([nn.Parameter(torch.full((4,), 0.3, dtype=torch.float64))])
-    proof = prove(model, bowl(1e-3), bowl(1e-3, scale), result, steps=20)
-    assert proof.converted == 0.0
-    assert scale == 1 or proof.unchanged > 1e-6
+    check = check_training(model, bowl(1e-3), bowl(1e-3, scale), result, steps=20)
+    assert check.converted == 0.0
+    assert scale == 1 or check.unchanged > 1e-6
 
 
 def test_adafactor_makes_the_eps1_that_none_stands_for_explicit() -> None:
@@ -214,8 +214,8 @@ MUON = {
 def test_muon_is_exact_bit_for_bit_for_powers_of_two(hyper: dict[str, Any], scale: float, seed: int) -> None:
     result = equivalent("Muon", hyper, scale=scale)
     assert result.exact
-    proof = prove(flat(seed), squares(seed), squares(seed, scale), result, steps=20)
-    assert proof.converted == 0.0
+    check = check_training(flat(seed), squares(seed), squares(seed, scale), result, steps=20)
+    assert check.converted == 0.0
 
 
 @matrices
@@ -237,8 +237,8 @@ def test_muon_rounds_differently_for_other_scales() -> None:
 def test_a_clip_threshold_goes_with_the_scale(clip: Any, scale: float, seed: int) -> None:
     result = equivalent("SGD", {"lr": 0.1}, scale=scale, max_norm=0.5, clip=clip)
     assert result.exact
-    proof = prove(network(seed), squares(seed), squares(seed, scale), result, steps=30)
-    assert proof.converted == 0.0
+    check = check_training(network(seed), squares(seed), squares(seed, scale), result, steps=30)
+    assert check.converted == 0.0
 
 
 @pytest.mark.parametrize("clip", ["norm", "plain", "value"])

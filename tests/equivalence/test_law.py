@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suite.equivalence.equivalent import equivalent
-from suite.equivalence.law import LAWS, check_scale, power_of_two, register_law, rescale
+from suite.equivalence.law import LAWS, check_scale, power_of_two, register_law, rescaled
 from suite.equivalence.laws import law
 from suite.equivalence.state import convert_state
-from suite.equivalence.trajectory import prove
+from suite.equivalence.trajectory import check_training
 from suite.errors import UsageError
 from tests.equivalence.problems import network, squares
 
@@ -50,7 +50,7 @@ def lion():
 def test_an_optimizer_of_ones_own_is_registered_in_one_line(lion):
     assert law(Lion) is lion is law("Lion")
     result = equivalent(Lion, {"lr": 1e-3}, scale=4.0)
-    assert prove(network(0), squares(0), squares(0, 4.0), result, steps=20).converted == 0.0
+    assert check_training(network(0), squares(0), squares(0, 4.0), result, steps=20).converted == 0.0
     assert result.python == "Lion(model.parameters(), lr=0.001)"
 
 
@@ -115,35 +115,35 @@ def test_a_negative_scale_is_explained():
 
 @given(value=NUMBERS, power=st.integers(-60, 60), exponent=st.integers(-2, 2))
 def test_powers_of_two_change_no_bit_of_a_mantissa(value, power, exponent):
-    new = rescale("lr", value, 2.0**power, exponent)
+    new = rescaled("lr", value, 2.0**power, exponent)
     assert new == math.ldexp(value, power * exponent)
     assert power_of_two(2.0**power)
 
 
 @given(value=NUMBERS, n=st.integers(1, 10**6))
 def test_a_fraction_is_rounded_once(value, n):
-    assert rescale("lr", value, Fraction(1, n), -1) == value * n
+    assert rescaled("lr", value, Fraction(1, n), -1) == value * n
 
 
 @given(value=NUMBERS, scale=st.floats(1e-6, 1e6), exponent=st.sampled_from([-1, 1, 2]))
 def test_there_and_back_is_where_it_began(value, scale, exponent):
-    there = rescale("lr", value, scale, exponent)
-    assert rescale("lr", there, 1 / Fraction(scale), exponent) == pytest.approx(value, rel=1e-15)
+    there = rescaled("lr", value, scale, exponent)
+    assert rescaled("lr", there, 1 / Fraction(scale), exponent) == pytest.approx(value, rel=1e-15)
 
 
 def test_what_has_no_exponent_stays_the_very_same():
     for value in (0, 1, 0.9, True, None, "original", (0.9, 0.999)):
-        assert rescale("x", value, 3.0, 0) == value
-        assert type(rescale("x", value, 3.0, 0)) is type(value)
+        assert rescaled("x", value, 3.0, 0) == value
+        assert type(rescaled("x", value, 3.0, 0)) is type(value)
 
 
 def test_numbers_of_numpy_are_numbers():
-    assert rescale("lr", np.float32(0.5), np.float64(4), -1) == 0.125
-    assert rescale("lr", np.int64(3), check_scale(np.int64(2)), 1) == 6.0
-    assert type(rescale("lr", np.float32(0.5), 4.0, 1)) is float
+    assert rescaled("lr", np.float32(0.5), np.float64(4), -1) == 0.125
+    assert rescaled("lr", np.int64(3), check_scale(np.int64(2)), 1) == 6.0
+    assert type(rescaled("lr", np.float32(0.5), 4.0, 1)) is float
 
 
 @pytest.mark.parametrize(("value", "scale"), [(1e-8, 1e-305), (1e300, 1e10)])
 def test_a_result_that_no_float_holds_is_refused(value, scale):
     with pytest.raises(UsageError, match="does not fit a float"):
-        rescale("eps", value, scale, 1)
+        rescaled("eps", value, scale, 1)

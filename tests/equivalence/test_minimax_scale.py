@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from suite.equivalence.minimax_scale import lowest
+from suite.equivalence.minimax_scale import minimax_scale
 
 
 class Counted:
@@ -43,7 +43,7 @@ def paths(seed: int, bend: float) -> Counted:
 @given(seed=st.integers(0, 2**31), bend=st.sampled_from([0.0, 1e-3, 1e-2, 0.1]))
 def test_no_scale_on_a_fine_grid_is_better(seed: int, bend: float) -> None:
     distances = paths(seed, bend)
-    scale, found = lowest(distances, 2.0, 8.0)
+    scale, found = minimax_scale(distances, 2.0, 8.0)
     assert 2 <= scale <= 8
     assert found == distances.at(scale)
     assert max(found) <= distances.lowest_on_a_grid(2.0, 8.0) * (1 + 1e-7)
@@ -52,13 +52,13 @@ def test_no_scale_on_a_fine_grid_is_better(seed: int, bend: float) -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_nearly_straight_paths_take_a_handful_of_trainings(seed: int) -> None:
     distances = paths(seed, 1e-3)
-    lowest(distances, 2.0, 8.0)
+    minimax_scale(distances, 2.0, 8.0)
     assert distances.calls <= 8
 
 
 def test_a_scale_that_does_not_vary_takes_one_training() -> None:
     distances = paths(0, 0.1)
-    assert lowest(distances, 4.0, 4.0) == (4.0, distances.at(4.0))
+    assert minimax_scale(distances, 4.0, 4.0) == (4.0, distances.at(4.0))
     assert distances.calls == 1
 
 
@@ -66,7 +66,7 @@ def test_trainings_that_diverge_are_passed_over() -> None:
     def distances(scale: float) -> tuple[float, ...]:
         return (abs(scale - 5), 0.5) if scale > 4 else (math.inf,)
 
-    scale, found = lowest(distances, 2.0, 8.0)
+    scale, found = minimax_scale(distances, 2.0, 8.0)
     assert max(found) == 0.5
     assert 4.5 <= scale <= 5.5
 
@@ -75,7 +75,7 @@ def test_what_is_no_polynomial_is_searched_on_a_grid() -> None:
     def distances(scale: float) -> tuple[float, ...]:
         return (1 + math.sin(40 * scale) + 0.1 * scale,)
 
-    calls = [lowest(distances, 2.0, 8.0) for _ in range(2)]
+    calls = [minimax_scale(distances, 2.0, 8.0) for _ in range(2)]
     assert calls[0] == calls[1]
     coarse = min(max(distances(s)) for s in np.geomspace(2, 8, 9))
     assert max(calls[0][1]) <= coarse

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from suite.equivalence.per_step_rates import vary
+from suite.equivalence.per_step_rates import per_step_rates
 from suite.equivalence.trajectory import Backward
 from tests.equivalence.problems import network
 
@@ -32,7 +32,7 @@ def sides() -> tuple[Backward, Backward]:
 
 
 def test_the_rate_of_each_step_is_exact_for_plain_sgd_and_no_constant_is():
-    result = vary(network(0), *sides(), "SGD", {"lr": 0.1, "weight_decay": 0.01}, SUM_OVER_MEAN)
+    result = per_step_rates(network(0), *sides(), "SGD", {"lr": 0.1, "weight_decay": 0.01}, SUM_OVER_MEAN)
     assert result.per_step == result.rescaled == 0.0
     assert result.constant > 1e-2
     assert 2 <= result.constant_scale <= 8
@@ -49,7 +49,7 @@ def test_the_rate_of_each_step_is_exact_for_plain_sgd_and_no_constant_is():
     ],
 )
 def test_an_optimizer_with_memory_needs_its_state_rescaled_each_step(optimizer, hyperparameters):
-    result = vary(network(0), *sides(), optimizer, hyperparameters, SUM_OVER_MEAN)
+    result = per_step_rates(network(0), *sides(), optimizer, hyperparameters, SUM_OVER_MEAN)
     assert result.rescaled == 0.0
     assert result.constant > 1e-3
     assert result.per_step > 1e-3
@@ -68,5 +68,5 @@ def test_the_best_constant_is_the_scale_itself_where_it_does_not_vary():
 
         return backward
 
-    result = vary(network(0), scaled(1), scaled(4), "SGD", {"lr": 0.01}, [4.0] * 10)
+    result = per_step_rates(network(0), scaled(1), scaled(4), "SGD", {"lr": 0.01}, [4.0] * 10)
     assert (result.constant_scale, result.constant, result.per_step) == (4.0, 0.0, 0.0)

@@ -8,7 +8,7 @@ import torch
 from suite.algebra.units import Units
 from suite.conventions import conventions
 from suite.equivalence.equivalent import equivalent
-from suite.equivalence.trajectory import Training, distance, following, prove, trajectory
+from suite.equivalence.trajectory import Training, check_training, distance, following, trajectory
 from suite.errors import UsageError
 from suite.loops.loop import Loop
 from tests.equivalence.problems import network, squares
@@ -16,21 +16,21 @@ from tests.equivalence.problems import network, squares
 
 def test_the_same_training_twice_has_no_distance():
     result = equivalent("Adam", {"lr": 0.01}, scale=1)
-    proof = prove(network(0), squares(0), squares(0), result, steps=10)
-    assert (proof.steps, proof.converted, proof.unchanged, proof.scheduled) == (10, 0.0, 0.0, None)
+    check = check_training(network(0), squares(0), squares(0), result, steps=10)
+    assert (check.steps, check.converted, check.unchanged, check.scheduled) == (10, 0.0, 0.0, None)
 
 
 def test_left_unchanged_the_hyperparameters_lead_elsewhere():
     result = equivalent("Adam", {"lr": 0.01, "eps": 1e-3, "weight_decay": 0.1}, scale=1 / 32)
-    proof = prove(network(0), squares(0), squares(0, 1 / 32), result, steps=50)
-    assert proof.converted == 0.0
-    assert proof.unchanged > 0.01
+    check = check_training(network(0), squares(0), squares(0, 1 / 32), result, steps=50)
+    assert check.converted == 0.0
+    assert check.unchanged > 0.01
 
 
 def test_a_wrong_gradient_is_noticed():
     result = equivalent("SGD", {"lr": 0.01}, scale=1 / 32)
-    assert prove(network(0), squares(0), squares(0, 1 / 31), result, steps=5).converted > 1e-4
-    assert prove(network(0), squares(0), squares(1, 1 / 32), result, steps=5).converted > 1e-3
+    assert check_training(network(0), squares(0), squares(0, 1 / 31), result, steps=5).converted > 1e-4
+    assert check_training(network(0), squares(0), squares(1, 1 / 32), result, steps=5).converted > 1e-3
 
 
 def test_the_distance_is_the_largest_over_the_steps_relative_to_the_reference():
@@ -58,20 +58,20 @@ def test_the_model_that_is_proven_on_is_not_changed():
 
 def test_the_default_dtype_is_put_back():
     result = equivalent("ASGD", {"lr": 0.01}, scale=1 / 3)
-    assert prove(network(0), squares(0), squares(0, 1 / 3), result, steps=100).converted <= 1e-10
+    assert check_training(network(0), squares(0), squares(0, 1 / 3), result, steps=100).converted <= 1e-10
     assert torch.get_default_dtype() == torch.float32
 
 
 def test_a_reference_that_diverges_proves_nothing():
     result = equivalent("SGD", {"lr": 1e6}, scale=2)
     with pytest.raises(UsageError, match="training diverges within 30 steps"):
-        prove(network(0), squares(0), squares(0, 2), result, steps=30)
+        check_training(network(0), squares(0), squares(0, 2), result, steps=30)
 
 
 def test_what_torch_does_not_accept_gets_one_line():
     result = equivalent("Adam", {"betas": (2, 3)}, scale=2)
     with pytest.raises(UsageError, match=r"torch does not accept this: .*beta"):
-        prove(network(0), squares(0), squares(0, 2), result, steps=3)
+        check_training(network(0), squares(0), squares(0, 2), result, steps=3)
 
 
 def test_an_optimizer_that_this_torch_lacks_is_named(monkeypatch):

@@ -98,7 +98,7 @@ def test_a_training_that_cannot_be_checked_says_why(monkeypatch: pytest.MonkeyPa
     def diverge(*_: object, **__: object) -> None:
         raise UsageError("the reference diverges")
 
-    monkeypatch.setattr("suite.running.training_check.prove", diverge)
+    monkeypatch.setattr("suite.running.training_check.check_training", diverge)
     found = suite.run(["mse"], ["sum"], batch_sizes=[8], prove=2).of("proof")
     assert found
     assert {row["proof_reason"] for row in found} == {"the reference diverges"}

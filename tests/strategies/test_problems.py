@@ -25,10 +25,10 @@ from suite.strategies import (
     units,
 )
 from suite.strategies import conventions as drawn_conventions
-from suite.strategies.problems import KINDS
+from suite.strategies.problems import MODEL_KINDS
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", MODEL_KINDS)
 @given(data=st.data())
 def test_every_kind_of_model_gives_one_finite_loss_a_unit(kind: str, data: st.DataObject) -> None:
     model, batch, losses = data.draw(problems(kind)).build()

@@ -10,7 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from suite.equivalence.dialects.apply import prepare
-from suite.equivalence.dialects.dialect import Dialect, Parameter, Setting, Written, dialects, rate_schedule
+from suite.equivalence.dialects.dialect import (
+    Dialect,
+    Parameter,
+    TranslationContext,
+    Written,
+    dialects,
+    rate_schedule,
+)
 from suite.equivalence.dialects.factors import momentum_correction
 from suite.equivalence.dialects.scaling import scaled
 from suite.equivalence.dialects.translation import PARAM, Schedule, Translation
@@ -36,8 +43,8 @@ __all__ = [
     "Dialect",
     "Parameter",
     "Schedule",
-    "Setting",
     "Translation",
+    "TranslationContext",
     "Written",
     "caffe",
     "dialects",
@@ -101,7 +108,7 @@ def translate(
     constant, rate = _split_rate(written, hyperparameters)
     values = written.values(constant)
     try:
-        translation = written.translate(values, Setting(batch_size=batch_size, rate=rate))
+        translation = written.translate(values, TranslationContext(batch_size=batch_size, rate=rate))
     except (ZeroDivisionError, OverflowError) as error:
         shown = ", ".join(f"{name}={value!r}" for name, value in values.items())
         raise UsageError(

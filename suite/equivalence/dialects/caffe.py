@@ -5,40 +5,47 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from suite.equivalence.dialects import formulas
-from suite.equivalence.dialects.dialect import Dialect, Parameter, Setting, Values, Written, dialects
+from suite.equivalence.dialects.dialect import (
+    Dialect,
+    Parameter,
+    TranslationContext,
+    Values,
+    Written,
+    dialects,
+)
 
 if TYPE_CHECKING:
     from suite.equivalence.dialects.translation import Translation
 
 # weight_decay is coupled in all of these, λ/2·‖w‖²: added to the gradient, hence torch's own.
-RATE = Parameter("base_lr", "lr")
-STEP = Parameter("base_lr", "lr", exponent=-1)
-DECAY = Parameter("weight_decay", "l2", 0.0, 1)
-DELTA = Parameter("delta", "eps", 1e-8, 1)
+_RATE = Parameter("base_lr", "lr")
+_STEP = Parameter("base_lr", "lr", exponent=-1)
+_DECAY = Parameter("weight_decay", "l2", 0.0, 1)
+_DELTA = Parameter("delta", "eps", 1e-8, 1)
 
 
-def _inside(values: Values, setting: Setting) -> Translation:
-    return formulas.sgd(values, setting, inside=True)
+def _inside(values: Values, context: TranslationContext) -> Translation:
+    return formulas.sgd(values, context, inside=True)
 
 
-def _nesterov(values: Values, setting: Setting) -> Translation:
-    return formulas.sgd({**values, "nesterov": True}, setting, inside=True)
+def _nesterov(values: Values, context: TranslationContext) -> Translation:
+    return formulas.sgd({**values, "nesterov": True}, context, inside=True)
 
 
-def _outside(values: Values, setting: Setting) -> Translation:
-    return formulas.sgd(values, setting, inside=False)
+def _outside(values: Values, context: TranslationContext) -> Translation:
+    return formulas.sgd(values, context, inside=False)
 
 
-def _adam(values: Values, _: Setting) -> Translation:
+def _adam(values: Values, _: TranslationContext) -> Translation:
     return formulas.adam(values, hat=True)
 
 
-def _rmsprop(values: Values, setting: Setting) -> Translation:
-    return formulas.rmsprop(values, setting, root=False)
+def _rmsprop(values: Values, context: TranslationContext) -> Translation:
+    return formulas.rmsprop(values, context, root=False)
 
 
-def _adagrad(values: Values, setting: Setting) -> Translation:
-    return formulas.adagrad(values, setting, root=False)
+def _adagrad(values: Values, context: TranslationContext) -> Translation:
+    return formulas.adagrad(values, context, root=False)
 
 
 CAFFE = dialects.add(
@@ -51,30 +58,30 @@ CAFFE = dialects.add(
             Written(
                 "SGD",
                 "v ← μv + η(g + λw), w ← w − v",
-                (STEP, Parameter("momentum", "momentum", 0.0), DECAY),
+                (_STEP, Parameter("momentum", "momentum", 0.0), _DECAY),
                 _inside,
             ),
             Written(
                 "Nesterov",
                 "v' ← μv + η(g + λw), w ← w − (1+μ)v' + μv",
-                (STEP, Parameter("momentum", "momentum", 0.0), DECAY),
+                (_STEP, Parameter("momentum", "momentum", 0.0), _DECAY),
                 _nesterov,
             ),
-            Written("AdaGrad", "a ← a + g², w ← w − ηg/(√a + δ)", (RATE, DELTA, DECAY), _adagrad),
+            Written("AdaGrad", "a ← a + g², w ← w − ηg/(√a + δ)", (_RATE, _DELTA, _DECAY), _adagrad),
             Written(
                 "RMSProp",
                 "v ← αv + (1−α)g², w ← w − ηg/(√v + δ)",
-                (RATE, Parameter("rms_decay", "alpha", 0.99), DELTA, DECAY),
+                (_RATE, Parameter("rms_decay", "alpha", 0.99), _DELTA, _DECAY),
                 _rmsprop,
             ),
             Written(
                 "AdaDelta",
                 "w ← w − η √((u + δ)/(v + δ)) g",
                 (
-                    STEP,
+                    _STEP,
                     Parameter("momentum", "alpha"),
                     Parameter("delta", "eps", 1e-8, 2),
-                    DECAY,
+                    _DECAY,
                 ),
                 formulas.adadelta,
             ),
@@ -82,11 +89,11 @@ CAFFE = dialects.add(
                 "Adam",
                 "w ← w − η (√(1−β2^t)/(1−β1^t)) m/(√v + δ)",
                 (
-                    RATE,
+                    _RATE,
                     Parameter("momentum", "beta1", 0.0),
                     Parameter("momentum2", "beta2", 0.999),
-                    DELTA,
-                    DECAY,
+                    _DELTA,
+                    _DECAY,
                 ),
                 _adam,
             ),

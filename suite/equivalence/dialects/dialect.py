@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from suite.equivalence.dialects.translation import Schedule, Translation
-from suite.equivalence.law import Scale, is_finite, rescale
+from suite.equivalence.law import Scale, is_finite, rescaled
 from suite.errors import UsageError, shortened, unknown
 from suite.registry import Registry
 
@@ -41,11 +41,11 @@ class Parameter:
             UsageError: No float holds it.
         """
         exponent = self.exponent if isinstance(self.exponent, int) else self.exponent(values)
-        return rescale(self.name, values[self.key], scale, exponent)
+        return rescaled(self.name, values[self.key], scale, exponent)
 
 
 @dataclass(frozen=True)
-class Setting:
+class TranslationContext:
     """What a translator may need besides the hyperparameters.
 
     Args:
@@ -57,7 +57,7 @@ class Setting:
     rate: Schedule | None = None
 
 
-Translator = Callable[[Values, Setting], Translation]
+Translator = Callable[[Values, TranslationContext], Translation]
 
 
 @dataclass(frozen=True)

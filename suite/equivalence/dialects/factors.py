@@ -8,7 +8,7 @@ from suite.equivalence.dialects.translation import PARAM, Schedule
 from suite.errors import UsageError
 
 if TYPE_CHECKING:
-    from suite.equivalence.dialects.dialect import Setting
+    from suite.equivalence.dialects.dialect import TranslationContext
 
 
 def momentum_correction(old_rate: float, new_rate: float) -> float:
@@ -29,9 +29,9 @@ def momentum_correction(old_rate: float, new_rate: float) -> float:
     return new_rate / old_rate
 
 
-def velocity_factor(setting: Setting) -> dict[str, Schedule]:
+def velocity_factor(context: TranslationContext) -> dict[str, Schedule]:
     """The factor `η(t−1)/η(t)` of torch's buffer that keeps the rate inside the velocity."""
-    rate = setting.rate
+    rate = context.rate
     if rate is None:
         return {}
 
@@ -50,13 +50,13 @@ def velocity_factor(setting: Setting) -> dict[str, Schedule]:
     return {"momentum_buffer": Schedule("lr(t−1)/lr(t)", factor)}
 
 
-def weight_factor(rate: float, decay: float, setting: Setting) -> dict[str, Schedule]:
+def weight_factor(rate: float, decay: float, context: TranslationContext) -> dict[str, Schedule]:
     """The factor `1 − ηλ` of the weights: decoupled decay where torch's optimizer has none."""
     if not decay:
         return {}
 
     def factor(step: int) -> float:
-        return 1 - (rate if setting.rate is None else setting.rate(step)) * decay
+        return 1 - (rate if context.rate is None else context.rate(step)) * decay
 
-    shown = f"{rate:g}" if setting.rate is None else "(the given rate)"
+    shown = f"{rate:g}" if context.rate is None else "(the given rate)"
     return {PARAM: Schedule(f"1 − {shown}·{decay:g}", factor)}

@@ -15,7 +15,7 @@ from suite.equivalence.dialects.translation import Schedule, Translation
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from suite.equivalence.dialects.dialect import Setting, Values
+    from suite.equivalence.dialects.dialect import TranslationContext, Values
 
 # torch's own defaults that a line to paste need not repeat.
 SILENT: Mapping[str, Any] = {
@@ -68,7 +68,7 @@ def build(
     )
 
 
-def sgd(values: Values, setting: Setting, *, inside: bool) -> Translation:
+def sgd(values: Values, context: TranslationContext, *, inside: bool) -> Translation:
     """`v ← μv + g, w ← w − ηv`; `inside` for `v ← μv + ηg, w ← w − v`, the same at a constant rate.
 
     A Nesterov step takes `g + μv` (inside: `ηg + μv`) instead of `v`, in all dialects here.
@@ -76,13 +76,13 @@ def sgd(values: Values, setting: Setting, *, inside: bool) -> Translation:
     momentum = values.get("momentum") or 0.0
     decoupled, penalty = values.get("weight_decay") or 0.0, values.get("l2") or 0.0
     plain = momentum == 0 and not penalty
-    factors = {} if plain else weight_factor(values["lr"], decoupled, setting)
+    factors = {} if plain else weight_factor(values["lr"], decoupled, context)
     reason = "the same formula"
     notes: tuple[str, ...] = ()
     if momentum and inside:
-        factors |= velocity_factor(setting)
+        factors |= velocity_factor(context)
         reason = "the rate stands inside the velocity: the same steps while the rate is constant"
-        if setting.rate is not None:
+        if context.rate is not None:
             reason = "the rate stands inside the velocity: exact with the factor of the buffer"
         notes = ("when lr changes, multiply torch's momentum_buffer by old lr / new lr once",)
     if decoupled and penalty:
@@ -142,7 +142,7 @@ def adam(values: Values, *, hat: bool) -> Translation:
     )
 
 
-def rmsprop(values: Values, setting: Setting, *, root: bool = True) -> Translation:
+def rmsprop(values: Values, context: TranslationContext, *, root: bool = True) -> Translation:
     """`v ← αv + (1−α)g²`, step `η g/√(v + ε)` (`root`) or `η g/(√v + ε)`.
 
     Steps add up in a velocity that holds η. `centered` takes `v − (mean of g)²` for `v`;
@@ -150,9 +150,9 @@ def rmsprop(values: Values, setting: Setting, *, root: bool = True) -> Translati
     """
     eps, momentum = values["eps"], values.get("momentum") or 0.0
     decoupled, penalty = values.get("weight_decay") or 0.0, values.get("l2") or 0.0
-    factors = weight_factor(values["lr"], decoupled, setting)
+    factors = weight_factor(values["lr"], decoupled, context)
     if momentum:
-        factors |= velocity_factor(setting)
+        factors |= velocity_factor(context)
     initial = values.get("initial_accumulator_value") or 0.0
     exact = not (root and eps) and not (decoupled and penalty)
     reason = BOTH_DECAYS if decoupled and penalty else "the same formula"
@@ -176,7 +176,7 @@ def rmsprop(values: Values, setting: Setting, *, root: bool = True) -> Translati
     )
 
 
-def adagrad(values: Values, setting: Setting, *, root: bool) -> Translation:
+def adagrad(values: Values, context: TranslationContext, *, root: bool) -> Translation:
     """`a ← a + g²`, step `η g/√(a + ε)` (`root`) or `η g/(√a + ε)`.
 
     `a` only grows, so an eps inside the root is part of what `a` starts with.
@@ -198,11 +198,11 @@ def adagrad(values: Values, setting: Setting, *, root: bool) -> Translation:
         },
         reason,
         exact=not (decoupled and penalty),
-        factors=weight_factor(values["lr"], decoupled, setting),
+        factors=weight_factor(values["lr"], decoupled, context),
     )
 
 
-def adadelta(values: Values, setting: Setting) -> Translation:
+def adadelta(values: Values, context: TranslationContext) -> Translation:
     """`w ← w − η √(u + ε)/√(v + ε) g`, as in torch."""
     decoupled, penalty = values.get("weight_decay") or 0.0, values.get("l2") or 0.0
     return build(
@@ -210,5 +210,5 @@ def adadelta(values: Values, setting: Setting) -> Translation:
         {"lr": values["lr"], "rho": values["alpha"], "eps": values["eps"], "weight_decay": penalty},
         BOTH_DECAYS if decoupled and penalty else "the same formula",
         exact=not (decoupled and penalty),
-        factors=weight_factor(values["lr"], decoupled, setting),
+        factors=weight_factor(values["lr"], decoupled, context),
     )

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from suite.equivalence.dialects import formulas
-from suite.equivalence.dialects.dialect import Dialect, Parameter, Setting, Values, Written, dialects
+from suite.equivalence.dialects.dialect import (
+    Dialect,
+    Parameter,
+    TranslationContext,
+    Values,
+    Written,
+    dialects,
+)
 from suite.equivalence.dialects.factors import weight_factor
 
 if TYPE_CHECKING:
@@ -13,11 +20,11 @@ if TYPE_CHECKING:
 
 # Keras multiplies weight_decay by the rate and takes it off the weights, in every optimizer;
 # `l2` is the factor of keras.regularizers.L2, l2·Σw² without ½.
-RATE = Parameter("learning_rate", "lr", 0.001)
-DECAY = Parameter("weight_decay", "weight_decay", None)
-L2 = Parameter("l2", "l2", 0.0, 1)
-BETAS = (Parameter("beta_1", "beta1", 0.9), Parameter("beta_2", "beta2", 0.999))
-EPS = Parameter("epsilon", "eps", 1e-7, 1)
+_RATE = Parameter("learning_rate", "lr", 0.001)
+_DECAY = Parameter("weight_decay", "weight_decay", None)
+_L2 = Parameter("l2", "l2", 0.0, 1)
+_BETAS = (Parameter("beta_1", "beta1", 0.9), Parameter("beta_2", "beta2", 0.999))
+_EPS = Parameter("epsilon", "eps", 1e-7, 1)
 ROOT_EPS = Parameter("epsilon", "eps", 1e-7, 2)
 ADAMAX_REASON = (
     "Keras adds eps to the running maximum, u + ε; torch to each |g| before the maximum; "
@@ -30,27 +37,27 @@ def _penalty(values: Values) -> Values:
     return {**values, "l2": 2 * values["l2"]}
 
 
-def _sgd(values: Values, setting: Setting) -> Translation:
-    return formulas.sgd(_penalty(values), setting, inside=True)
+def _sgd(values: Values, context: TranslationContext) -> Translation:
+    return formulas.sgd(_penalty(values), context, inside=True)
 
 
-def _adam(values: Values, _: Setting) -> Translation:
+def _adam(values: Values, _: TranslationContext) -> Translation:
     return formulas.adam(_penalty(values), hat=True)
 
 
-def _rmsprop(values: Values, setting: Setting) -> Translation:
-    return formulas.rmsprop(_penalty(values), setting)
+def _rmsprop(values: Values, context: TranslationContext) -> Translation:
+    return formulas.rmsprop(_penalty(values), context)
 
 
-def _adagrad(values: Values, setting: Setting) -> Translation:
-    return formulas.adagrad(_penalty(values), setting, root=True)
+def _adagrad(values: Values, context: TranslationContext) -> Translation:
+    return formulas.adagrad(_penalty(values), context, root=True)
 
 
-def _adadelta(values: Values, setting: Setting) -> Translation:
-    return formulas.adadelta(_penalty(values), setting)
+def _adadelta(values: Values, context: TranslationContext) -> Translation:
+    return formulas.adadelta(_penalty(values), context)
 
 
-def _adamax(values: Values, setting: Setting) -> Translation:
+def _adamax(values: Values, context: TranslationContext) -> Translation:
     decay = values["weight_decay"] or 0.0
     return formulas.build(
         "Adamax",
@@ -62,11 +69,11 @@ def _adamax(values: Values, setting: Setting) -> Translation:
         },
         ADAMAX_REASON if values["eps"] else "the same formula",
         exact=not values["eps"] and not (decay and values["l2"]),
-        factors=weight_factor(values["lr"], decay, setting),
+        factors=weight_factor(values["lr"], decay, context),
     )
 
 
-def _nadam(values: Values, _: Setting) -> Translation:
+def _nadam(values: Values, _: TranslationContext) -> Translation:
     decay, penalty = values["weight_decay"] or 0.0, 2 * values["l2"]
     return formulas.build(
         "NAdam",
@@ -101,52 +108,52 @@ KERAS = dialects.add(
                     Parameter("momentum", "momentum", 0.0),
                     Parameter("nesterov", "nesterov", default=False),
                     Parameter("weight_decay", "weight_decay", None, 1),
-                    L2,
+                    _L2,
                 ),
                 _sgd,
             ),
             Written(
                 "Adam",
                 "w ← w − η (√(1−β2^t)/(1−β1^t)) m/(√v + ε̂)",
-                (RATE, *BETAS, EPS, Parameter("amsgrad", "amsgrad", default=False), DECAY, L2),
+                (_RATE, *_BETAS, _EPS, Parameter("amsgrad", "amsgrad", default=False), _DECAY, _L2),
                 _adam,
             ),
             Written(
                 "AdamW",
                 "w ← w − ηλw, then Adam's step",
                 (
-                    RATE,
-                    *BETAS,
-                    EPS,
+                    _RATE,
+                    *_BETAS,
+                    _EPS,
                     Parameter("amsgrad", "amsgrad", default=False),
                     Parameter("weight_decay", "weight_decay", 0.004),
-                    L2,
+                    _L2,
                 ),
                 _adam,
             ),
             Written(
                 "Nadam",
                 "Adam with Nesterov's look-ahead, momentum β1(1 − ½·0.96^t)",
-                (RATE, *BETAS, EPS, DECAY, L2),
+                (_RATE, *_BETAS, _EPS, _DECAY, _L2),
                 _nadam,
             ),
             Written(
                 "Adamax",
                 "u ← max(β2 u, |g|), w ← w − η/(1−β1^t) · m/(u + ε)",
-                (RATE, *BETAS, EPS, DECAY, L2),
+                (_RATE, *_BETAS, _EPS, _DECAY, _L2),
                 _adamax,
             ),
             Written(
                 "RMSprop",
                 "v ← ρv + (1−ρ)g², b ← μb + ηg/√(v + ε), w ← w − b",
                 (
-                    RATE,
+                    _RATE,
                     Parameter("rho", "alpha", 0.9),
                     Parameter("momentum", "momentum", 0.0),
                     ROOT_EPS,
                     Parameter("centered", "centered", default=False),
-                    DECAY,
-                    L2,
+                    _DECAY,
+                    _L2,
                 ),
                 _rmsprop,
             ),
@@ -154,11 +161,11 @@ KERAS = dialects.add(
                 "Adagrad",
                 "a ← a + g², w ← w − ηg/√(a + ε)",
                 (
-                    RATE,
+                    _RATE,
                     Parameter("initial_accumulator_value", "initial_accumulator_value", 0.1, 2),
                     ROOT_EPS,
-                    DECAY,
-                    L2,
+                    _DECAY,
+                    _L2,
                 ),
                 _adagrad,
             ),
@@ -170,7 +177,7 @@ KERAS = dialects.add(
                     Parameter("rho", "alpha", 0.95),
                     ROOT_EPS,
                     Parameter("weight_decay", "weight_decay", None, 1),
-                    L2,
+                    _L2,
                 ),
                 _adadelta,
             ),

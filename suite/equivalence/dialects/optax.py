@@ -5,13 +5,13 @@ from __future__ import annotations
 from suite.equivalence.dialects import optax_steps as steps
 from suite.equivalence.dialects.dialect import Dialect, Parameter, Written, dialects
 
-RATE = Parameter("learning_rate", "lr")
-STEP = Parameter("learning_rate", "lr", exponent=-1)
-BETAS = (Parameter("b1", "beta1", 0.9), Parameter("b2", "beta2", 0.999))
-EPS = Parameter("eps", "eps", 1e-8, 1)
-EPS_ROOT = Parameter("eps_root", "eps_root", 0.0, 2)
-DECAY = Parameter("weight_decay", "weight_decay", 1e-4)
-NESTEROV = Parameter("nesterov", "nesterov", default=False)
+_RATE = Parameter("learning_rate", "lr")
+_STEP = Parameter("learning_rate", "lr", exponent=-1)
+_BETAS = (Parameter("b1", "beta1", 0.9), Parameter("b2", "beta2", 0.999))
+_EPS = Parameter("eps", "eps", 1e-8, 1)
+_EPS_ROOT = Parameter("eps_root", "eps_root", 0.0, 2)
+_DECAY = Parameter("weight_decay", "weight_decay", 1e-4)
+_NESTEROV = Parameter("nesterov", "nesterov", default=False)
 OPTAX = dialects.add(
     Dialect(
         name="optax",
@@ -22,50 +22,55 @@ OPTAX = dialects.add(
             Written(
                 "sgd",
                 "v ← μv + g, w ← w − ηv; Nesterov: w ← w − η(g + μv)",
-                (STEP, Parameter("momentum", "momentum", None), NESTEROV),
-                steps.sgd,
+                (_STEP, Parameter("momentum", "momentum", None), _NESTEROV),
+                steps.optax_sgd,
             ),
             Written(
                 "adam",
                 "w ← w − η m̂/(√(v̂ + ε_root) + ε)",
-                (RATE, *BETAS, EPS, EPS_ROOT, NESTEROV),
-                steps.adam,
+                (_RATE, *_BETAS, _EPS, _EPS_ROOT, _NESTEROV),
+                steps.optax_adam,
             ),
             Written(
                 "adamw",
                 "w ← w − η(m̂/(√(v̂ + ε_root) + ε) + λw)",
-                (RATE, *BETAS, EPS, EPS_ROOT, DECAY, NESTEROV),
-                steps.adam,
+                (_RATE, *_BETAS, _EPS, _EPS_ROOT, _DECAY, _NESTEROV),
+                steps.optax_adam,
             ),
             Written(
                 "nadam",
                 "adam with nesterov",
-                (RATE, *BETAS, EPS, EPS_ROOT, Parameter("nesterov", "nesterov", default=True)),
-                steps.adam,
+                (_RATE, *_BETAS, _EPS, _EPS_ROOT, Parameter("nesterov", "nesterov", default=True)),
+                steps.optax_adam,
             ),
             Written(
                 "nadamw",
                 "adamw with nesterov",
                 (
-                    RATE,
-                    *BETAS,
-                    EPS,
-                    EPS_ROOT,
-                    DECAY,
+                    _RATE,
+                    *_BETAS,
+                    _EPS,
+                    _EPS_ROOT,
+                    _DECAY,
                     Parameter("nesterov", "nesterov", default=True),
                 ),
-                steps.adam,
+                steps.optax_adam,
             ),
             Written(
-                "amsgrad", "adam with the largest v̂ so far", (RATE, *BETAS, EPS, EPS_ROOT), steps.amsgrad
+                "amsgrad",
+                "adam with the largest v̂ so far",
+                (_RATE, *_BETAS, _EPS, _EPS_ROOT),
+                steps.optax_amsgrad,
             ),
-            Written("adamax", "u ← max(β2 u, |g| + ε), w ← w − η m̂/u", (RATE, *BETAS, EPS), steps.adamax),
-            Written("adamaxw", "w ← w − η(m̂/u + λw)", (RATE, *BETAS, EPS, DECAY), steps.adamax),
+            Written(
+                "adamax", "u ← max(β2 u, |g| + ε), w ← w − η m̂/u", (_RATE, *_BETAS, _EPS), steps.optax_adamax
+            ),
+            Written("adamaxw", "w ← w − η(m̂/u + λw)", (_RATE, *_BETAS, _EPS, _DECAY), steps.optax_adamax),
             Written(
                 "radam",
                 "m̂ alone while ρ < 5, then rectified Adam",
-                (RATE, *BETAS, EPS, EPS_ROOT, Parameter("threshold", "threshold", 5.0), NESTEROV),
-                steps.radam,
+                (_RATE, *_BETAS, _EPS, _EPS_ROOT, Parameter("threshold", "threshold", 5.0), _NESTEROV),
+                steps.optax_radam,
                 unscaled="its first steps (ρ < 5) are not divided by √v, the others are; "
                 "no constant lr suits both",
             ),
@@ -73,38 +78,38 @@ OPTAX = dialects.add(
                 "rmsprop",
                 "v ← δv + (1−δ)g², b ← μb + ηg/√(v + ε), w ← w − b",
                 (
-                    RATE,
+                    _RATE,
                     Parameter("decay", "alpha", 0.9),
                     Parameter("eps", "eps", 1e-8, lambda values: 2 if values["eps_in_sqrt"] else 1),
                     Parameter("initial_scale", "initial_accumulator_value", 0.0, 2),
                     Parameter("eps_in_sqrt", "eps_in_sqrt", default=True),
                     Parameter("centered", "centered", default=False),
                     Parameter("momentum", "momentum", None),
-                    NESTEROV,
+                    _NESTEROV,
                     Parameter("bias_correction", "bias_correction", default=False),
                 ),
-                steps.rmsprop,
+                steps.optax_rmsprop,
             ),
             Written(
                 "adagrad",
                 "a ← a + g², w ← w − ηg/√(a + ε)",
                 (
-                    RATE,
+                    _RATE,
                     Parameter("initial_accumulator_value", "initial_accumulator_value", 0.1, 2),
                     Parameter("eps", "eps", 1e-7, 2),
                 ),
-                steps.adagrad,
+                steps.optax_adagrad,
             ),
             Written(
                 "adadelta",
                 "w ← w − η √(u + ε)/√(v + ε) (g + λw)",
                 (
-                    STEP,
+                    _STEP,
                     Parameter("rho", "alpha", 0.9),
                     Parameter("eps", "eps", 1e-6, 2),
                     Parameter("weight_decay", "weight_decay", 0.0, 1),
                 ),
-                steps.adadelta,
+                steps.optax_adadelta,
             ),
             *(
                 Written(name, "see optax")

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from suite.equivalence.dialects import formulas
-from suite.equivalence.dialects.dialect import Setting, Values
+from suite.equivalence.dialects.dialect import TranslationContext, Values
 from suite.equivalence.dialects.factors import velocity_factor, weight_factor
 from suite.equivalence.dialects.translation import Schedule, Translation
 
@@ -14,12 +14,12 @@ LOOK_AHEAD = 1e5
 """The momentum_decay at which 0.96^(t·momentum_decay) is 0 in float64: momentum β1 at each step."""
 
 
-def sgd(values: Values, setting: Setting) -> Translation:
+def optax_sgd(values: Values, context: TranslationContext) -> Translation:
     """`v ← μv + g, w ← w − ηv`, as in torch."""
-    return formulas.sgd(values, setting, inside=False)
+    return formulas.sgd(values, context, inside=False)
 
 
-def adam(values: Values, _: Setting) -> Translation:
+def optax_adam(values: Values, _: TranslationContext) -> Translation:
     """`w ← w − η(m̂/(√(v̂ + ε_root) + ε) + λw)`; with `nesterov`, m̂ looks one step ahead."""
     ahead = values["nesterov"]
     translation = _nadam(values) if ahead else formulas.adam(values, hat=False)
@@ -53,7 +53,7 @@ def _nadam(values: Values) -> Translation:
     )
 
 
-def amsgrad(values: Values, _: Setting) -> Translation:
+def optax_amsgrad(values: Values, _: TranslationContext) -> Translation:
     """`w ← w − η m̂/(√max v̂ + ε)`, the maximum over all steps so far."""
     hyperparameters = {
         "lr": values["lr"],
@@ -73,11 +73,11 @@ def amsgrad(values: Values, _: Setting) -> Translation:
     )
 
 
-def rmsprop(values: Values, setting: Setting) -> Translation:
+def optax_rmsprop(values: Values, context: TranslationContext) -> Translation:
     """`b ← μb + ηg/√(v + ε), w ← w − b`, with more options than torch has."""
     root = values["eps_in_sqrt"]
     values = {**values, "momentum": values["momentum"] or 0.0}
-    translation = formulas.rmsprop(values, setting, root=root)
+    translation = formulas.rmsprop(values, context, root=root)
     wrong = ""
     if values["nesterov"] and values["momentum"]:
         wrong = "torch's RMSprop has no Nesterov momentum"
@@ -92,14 +92,14 @@ def rmsprop(values: Values, setting: Setting) -> Translation:
             initial_state=translation.initial_state,
             factors=translation.factors,
         )
-    return _corrected(translation, values, setting) if values["bias_correction"] else translation
+    return _corrected(translation, values, context) if values["bias_correction"] else translation
 
 
-def _corrected(translation: Translation, values: Values, setting: Setting) -> Translation:
+def _corrected(translation: Translation, values: Values, context: TranslationContext) -> Translation:
     """`g/(√(v/c) + ε) = √c · g/(√v + √c ε)`, `c = 1 − α^t`: the correction moves to lr and eps."""
     alpha, lr = values["alpha"], values["lr"]
     eps = translation.hyperparameters["eps"]
-    rate = setting.rate or Schedule(f"{lr:g}", lambda _: lr)
+    rate = context.rate or Schedule(f"{lr:g}", lambda _: lr)
 
     def root(step: int) -> float:
         return math.sqrt(1 - alpha**step)
@@ -116,33 +116,33 @@ def _corrected(translation: Translation, values: Values, setting: Setting) -> Tr
         },
         initial_state=translation.initial_state,
         # The rate that torch keeps outside its buffer is the corrected one.
-        factors=velocity_factor(Setting(rate=moving)) if values["momentum"] else {},
+        factors=velocity_factor(TranslationContext(rate=moving)) if values["momentum"] else {},
         notes=translation.notes,
     )
 
 
-def adagrad(values: Values, setting: Setting) -> Translation:
+def optax_adagrad(values: Values, context: TranslationContext) -> Translation:
     """`a ← a + g², w ← w − ηg/√(a + ε)`."""
-    return formulas.adagrad(values, setting, root=True)
+    return formulas.adagrad(values, context, root=True)
 
 
-def adadelta(values: Values, setting: Setting) -> Translation:
+def optax_adadelta(values: Values, context: TranslationContext) -> Translation:
     """`w ← w − η √(u + ε)/√(v + ε) (g + λw)`, as in torch."""
     coupled = {**values, "l2": values["weight_decay"], "weight_decay": None}
-    return formulas.adadelta(coupled, setting)
+    return formulas.adadelta(coupled, context)
 
 
-def adamax(values: Values, setting: Setting) -> Translation:
+def optax_adamax(values: Values, context: TranslationContext) -> Translation:
     """`u ← max(β2 u, |g| + ε), w ← w − η(m̂/u + λw)`, but for the decay as in torch."""
     return formulas.build(
         "Adamax",
         {k: values[k] for k in ("lr", "eps")} | {"betas": (values["beta1"], values["beta2"])},
         "the same formula",
-        factors=weight_factor(values["lr"], values.get("weight_decay") or 0.0, setting),
+        factors=weight_factor(values["lr"], values.get("weight_decay") or 0.0, context),
     )
 
 
-def radam(values: Values, _: Setting) -> Translation:
+def optax_radam(values: Values, _: TranslationContext) -> Translation:
     """`w ← w − η m̂` while ρ < 5, then `w ← w − η r m̂/(√v̂ + ε)`."""
     eps, beta2 = values["eps"], values["beta2"]
     hyperparameters: dict[str, Any] = {"lr": values["lr"]}

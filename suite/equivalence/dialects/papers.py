@@ -6,13 +6,20 @@ import math
 from typing import Any
 
 from suite.equivalence.dialects import formulas
-from suite.equivalence.dialects.dialect import Dialect, Parameter, Setting, Values, Written, dialects
+from suite.equivalence.dialects.dialect import (
+    Dialect,
+    Parameter,
+    TranslationContext,
+    Values,
+    Written,
+    dialects,
+)
 from suite.equivalence.dialects.translation import PARAM, Schedule, Translation
 
-BETAS = (Parameter("beta1", "beta1", 0.9), Parameter("beta2", "beta2", 0.999))
+_BETAS = (Parameter("beta1", "beta1", 0.9), Parameter("beta2", "beta2", 0.999))
 
 
-def _adamw(values: Values, _: Setting) -> Translation:
+def _adamw(values: Values, _: TranslationContext) -> Translation:
     """`w ← w − η_t(α m̂/(√v̂ + ε) + λw)`: torch multiplies λ by its whole rate `η_t α`."""
     decay = values["weight_decay"]
     return formulas.build(
@@ -28,10 +35,10 @@ def _adamw(values: Values, _: Setting) -> Translation:
     )
 
 
-def _sgdw(values: Values, setting: Setting) -> Translation:
+def _sgdw(values: Values, context: TranslationContext) -> Translation:
     """`v ← μv + αg, w ← w − v − λw`: the decay stands outside the velocity and the rate."""
     decay = values["weight_decay"]
-    translation = formulas.sgd({**values, "weight_decay": None}, setting, inside=True)
+    translation = formulas.sgd({**values, "weight_decay": None}, context, inside=True)
     factors = dict(translation.factors)
     if decay:
         factors[PARAM] = Schedule(f"1 − {decay:g}", lambda _: 1 - decay)
@@ -44,11 +51,11 @@ def _sgdw(values: Values, setting: Setting) -> Translation:
     )
 
 
-def _bert(values: Values, setting: Setting) -> Translation:
+def _bert(values: Values, context: TranslationContext) -> Translation:
     """`w ← w − η(m/(√v + ε) + λw)`, no bias correction: torch's is taken back step by step."""
     beta1, beta2, eps = values["beta1"], values["beta2"], values["eps"]
     lr, decay = values["lr"], values["weight_decay"]
-    rate = setting.rate or Schedule(f"{lr:g}", lambda _: float(lr))
+    rate = context.rate or Schedule(f"{lr:g}", lambda _: float(lr))
 
     def correction(step: int) -> float:
         return float((1 - beta1**step) / math.sqrt(1 - beta2**step))
@@ -70,8 +77,8 @@ def _bert(values: Values, setting: Setting) -> Translation:
     )
 
 
-def _dqn(values: Values, setting: Setting) -> Translation:
-    return formulas.rmsprop({**values, "centered": True}, setting)
+def _dqn(values: Values, context: TranslationContext) -> Translation:
+    return formulas.rmsprop({**values, "centered": True}, context)
 
 
 ADAMW = dialects.add(
@@ -86,7 +93,7 @@ ADAMW = dialects.add(
                 "w ← w − η_t(α m̂/(√v̂ + ε) + λw)",
                 (
                     Parameter("lr", "lr", 0.001),
-                    *BETAS,
+                    *_BETAS,
                     Parameter("eps", "eps", 1e-8, 1),
                     Parameter("weight_decay", "weight_decay"),
                 ),
@@ -155,7 +162,7 @@ SIMCLR = dialects.add(
     Dialect(
         name="simclr",
         summary="SimCLR's LARS",
-        source="Chen et al. 2020, arXiv 2002.05709, section 2.2 and the default setting of section 3",
+        source="Chen et al. 2020, arXiv 2002.05709, section 2.2 and the default context of section 3",
         verified="third party",
         optimizers=(
             Written(

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from suite.equivalence.dialects import formulas
-from suite.equivalence.dialects.dialect import Dialect, Parameter, Setting, Values, Written, dialects
+from suite.equivalence.dialects.dialect import (
+    Dialect,
+    Parameter,
+    TranslationContext,
+    Values,
+    Written,
+    dialects,
+)
 from suite.equivalence.dialects.translation import Schedule, Translation
 from suite.errors import UsageError
 
@@ -11,13 +18,13 @@ ALPHA = Parameter("alpha", "l2", 1e-4, 1)
 BIASES = "alpha does not touch the biases: give them a parameter group with weight_decay=0"
 
 
-def _over_n(values: Values, setting: Setting) -> Values:
+def _over_n(values: Values, context: TranslationContext) -> Values:
     """The MLPs divide `alpha` by the number of samples of the batch, together with the data."""
     if not values["l2"]:
         return values
-    if setting.batch_size is None:
+    if context.batch_size is None:
         raise UsageError("scikit-learn's MLP divides alpha by the batch size: give batch_size, or alpha=0")
-    return {**values, "l2": values["l2"] / setting.batch_size}
+    return {**values, "l2": values["l2"] / context.batch_size}
 
 
 def _noted(translation: Translation, values: Values, *, over_n: bool) -> Translation:
@@ -37,20 +44,20 @@ def _noted(translation: Translation, values: Values, *, over_n: bool) -> Transla
     )
 
 
-def _mlp_sgd(values: Values, setting: Setting) -> Translation:
-    translation = formulas.sgd(_over_n(values, setting), setting, inside=True)
+def _mlp_sgd(values: Values, context: TranslationContext) -> Translation:
+    translation = formulas.sgd(_over_n(values, context), context, inside=True)
     return _noted(translation, values, over_n=True)
 
 
-def _mlp_adam(values: Values, setting: Setting) -> Translation:
-    translation = formulas.adam(_over_n(values, setting), hat=True)
+def _mlp_adam(values: Values, context: TranslationContext) -> Translation:
+    translation = formulas.adam(_over_n(values, context), hat=True)
     return _noted(translation, values, over_n=True)
 
 
-def _sgd(values: Values, setting: Setting) -> Translation:
+def _sgd(values: Values, context: TranslationContext) -> Translation:
     power, first = values["power_t"], values["lr"]
-    translation = formulas.sgd(values, setting, inside=False)
-    if power and setting.rate is None:
+    translation = formulas.sgd(values, context, inside=False)
+    if power and context.rate is None:
         rate = Schedule(f"{first:g}/t^{power:g}", lambda step: first / step**power)
         reason = "the same formula, with a rate that falls from sample to sample"
         translation = formulas.build("SGD", translation.hyperparameters, reason, schedule={"lr": rate})

@@ -5,31 +5,38 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from suite.equivalence.dialects import formulas
-from suite.equivalence.dialects.dialect import Dialect, Parameter, Setting, Values, Written, dialects
+from suite.equivalence.dialects.dialect import (
+    Dialect,
+    Parameter,
+    TranslationContext,
+    Values,
+    Written,
+    dialects,
+)
 
 if TYPE_CHECKING:
     from suite.equivalence.dialects.translation import Translation
 
-RATE = Parameter("learning_rate", "lr")
+_RATE = Parameter("learning_rate", "lr")
 # The factor λ of a penalty λ·tf.nn.l2_loss(w) = λ/2·Σw² in the loss: torch's weight_decay.
-L2 = Parameter("l2", "l2", 0.0, 1)
+_L2 = Parameter("l2", "l2", 0.0, 1)
 
 
-def _sgd(values: Values, setting: Setting) -> Translation:
-    return formulas.sgd(values, setting, inside=False)
+def _sgd(values: Values, context: TranslationContext) -> Translation:
+    return formulas.sgd(values, context, inside=False)
 
 
-def _adam(values: Values, _: Setting) -> Translation:
+def _adam(values: Values, _: TranslationContext) -> Translation:
     return formulas.adam(values, hat=True)
 
 
-def _rmsprop(values: Values, setting: Setting) -> Translation:
+def _rmsprop(values: Values, context: TranslationContext) -> Translation:
     # The slot "rms" is made of ones and is no option.
-    return formulas.rmsprop({**values, "initial_accumulator_value": 1.0}, setting)
+    return formulas.rmsprop({**values, "initial_accumulator_value": 1.0}, context)
 
 
-def _adagrad(values: Values, setting: Setting) -> Translation:
-    return formulas.adagrad(values, setting, root=False)
+def _adagrad(values: Values, context: TranslationContext) -> Translation:
+    return formulas.adagrad(values, context, root=False)
 
 
 TF1 = dialects.add(
@@ -42,7 +49,7 @@ TF1 = dialects.add(
             Written(
                 "GradientDescentOptimizer",
                 "w ← w − ηg",
-                (Parameter("learning_rate", "lr", exponent=-1), L2),
+                (Parameter("learning_rate", "lr", exponent=-1), _L2),
                 _sgd,
             ),
             Written(
@@ -52,7 +59,7 @@ TF1 = dialects.add(
                     Parameter("learning_rate", "lr", exponent=-1),
                     Parameter("momentum", "momentum"),
                     Parameter("use_nesterov", "nesterov", default=False),
-                    L2,
+                    _L2,
                 ),
                 _sgd,
             ),
@@ -64,7 +71,7 @@ TF1 = dialects.add(
                     Parameter("beta1", "beta1", 0.9),
                     Parameter("beta2", "beta2", 0.999),
                     Parameter("epsilon", "eps", 1e-8, 1),
-                    L2,
+                    _L2,
                 ),
                 _adam,
             ),
@@ -72,12 +79,12 @@ TF1 = dialects.add(
                 "RMSPropOptimizer",
                 "v ← ρv + (1−ρ)g² from v = 1, b ← μb + ηg/√(v + ε), w ← w − b",
                 (
-                    RATE,
+                    _RATE,
                     Parameter("decay", "alpha", 0.9),
                     Parameter("momentum", "momentum", 0.0),
                     Parameter("epsilon", "eps", 1e-10, 2),
                     Parameter("centered", "centered", default=False),
-                    L2,
+                    _L2,
                 ),
                 _rmsprop,
                 unscaled="its mean square starts at 1, whatever the scale, and that is no option; "
@@ -87,9 +94,9 @@ TF1 = dialects.add(
                 "AdagradOptimizer",
                 "a ← a + g², w ← w − ηg/√a",
                 (
-                    RATE,
+                    _RATE,
                     Parameter("initial_accumulator_value", "initial_accumulator_value", 0.1, 2),
-                    L2,
+                    _L2,
                 ),
                 _adagrad,
             ),
@@ -100,7 +107,7 @@ TF1 = dialects.add(
                     Parameter("learning_rate", "lr", 0.001, -1),
                     Parameter("rho", "alpha", 0.95),
                     Parameter("epsilon", "eps", 1e-8, 2),
-                    L2,
+                    _L2,
                 ),
                 formulas.adadelta,
             ),
