@@ -114,7 +114,8 @@ def plainness(formula: Formula) -> float:
 
 def products(found: list[Match], quantities: Quantities) -> list[Formula]:
     """The formulas of conventions, in the quantities of this batch: `K` where it is the full window."""
-    same = {
+    same = {name: Formula() for name, value in quantities.numbers.items() if value == 1}
+    same |= {
         name: Formula(((plain, 1),))
         for name, plain in (("W", "K"), ("S", "R"))
         if quantities.numbers.get(name) == quantities.numbers.get(plain, np.nan)

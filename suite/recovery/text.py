@@ -104,7 +104,7 @@ def _multiple(found: Findings) -> str:
     factor = found.formula / found.products[0]
     if factor.symbols == (CLIP,):
         return f"{convention.name} clipped once"
-    if len(factor.powers) <= 1 and not factor.varies:
+    if len(factor.powers) <= 1 and not factor.varies and factor != found.formula:
         return f"{substituted(factor, named(found))} × {convention.name}"
     return ""
 
