@@ -16,11 +16,12 @@ from suite.engines.per_sample_gradients import Checked
 from suite.loops.autograd import grad
 from suite.loops.batch import Batch, map_tensors, tensors
 from suite.loops.loop import Regulariser
+from suite.recovery.calm import in_eval_mode
 from suite.recovery.identify import Match, applying, matches
 from suite.recovery.put_back import same
 from suite.recovery.reading import Reading
 from suite.recovery.solve import Root, Solution, roots, solve, together
-from suite.recovery.step import Blocks, Step, gradient_of, in_eval_mode, left_by
+from suite.recovery.step import Blocks, Step, gradient_of, left_by
 from suite.recovery.surroundings import Surroundings
 from suite.recovery.switches import switched, switches
 

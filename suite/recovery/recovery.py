@@ -18,6 +18,7 @@ from suite.loops import batch as batches
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses, Regulariser
 from suite.recovery.apart import other_batch
+from suite.recovery.calm import in_eval_mode
 from suite.recovery.causes import Cause, changing, clipped_by_norm, why
 from suite.recovery.causes.coupling import cuts, read_in
 from suite.recovery.experiment import Experiment, Weighting
@@ -26,7 +27,7 @@ from suite.recovery.identify import coinciding, matching, suspected
 from suite.recovery.reading import Reading, differing
 from suite.recovery.result import Recovery
 from suite.recovery.solve import Solution, groups
-from suite.recovery.step import Step, gradient_of, in_eval_mode
+from suite.recovery.step import Step, gradient_of
 from suite.recovery.surroundings import Surroundings
 from suite.recovery.suspects import Suspect
 

@@ -23,11 +23,6 @@ from suite.recovery.surroundings import Surroundings
 Step = Callable[[nn.Module, Batch], Any]
 Blocks = dict[str, Tensor]
 BATCH = "the batch"
-INDIFFERENT = (
-    nn.Linear, nn.Bilinear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding, nn.EmbeddingBag,
-    nn.LayerNorm, nn.GroupNorm, nn.RNNBase,
-)  # fmt: skip
-"""Layers that compute the same in train mode (recurrent ones once their dropout is 0)."""
 
 
 def gradient_of(
@@ -90,18 +85,6 @@ def left_by(step: Step, model: nn.Module, batch: Batch) -> Blocks:
     if bad:
         raise UsageError(f"the step's gradient of {bad[0]} is nan or infinite: no weights explain it")
     return gradient
-
-
-def in_eval_mode(model: nn.Module) -> nn.Module:
-    """A copy of `model` without dropout, its normalisation on running statistics."""
-    calm = copy.deepcopy(model).eval()
-    for module in calm.modules():
-        # Opacus sees layers in train mode only, and cuDNN differentiates recurrent ones only there.
-        if isinstance(module, INDIFFERENT):
-            module.training = True
-        if isinstance(module, nn.RNNBase):
-            module.dropout = 0.0
-    return calm
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from suite.errors import UsageError
-from suite.recovery.step import gradient_of, in_eval_mode
+from suite.recovery.step import gradient_of
 from suite.recovery.surroundings import Surroundings
 from tests.recovery.steps import losses, mean, setting
 
@@ -154,14 +154,6 @@ def test_the_same_seed_gives_the_same_call() -> None:
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-
-
-def test_a_copy_in_eval_mode_has_no_dropout_in_recurrent_layers() -> None:
-    model = torch.nn.LSTM(2, 3, num_layers=2, dropout=0.5)
-    calm = in_eval_mode(model)
-    assert (calm.dropout, calm.training, model.dropout) == (0.0, True, 0.5)
-    x = torch.randn(4, 5, 2)
-    assert torch.equal(calm(x)[0], calm(x)[0])
 
 
 def test_a_parameter_that_an_update_leaves_out_has_a_gradient_of_zero() -> None:

@@ -12,16 +12,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from suite.algebra.units import Units
 from suite.engines.per_sample_gradients import Checked, per_sample_gradients
 from suite.engines.unit_gradients import Materialised
 from suite.errors import CaseError, UsageError
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
+from suite.recovery.calm import in_eval_mode
 from suite.recovery.causes.cause import Cause, Trial, beneath
 from suite.recovery.experiment import Experiment
 from suite.recovery.reading import Cut, Reading, even, in_turn
 from suite.recovery.solve import roots, solve, together
-from suite.recovery.step import Blocks, in_eval_mode
+from suite.recovery.step import Blocks
 
 LOOKED_AT = 6  # samples that the step is run on alone
 ADDED = 64  # the most of them whose gradients are added up
@@ -155,8 +157,8 @@ def _apart(tried: Experiment, rows: list[int], left: Blocks) -> float | None:
     blocks = {name: block[torch.as_tensor(units)] for name, block in tried.blocks.items()}
     root = together(roots(blocks, [left]))
     solution = solve(root.gradients, root.side, tried.precision)
-    if solution.size <= tried.precision * tried.size:
-        return None
+    if solution.size <= tried.precision * tried.size or solution.rank == len(root.r):
+        return None  # nothing, or nothing that could fail
     return 0.0 if tried.is_linear(solution, root.norms) else solution.residual / solution.size
 
 
@@ -164,11 +166,13 @@ def _adds_up(trial: Trial, heard: dict[int, float]) -> Cause | None:
     """Whether the step's own gradients of single samples add up to that of the batch."""
     tried, samples = trial.tried, batches.size(trial.tried.batch)
     alone = _on(trial, [[row] for row in range(samples)])
-    if alone is None or not heard or len(tried.units) != samples:
+    if alone is None or not heard:
         return None
     blocks: dict[str, Tensor] = {name: torch.stack([left[name] for left in alone]) for name in tried.gradient}
     found = Checked(Materialised(blocks), tried.found.engine, {}, tried.found.size)
-    own = replace(tried, found=found, gradient=trial.gradient)
+    per_sample = len(tried.units) == samples
+    units = tried.units if per_sample else Units.of(samples)
+    own = replace(tried, found=found, gradient=trial.gradient, units=units)
     vars(own)["precision"] = tried.precision  # the losses, which are others, cannot tell it
     weighting = own.weighting_of(own.root)
     if not weighting.linear or weighting.spans:
@@ -178,4 +182,5 @@ def _adds_up(trial: Trial, heard: dict[int, float]) -> Cause | None:
         f"on sample {worst} alone {heard[worst]:.2%} of its gradient is no multiple of that of `losses`, and "
         "its own gradients of single samples add up to that of the batch: it minimises another function"
     )
-    return beneath("`losses` is not what the step minimises", says, weighting)
+    cause = beneath("`losses` is not what the step minimises", says, weighting)
+    return cause if per_sample else replace(cause, weights=None)

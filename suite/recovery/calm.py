@@ -1,0 +1,75 @@
+"""A model whose samples have losses of their own: a copy in eval mode, whose `forward` is its own, too."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import types
+from typing import Any
+
+from torch import nn
+
+from suite.recovery.reachable import cells_of
+
+INDIFFERENT = (
+    nn.Linear, nn.Bilinear, nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding, nn.EmbeddingBag,
+    nn.LayerNorm, nn.GroupNorm, nn.RNNBase,
+)  # fmt: skip
+"""Layers that compute the same in train mode (recurrent ones once their dropout is 0)."""
+
+
+def in_eval_mode(model: nn.Module) -> nn.Module:
+    """A copy of `model` without dropout, its normalisation on running statistics."""
+    memo: dict[int, Any] = {}
+    calm = copy.deepcopy(model, memo).eval()
+    for module in calm.modules():
+        for name, value in list(vars(module).items()):
+            if isinstance(value, types.FunctionType):
+                vars(module)[name] = _Carried(_carried(value, memo))
+        # Opacus sees layers in train mode only, and cuDNN differentiates recurrent ones only there.
+        if isinstance(module, INDIFFERENT):
+            module.training = True
+        if isinstance(module, nn.RNNBase):
+            module.dropout = 0.0
+    return calm
+
+
+class _Carried:
+    """A function on a module that is copied with it.
+
+    Accelerate and others put a function in the place of `forward` that calls the module's own. Copies of
+    a module share their functions, and so would compute with the parameters of the first.
+    """
+
+    def __init__(self, function: types.FunctionType) -> None:
+        self.function = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Carried:
+        return _Carried(_carried(self.function, memo))
+
+
+def _carried(function: types.FunctionType, memo: dict[int, Any]) -> types.FunctionType:
+    """The function with the copies of those modules that it encloses."""
+    if not function.__closure__ or id(function) in memo:
+        return memo.get(id(function), function)  # type: ignore[no-any-return]
+    cells = tuple(types.CellType() for _ in function.__closure__)
+    found = types.FunctionType(
+        function.__code__, function.__globals__, function.__name__, function.__defaults__, cells
+    )
+    found.__kwdefaults__ = function.__kwdefaults__
+    memo[id(function)] = found  # before its cells: it may call itself
+    for cell, (_, theirs) in zip(cells, cells_of(function), strict=True):
+        with contextlib.suppress(ValueError):  # nothing is in it yet
+            cell.cell_contents = _copied(theirs.cell_contents, memo)
+    return found
+
+
+def _copied(value: Any, memo: dict[int, Any]) -> Any:
+    if isinstance(value, types.FunctionType):
+        return _carried(value, memo)
+    if isinstance(value, types.MethodType):
+        return types.MethodType(value.__func__, _copied(value.__self__, memo))
+    return memo.get(id(value), value) if isinstance(value, nn.Module) else value
