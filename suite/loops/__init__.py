@@ -1,1 +1,1 @@
-"""What a hand-written training loop is made of: batches, autograd, losses, accumulation."""
+"""What a hand-written training loop is made of: batches, autograd, losses; and the loop itself."""

@@ -1,1 +1,1 @@
-"""What measuring asks of the machine: its state, its memory, its terminal."""
+"""What results depend on besides the code: the machine, its memory, and the global state of the process."""

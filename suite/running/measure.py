@@ -40,7 +40,7 @@ class MeasureContext:
     Args:
         device: that computes.
         exact: the dtype that verdicts are computed from: float64, or float32 where there is no other.
-        precisions: the formats whose rounding is measured.
+        precisions: of the rounding test.
         engine: the engine to try first.
         conventions: what is measured.
         reference: what it is compared with.

@@ -72,11 +72,11 @@ def compute(model: nn.Module, batch: Batch, losses: Losses, memory: int | None =
         at_a_time = max(first.itemsize, min(at_a_time, share))
     with torch.no_grad():
         known = {i: n for i, n in known.items() if n not in stray}
-        pieces = _pieces(calls, gradients, samples, known, at_a_time)
+        by_layer = _layer_gradients(calls, gradients, samples, known, at_a_time)
     if stray:
-        pieces.append(Formed(functional.compute(model, batch, losses, only=stray).blocks))
+        by_layer.append(Formed(functional.compute(model, batch, losses, only=stray).blocks))
     shapes = {name: p.shape for name, p in trained.items()}
-    return Streamed(pieces, shapes, units, first.new_empty(0), memory=share)
+    return Streamed(by_layer, shapes, units, first.new_empty(0), memory=share)
 
 
 def _own(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -118,14 +118,14 @@ def _stray(
     return {name for name, p in trained.items() if read[id(p)] != explained[id(p)]}
 
 
-def _pieces(
+def _layer_gradients(
     calls: Sequence[ForwardCall],
     gradients: Sequence[Sequence[Tensor | None]],
     samples: int,
     known: Mapping[int, str],
     memory: int,
 ) -> list[LayerGradients]:
-    """The pieces of all calls; a parameter that several of them share is formed and added up."""
+    """The gradients of all layers; those of a parameter that several share are formed and added up."""
     by_module: dict[nn.Module, list[LayerCall]] = defaultdict(list)
     for call, of_call in zip(calls, gradients, strict=True):
         present = next((g for g in of_call if g is not None), None)
@@ -139,21 +139,21 @@ def _pieces(
     owners: Counter[str] = Counter()
     for module, of_module in by_module.items():
         names = {kind: known[id(p)] for kind, p in _own(module).items() if id(p) in known}
-        pieces = LAYERS[type(module)](module, of_module, names)
-        found += pieces
-    for piece in found:
-        owners.update(piece.names)
+        by_layer = LAYERS[type(module)](module, of_module, names)
+        found += by_layer
+    for layer in found:
+        owners.update(layer.names)
     shared = {name for name, count in owners.items() if count > 1}
     return _added_up(found, shared) if shared else found
 
 
-def _added_up(pieces: Sequence[LayerGradients], shared: set[str]) -> list[LayerGradients]:
+def _added_up(by_layer: Sequence[LayerGradients], shared: set[str]) -> list[LayerGradients]:
     kept: list[LayerGradients] = []
     total: dict[str, Tensor] = {}
-    for piece in pieces:
-        if not shared.intersection(piece.names):
-            kept.append(piece)
+    for layer in by_layer:
+        if not shared.intersection(layer.names):
+            kept.append(layer)
             continue
-        for name, block in piece.formed().items():
+        for name, block in layer.formed().items():
             total[name] = total[name] + block if name in total else block
     return [*kept, Formed(total)]

@@ -1,4 +1,4 @@
-"""Unit gradients that are rows of a lookup table: of embeddings."""
+"""Unit gradients of embeddings: each position adds to one row of the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How each kind of layer gives its pieces, from its input and the gradient of its output."""
+"""The gradients of each kind of layer, from its input and the gradient of its output."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ def _linear(module: nn.Linear, calls: Sequence[LayerCall], names: Names) -> list
     b = _joined([rows.flatten(2, 3) for rows in folded], dim=2)  # [samples, parts, positions, outputs]
     if a.shape[1] == 1:
         return [OuterProduct(names.get("weight"), names.get("bias"), a[:, 0], b[:, :, 0].flatten(0, 1))]
-    pieces: list[LayerGradients] = []
+    found: list[LayerGradients] = []
     if "weight" in names:
         held, shape = StoredPatches(a.transpose(1, 2)[:, None]), (outputs, inputs)
-        pieces.append(Positions(names["weight"], shape, held, b.mT[:, :, None], calls[0].memory))
+        found.append(Positions(names["weight"], shape, held, b.mT[:, :, None], calls[0].memory))
     if "bias" in names:
-        pieces.append(Formed({names["bias"]: b.sum(2).flatten(0, 1)}))
-    return pieces
+        found.append(Formed({names["bias"]: b.sum(2).flatten(0, 1)}))
+    return found
 
 
 def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:
@@ -76,7 +76,7 @@ def _joined(parts: Sequence[Tensor], dim: int) -> Tensor:
 
 def _convolution(module: Any, calls: Sequence[LayerCall], names: Names) -> list[LayerGradients]:
     """Outer products over the places of the kernel, group by group."""
-    pieces: list[LayerGradients] = []
+    found: list[LayerGradients] = []
     for call in calls:
         b = call.b.unflatten(2, (module.groups, -1)).flatten(4)  # [rows, parts, groups, outputs, places]
         if call.folded > 1:
@@ -84,15 +84,15 @@ def _convolution(module: Any, calls: Sequence[LayerCall], names: Names) -> list[
         if "weight" in names:
             a = Unfolded(module, call.input, call.samples, tuple(call.b.shape[3:]))
             shape = tuple(module.weight.shape)
-            pieces.append(Positions(names["weight"], shape, a, b, call.memory))
+            found.append(Positions(names["weight"], shape, a, b, call.memory))
         if "bias" in names:
-            pieces.append(Formed({names["bias"]: b.sum(4).flatten(2).flatten(0, 1)}))
-    return pieces
+            found.append(Formed({names["bias"]: b.sum(4).flatten(2).flatten(0, 1)}))
+    return found
 
 
 def _embedding(module: nn.Embedding, calls: Sequence[LayerCall], names: Names) -> list[LayerGradients]:
     """Rows of a table."""
-    pieces: list[LayerGradients] = []
+    found: list[LayerGradients] = []
     for call in calls:
         tokens = call.input.reshape(len(call.input), -1)
         b = call.b.reshape(*call.b.shape[:2], -1, module.embedding_dim)
@@ -103,8 +103,8 @@ def _embedding(module: nn.Embedding, calls: Sequence[LayerCall], names: Names) -
             tokens = tokens.masked_fill(tokens == module.padding_idx, -1)
         tokens = tokens.reshape(call.samples, -1)
         b = b.unflatten(0, (call.samples, call.folded)).transpose(1, 2).flatten(2, 3)
-        pieces.append(EmbeddingRows(names["weight"], tokens, b, module.num_embeddings, call.memory))
-    return pieces
+        found.append(EmbeddingRows(names["weight"], tokens, b, module.num_embeddings, call.memory))
+    return found
 
 
 def _group_norm(module: nn.GroupNorm, calls: Sequence[LayerCall], names: Names) -> list[LayerGradients]:

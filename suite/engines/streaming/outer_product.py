@@ -1,4 +1,4 @@
-"""Unit gradients that are formed (`Formed`), and those that are one outer product each (`Outer`)."""
+"""Unit gradients that are formed (`Formed`), and those that are one outer product each (`OuterProduct`)."""
 
 from __future__ import annotations
 

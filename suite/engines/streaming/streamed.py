@@ -1,4 +1,4 @@
-"""The gradients of the units as the pieces that layers left, behind the two verbs."""
+"""The gradients of the units, layer by layer, behind the two verbs `gram` and `reduce`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Streamed:
     """Unit gradients that are formed layer by layer, when they are asked for, and let go.
 
     Args:
-        pieces: what the layers left.
+        layers: the gradients of each layer.
         shapes: of the parameters, in the order of `model.named_parameters()`.
-        units: how many units the pieces are of.
+        units: how many units there are.
         like: a tensor of the dtype and on the device of the gradients.
         last: the gradient of one more unit by parameter, or None.
         memory: how many bytes of formed gradients may stay for the reductions; those of `FORMED_NUMBERS` at
@@ -33,14 +33,14 @@ class Streamed:
 
     def __init__(
         self,
-        pieces: Iterable[LayerGradients],
+        layers: Iterable[LayerGradients],
         shapes: Mapping[str, torch.Size],
         units: int,
         like: Tensor,
         last: Blocks | None = None,
         memory: int | None = None,
     ) -> None:
-        self._pieces = list(pieces)
+        self._layers = list(layers)
         self._shapes = dict(shapes)
         self._units = units
         self._like = like
@@ -64,12 +64,12 @@ class Streamed:
     def _added_up(self) -> Gram:
         total = self._like.new_zeros(self._units, self._units)
         numbers = self._memory // self._like.itemsize
-        for index, piece in enumerate(self._pieces):
-            if isinstance(piece, Positions) and not piece.inner and piece.size <= numbers:
+        for index, layer in enumerate(self._layers):
+            if isinstance(layer, Positions) and not layer.inner and layer.size <= numbers:
                 # Formed once for both verbs, and its patches and output gradients are let go.
-                piece = self._pieces[index] = Formed(piece.formed())
-                numbers -= piece.size
-            piece.gram(total)
+                layer = self._layers[index] = Formed(layer.formed())
+                numbers -= layer.size
+            layer.gram(total)
         mirror(total)
         found = total.cpu().double().numpy()
         if self._last is None:
@@ -89,11 +89,11 @@ class Streamed:
         A hundred conventions take no more memory than the few directions that they span.
         """
         formed = sum(
-            piece.b.numel() * piece.a.shape[1] for piece in self._pieces if isinstance(piece, OuterProduct)
+            layer.b.numel() * layer.a.shape[1] for layer in self._layers if isinstance(layer, OuterProduct)
         )
         spanned = basis(coefficients, turned=formed > WORTH)
         found = empty(self._like, len(spanned.rows), self.shape[1])
-        written = {name for piece in self._pieces for name in piece.names}
+        written = {name for layer in self._layers for name in layer.names}
         blocks: dict[str, Tensor] = {}
         start = 0
         for name, shape in self._shapes.items():
@@ -103,8 +103,8 @@ class Streamed:
                 blocks[name].zero_()
             start = stop
         rows = CoefficientRows.of(spanned.rows[:, : self._units], self._like)
-        for piece in self._pieces:
-            piece.reduce(rows, blocks)
+        for layer in self._layers:
+            layer.reduce(rows, blocks)
         if self._last is not None:
             last = torch.from_numpy(spanned.rows[:, -1].copy()).to(self._like)
             for name, part in self._last.items():
@@ -115,8 +115,8 @@ class Streamed:
     def blocks(self) -> Blocks:
         """By parameter name, `[units, *parameter.shape]`: all gradients, formed."""
         formed: dict[str, Tensor] = {}
-        for piece in self._pieces:
-            formed |= piece.formed()
+        for layer in self._layers:
+            formed |= layer.formed()
         return {name: self._complete(name, formed.get(name), shape) for name, shape in self._shapes.items()}
 
     def _complete(self, name: str, block: Tensor | None, shape: Sequence[int]) -> Tensor:
@@ -127,13 +127,13 @@ class Streamed:
     def project(self, vector: Blocks) -> Gram:
         """`[units]` the inner products `G v` with one more gradient, given by parameter."""
         total = self._like.new_zeros(self._units)
-        for piece in self._pieces:
-            total += piece.project(vector)
+        for layer in self._layers:
+            total += layer.project(vector)
         return total.cpu().double().numpy()
 
     def append(self, unit: Blocks) -> Streamed:
         """The same with one more unit, its gradient given by parameter."""
-        return Streamed(self._pieces, self._shapes, self._units, self._like, unit, self._memory)
+        return Streamed(self._layers, self._shapes, self._units, self._like, unit, self._memory)
 
 
 FORMED_NUMBERS = 1 << 26

@@ -1,4 +1,4 @@
-"""Symmetric products, of which one half is the other's mirror image, and memory for large results."""
+"""Symmetric rank-k updates (BLAS `syrk`): the lower triangle of `A Aᵀ`; and memory for large results."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def add_square(total: Tensor, flat: Tensor) -> None:
 
 
 def mirror(total: Tensor) -> None:
-    """Fill in the upper triangle from the lower, whatever stands there: pieces may leave it out."""
+    """Fill in the upper triangle from the lower, whatever stands there: layers may leave it out."""
     for some, _ in blocks(len(total), total.device, NARROW):
         total[: some.start, some] = total[some, : some.start].T
         square = total[some, some]

@@ -210,12 +210,12 @@ def test_wide_layers_on_few_positions_take_inner_products_with_the_same_result(
     layer, shape = WIDE[kind]
     found = Architecture(layer.double(), (torch.randn(5, *shape, dtype=torch.float64),), losses)
     got = STREAMING.compute(found.model, found.batch, losses)
-    assert [p.inner for p in got._pieces if isinstance(p, Positions)] == [True]
+    assert [p.inner for p in got._layers if isinstance(p, Positions)] == [True]
     assert max(distances(got, found.unit_gradients(), 0)) < 1e-12
 
 
 class Kinds(nn.Module):
-    """One layer of each kind of piece."""
+    """One layer of each kind."""
 
     def __init__(self) -> None:
         super().__init__()
