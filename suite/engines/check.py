@@ -1,19 +1,21 @@
 """Whether an engine's gradients can be trusted for this model and batch.
 
-Two independent looks through plain autograd: the sum over all units against the gradient of the
-summed loss, parameter by parameter; and a few single units against the gradient of their own loss.
-The first finds nearly all errors for the price of one backward pass; the second finds those that
-cancel in the sum (a coupling between samples, two units exchanged).
+One look through plain autograd, for the price of one backward pass: the losses weighted at random,
+parameter by parameter. A unit that is wrong, left out or exchanged for another, and what couples units,
+change that gradient as they change the units' own. Only where it differs are further looks taken, at the
+sum of all units and at single ones, to say what is wrong.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from suite.algebra.units import Column
 from suite.engines.chunks import Chunked
 from suite.engines.engine import Refused
 from suite.engines.unit_gradients import UnitGradients
@@ -22,6 +24,8 @@ from suite.loops.batch import Batch
 from suite.loops.loop import Losses
 
 SINGLE_UNITS = 3
+SEED = 20130617
+"""Of the weights: the same for every check, so that a result can be had again."""
 
 
 def check_gradients(
@@ -45,35 +49,70 @@ def check_gradients(
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     units = gradients.shape[0]
-    looks = [("the sum over all units", np.ones(units))]
-    looks += [(f"unit {u}", np.eye(units)[u]) for u in _chosen(units)]
     if isinstance(gradients, Chunked):
         gradients.gram()  # it is kept; while it grows, nothing else may take memory
-    weights, directions = gradients.directions(np.stack([column for _, column in looks]))
-
-    @cache
-    def typical() -> float:  # of the units' norms; few parameters cancel, and a Gram matrix costs
-        return float(np.sqrt(np.diagonal(gradients.gram()).max(initial=0.0)))
-
+    column = random_weights(units)
+    ours = gradients.reduce(column[None])[0]
     # Not before: its graph takes as much as what the engine has just let go.
     autograd = WeightedVJP(model, batch, losses, list(trained.values()), step)
     if units != autograd.units:
         raise Refused(f"gave {units} gradients where there are {autograd.units} units")
-    tolerance = float(torch.finfo(directions.dtype).eps) ** 0.5
-    sizes = [p.numel() for p in trained.values()]
-    for (what, column), weight in zip(looks, weights, strict=True):
-        row = weight @ directions
-        expected = [part.flatten() for part in autograd.of(column)]
+
+    compared = _Compared(gradients, autograd, list(trained))
+    first = compared.difference("a random weighting of the units", column, ours)
+    if first is None:
+        return
+    looks = [("the sum over all units", np.ones(units))]
+    looks += [(f"unit {u}", np.eye(units)[u]) for u in _chosen(units)]
+    for what, look in looks:
+        found = compared.difference(what, look, gradients.reduce(look[None])[0])
+        if found is not None:
+            raise Refused(found)
+    raise Refused(first)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """An engine's gradients beside autograd's.
+
+    Args:
+        gradients: of the engine.
+        autograd: plain autograd of the same losses.
+        names: of the trained parameters.
+    """
+
+    gradients: UnitGradients
+    autograd: WeightedVJP
+    names: Sequence[str]
+
+    def difference(self, what: str, column: Column, row: Tensor) -> str | None:
+        """What differs from autograd in `row`, the units weighted by `column`; None if nothing does."""
         if not bool(torch.isfinite(row).all()):
-            raise Refused(f"gave a gradient that is not finite for {what}")
-        for name, ours, theirs in zip(trained, row.split(sizes), expected, strict=True):
+            return f"gave a gradient that is not finite for {what}"
+        expected = [part.flatten() for part in self.autograd.of(column)]
+        tolerance = float(torch.finfo(row.dtype).eps) ** 0.5
+        sizes = [part.numel() for part in expected]
+        for name, ours, theirs in zip(self.names, row.split(sizes), expected, strict=True):
             distance = float((ours - theirs).norm())
             scale = max(float(theirs.norm()), float(ours.norm()))
-            if distance > tolerance * scale and distance > tolerance**1.5 * typical() * column.sum():
-                raise Refused(
+            # Few parameters cancel, and what they are then held against costs a Gram matrix.
+            if distance > tolerance * scale and distance > tolerance**1.5 * self._size(column):
+                return (
                     f"is wrong for {name}: relative error {distance / max(scale, 1e-300):.2g} "
                     f"in {what} against autograd"
                 )
+        return None
+
+    def _size(self, column: Column) -> float:
+        """What the norm of the gradient so weighted is at most, near enough."""
+        squares = np.diagonal(self.gradients.gram()).max(initial=0.0)
+        return float(np.sqrt(squares) * np.abs(column).sum())
+
+
+def random_weights(units: int) -> Column:
+    """`[units]` of random sign and of a magnitude from 1/2 to 2: none is lost beside another."""
+    draw = np.random.default_rng(SEED)
+    return np.asarray(draw.choice((-1.0, 1.0), units) * 2.0 ** draw.uniform(-1, 1, units))
 
 
 def _chosen(units: int) -> list[int]:
