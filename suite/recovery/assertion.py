@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from suite.conventions import conventions
 from suite.equivalence import equivalent, law
 from suite.errors import UsageError
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from torch import nn
     from torch.optim import Optimizer
 
-    from suite.algebra.units import Units
+    from suite.algebra.units import Column, Units
     from suite.conventions import Convention
     from suite.loops.batch import Batch
     from suite.loops.loop import Losses, Regulariser
@@ -93,12 +95,18 @@ def complaint(
     missing = wanted.missing(tried.units)
     if missing is not None:
         raise UsageError(f"convention {wanted.name!r} does not apply: {missing}; say so in units=")
-    if found.scale == 1.0 and wanted.name in found.names:
-        return ""
-    if found.linear and found.cause is not None:
-        return f"No learning rate makes up for it on every batch: {found.cause.says}."
     column = wanted.coefficients(tried.units, tried.root.gram)
+    if tried.blind:
+        return (
+            f"Whether it does cannot be told: rounding of {found.rounding} may be as large as the gradient. "
+            "Give a step in float32."
+        )
+    if found.scale == 1.0 and wanted.name in found.names:
+        return _unresolved(tried, found, wanted.name, column)
+    if found.linear and found.cause is not None and not found.rounding:
+        return f"No learning rate makes up for it on every batch: {found.cause.says}."
     scale, rest = compared(tried.root, column)
+    scale = next((m.scale for m in tried.whole.matches if m.convention is wanted), scale)
     if scale is None:
         return f"The gradient of {wanted.name!r} is zero on this batch."
     if rest > tried.half_digits:
@@ -110,6 +118,25 @@ def complaint(
         return f"The gradient is {scale:.6g} times that of {wanted.name!r}: its sign is wrong."
     lines = [f"The gradient is {scale:.6g} times that of {wanted.name!r}. To take the same steps:"]
     return "\n".join([*lines, *(_from(optimizer, scale) if optimizer else _rules(scale))])
+
+
+def _unresolved(tried: Experiment, found: Recovery, name: str, column: Column) -> str:
+    """What else the gradient may be, where rounding hides another scale; empty where it hides none."""
+    gradient = tried.root.gradients @ column
+    scales: dict[str, float] = {}
+    for convention, other in tried.applying:
+        if convention.name in found.unresolved:
+            theirs = tried.root.gradients @ other
+            scale = float(theirs @ gradient) / float(gradient @ gradient)
+            if np.linalg.norm(theirs - scale * gradient) <= 1e-6 * np.linalg.norm(theirs):
+                scales[convention.name] = scale
+    if not scales:
+        return ""
+    listed = ", ".join(f"{other!r} ({scale:.6g} × {name!r})" for other, scale in scales.items())
+    return (
+        f"Whether it does cannot be told: rounding of {found.rounding} hides the difference from {listed}. "
+        "Give a step in float32, or a batch on which they differ by more."
+    )
 
 
 def _from(optimizer: Optimizer, scale: float) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,17 +13,19 @@ from torch import Tensor, nn
 from suite.algebra.units import Column, Units
 from suite.conventions import Convention
 from suite.engines.per_sample_gradients import Checked
-from suite.loops.autograd import grad
 from suite.loops.batch import Batch, map_tensors, tensors
 from suite.loops.loop import Regulariser
-from suite.recovery.calm import in_eval_mode
 from suite.recovery.identify import Match, applying, matches
+from suite.recovery.innocent import Slack
 from suite.recovery.put_back import same
 from suite.recovery.reading import Reading
+from suite.recovery.regime import SINGLE, Regime, Watch, in_regime, regime
+from suite.recovery.rounding import BLIND, MARGIN, Rounding, measure, weighted
 from suite.recovery.solve import Root, Solution, roots, solve, together
 from suite.recovery.step import Blocks, Step, gradient_of, left_by
 from suite.recovery.surroundings import Surroundings
 from suite.recovery.switches import switched, switches
+from suite.recovery.wide import Problem, problem
 
 ROUNDINGS = 16  # of the machine epsilon: the least error that a gradient is trusted to have
 
@@ -65,6 +67,7 @@ class Experiment:
         gradient: what the step left, by parameter name.
         surroundings: what the step and the losses can reach, put back after each run.
         random: whether the losses draw random numbers.
+        wide: whether the units' gradients are in float64, though the losses are not.
     """
 
     step: Step
@@ -77,6 +80,7 @@ class Experiment:
     gradient: Blocks
     surroundings: Surroundings
     random: bool = False
+    wide: bool = False
 
     @cached_property
     def blocks(self) -> Mapping[str, Tensor]:
@@ -87,10 +91,11 @@ class Experiment:
         """
         return dict(zip(self.gradient, self.found.blocks.values(), strict=True))
 
-    @property
+    @cached_property
     def epsilon(self) -> float:
-        """Of the dtype that gradients are computed in."""
-        return float(torch.finfo(next(iter(self.blocks.values())).dtype).eps)
+        """Of the dtype that gradients are computed in; of float32, where the step's has fewer digits."""
+        dtypes = {part.dtype for part in (*self.blocks.values(), *self.gradient.values())}
+        return max(min(float(torch.finfo(dtype).eps), SINGLE) for dtype in dtypes)
 
     # The gradient, solved.
 
@@ -116,8 +121,66 @@ class Experiment:
 
     @property
     def half_digits(self) -> float:
-        """What rounding stays far below, and everything that is no rounding far above."""
-        return float(np.sqrt(self.epsilon))
+        """What rounding stays far below, and everything that is no rounding far above.
+
+        Half the digits of float32 or float64; in coarser formats, what `rounding` measures.
+        """
+        return self.tolerance if self.coarse else float(np.sqrt(self.epsilon))
+
+    # What narrow formats do to it.
+
+    @property
+    def regime(self) -> Regime:
+        """The formats that the step's gradient went through."""
+        return regime(self._observed[2].seen, self.model)
+
+    @cached_property
+    def coarse(self) -> bool:
+        """Whether the digits of float32 do not explain the step, and narrow formats may be the reason.
+
+        They do where a convention has the gradient, times a simple number at most, or unknown weights have
+        it to the last digits.
+        """
+        whole = self.root
+        solution = solve(whole.gradients, whole.side, self.precision)
+        if solution.residual <= self._linear_below(solution, whole.norms):
+            free = solution.rank == len(whole.r)  # any gradient is a weighting: no residual speaks
+            if not free and solution.residual <= MARGIN * self.precision * solution.size:
+                return False
+            slack = self.exact_slack(whole, solution.residual)
+            found = matches(whole, self.applying, slack, self.units)
+            if found and found[0].simplicity is not None:
+                return False
+        return self.regime.reduced
+
+    @cached_property
+    def tolerance(self) -> float:
+        """The relative error that rounding may leave in the gradient of a step in narrow formats."""
+        whole = self.root
+        rough = solve(whole.gradients, whole.side, self.precision, MARGIN * self.regime.epsilon)
+        measured = self.rounding(rough.weights)
+        return BLIND if measured is None else min(measured.tolerance, BLIND)
+
+    @property
+    def blind(self) -> bool:
+        """Whether rounding may be as large as the gradient, so that nothing can be told."""
+        return self.coarse and self.tolerance >= BLIND
+
+    def rounding(self, column: Column) -> Rounding | None:
+        """What the step's formats do to the gradient of the weighting `column`; see `measure`."""
+        key = column.astype(np.float32).tobytes()
+        if key not in self._measured:
+            given = Problem(self.model, self.batch, self.losses, self.regulariser)
+            with self.surroundings.kept():
+                narrow, exact = in_regime(given, self.regime), self.reduce(column)
+                self._measured[key] = measure(narrow, self.regime, column, exact, self.blocks)
+        return self._measured[key]
+
+    @cached_property
+    def _measured(self) -> dict[bytes, Rounding | None]:
+        return {}
+
+    # Solved.
 
     @cached_property
     def precision(self) -> float:
@@ -134,30 +197,83 @@ class Experiment:
         apart = self.distance(self.reduce(column), self._weighted(column)) / np.sqrt(len(norms))
         return max(ROUNDINGS * self.epsilon, 4 * float(apart))
 
+    @cached_property
+    def whole(self) -> Weighting:
+        """The weights behind the step's gradient."""
+        return self.weighting_of(self.root)
+
     def weighting(self, gradient: Blocks, keep: Mapping[str, Tensor] | None = None) -> Weighting:
         """The weights behind `gradient`, seen at the entries `keep` of the parameters only."""
         return self.weighting_of(together(self._roots(gradient, keep)))
 
     def weighting_of(self, root: Root) -> Weighting:
         """The weights behind the last column of `root`."""
-        solution = solve(root.gradients, root.side, self.precision)
+        solution = solve(root.gradients, root.side, self.precision, self.tolerance if self.coarse else 0.0)
         linear = self.is_linear(solution, root.norms)
-        found = matches(root, self.applying, self.slack(root, solution), self.units) if linear else []
+        slack, error = self.slack(root, solution), self.scale_error(root)
+        found = matches(root, self.applying, slack, self.units, error) if linear else []
         return Weighting(solution, linear, solution.rank == len(root.r), found)
 
     def is_linear(self, solution: Solution, norms: Column) -> bool:
         """Whether the residual is rounding: below half the digits, or that of weights that cancel."""
-        cancelling = 0.25 * self.precision * float(np.abs(solution.weights) @ norms)
-        return solution.residual <= max(self.half_digits * solution.size, cancelling)
+        return solution.residual <= self._linear_below(solution, norms, self.half_digits)
 
-    def slack(self, root: Root, solution: Solution) -> Callable[[Column], float]:
+    def _linear_below(self, solution: Solution, norms: Column, relative: float | None = None) -> float:
+        relative = float(np.sqrt(self.epsilon)) if relative is None else relative
+        cancelling = 0.25 * self.precision * float(np.abs(solution.weights) @ norms)
+        return max(relative * solution.size, cancelling)
+
+    def slack(self, root: Root, solution: Solution) -> Slack:
         """For weights, the norm that rounding may leave between their gradient and that of `root`."""
+        if not self.coarse:
+            return self.exact_slack(root, solution.residual)
+        exactly = self.exact_slack(root)
+        rivals = self._rivals(root) if root is self.root else []
 
         def allowed(column: Column) -> float:
-            whole = float(np.abs(column) @ root.norms) + solution.size
-            return solution.residual + 2 * self.precision * whole
+            gradient = root.gradients @ column
+            length = float(np.linalg.norm(gradient))
+            if float(np.linalg.norm(root.side - gradient)) > BLIND * length:
+                return 0.0  # whatever rounding does: not measured
+            measured = self.rounding(column)
+            if measured is None or measured.blind:
+                return exactly(column)
+            return exactly(column) + measured.allowed(column, rivals, root)
 
         return allowed
+
+    def scale_error(self, root: Root) -> Slack | None:
+        """For weights, how far rounding may take their gradient along itself; None without narrow formats."""
+        if not self.coarse:
+            return None
+
+        def error(column: Column) -> float:
+            measured, length = self.rounding(column), float(np.linalg.norm(root.gradients @ column))
+            return 0.0 if measured is None else measured.towards(column, length, length**2)
+
+        return error
+
+    def exact_slack(self, root: Root, more: float = 0.0) -> Slack:
+        """The same where only the units' gradients and the sum over them are rounded; and `more`."""
+        size = float(np.linalg.norm(root.side))
+        return lambda column: more + 2 * self.precision * (float(np.abs(column) @ root.norms) + size)
+
+    def _rivals(self, root: Root) -> list[Column]:
+        """The conventions, to scale, that come as near to the gradient as a blind eye would see."""
+        found = []
+        for _, column in self.applying:
+            gradient = root.gradients @ column
+            square = float(gradient @ gradient)
+            scale = float(gradient @ root.side) / square if square > 0.0 else 0.0
+            if np.linalg.norm(root.side - scale * gradient) <= BLIND * abs(scale) * square**0.5:
+                found.append(scale * column)
+        return found
+
+    def identical(self, a: Match, b: Match) -> bool:
+        """Whether two conventions have one gradient on this batch, in exact arithmetic."""
+        step = a.scale * a.column - b.scale * b.column
+        whole = float((np.abs(a.scale * a.column) + np.abs(b.scale * b.column)) @ self.root.norms)
+        return float(np.linalg.norm(self.root.gradients @ step)) <= 2 * self.precision * whole
 
     def _roots(self, gradient: Blocks, keep: Mapping[str, Tensor] | None = None) -> dict[str, Root]:
         parameters = {name: p.detach() for name, p in self.model.named_parameters()}
@@ -200,10 +316,10 @@ class Experiment:
         return tuple(name for name in switches.names if name in self._observed[1])
 
     @cached_property
-    def _observed(self) -> tuple[Blocks, set[str]]:
-        with switched() as seen:
+    def _observed(self) -> tuple[Blocks, set[str], Watch]:
+        with switched() as seen, Watch() as watch:
             gradient = gradient_of(self.step, self.model, self.batch, surroundings=self.surroundings)
-        return gradient, seen.names
+        return gradient, seen.names, watch
 
     def changed_batch(self) -> Batch | None:
         """The batch as one call of the step leaves it; None where it leaves it as it was."""
@@ -259,15 +375,8 @@ class Experiment:
 
     def _weighted_now(self, column: Column) -> Blocks:
         """The same at the parameters as they are now."""
-        with torch.enable_grad():
-            calm = in_eval_mode(self.model)
-            trained = {name: p for name, p in calm.named_parameters() if p.requires_grad}
-            entries = self.losses(calm, self.batch).flatten()
-            loss = (torch.as_tensor(column[: len(entries)]).to(entries) * entries).sum()
-            if self.regulariser is not None:
-                loss = loss + float(column[-1]) * self.regulariser(calm)
-            parts = grad(loss, list(trained.values()))
-        return dict(zip(self.gradient, parts, strict=True))
+        exact = problem(self.model, self.batch, self.losses, self.regulariser, wide=self.wide)
+        return dict(zip(self.gradient, weighted(exact, column), strict=True))
 
     def distance(self, a: Blocks, b: Blocks) -> float:
         """The norm of `a − b`."""

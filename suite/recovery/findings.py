@@ -28,6 +28,8 @@ class Findings:
         groups: units whose gradients are multiples of each other, with the sum that can be told.
         silent: the units whose gradient is zero.
         residual: the norm of what no weighting of the units explains, relative to the gradient.
+        tolerance: what rounding may leave of it.
+        rounding: the narrow formats that the step computes in, where they show; empty where they do not.
         norm: the norm of the gradient.
         condition: by how much the units' gradients, brought to length one, magnify an error at most.
         linear: whether the gradient is a weighting of the units, up to rounding.
@@ -37,6 +39,7 @@ class Findings:
         also: the names of the other conventions that give this very gradient on this batch.
         tells: for each of these, what a batch must be like to tell it from `convention`, or None.
         products: the formulas of all these conventions, in the quantities of this batch.
+        unresolved: the names of those that give another one, but not beyond the rounding of the step.
         fault: the known mistake that left these weights, where nothing innocent leaves them, or None.
         suspects: known mistakes that leave the weights of an innocent loop on this batch.
         explanation: the weights as formulas.
@@ -53,6 +56,8 @@ class Findings:
     groups: tuple[Group, ...]
     silent: tuple[int, ...]
     residual: float
+    tolerance: float
+    rounding: str
     norm: float
     condition: float
     linear: bool
@@ -62,6 +67,7 @@ class Findings:
     also: tuple[str, ...]
     tells: tuple[str | None, ...]
     products: tuple[Formula, ...]
+    unresolved: tuple[str, ...]
     fault: Convention | None
     suspects: tuple[Suspect, ...]
     explanation: Explanation

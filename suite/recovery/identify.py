@@ -64,7 +64,11 @@ def applying(units: Units, gram: Gram) -> list[tuple[Convention, Column]]:
 
 
 def matches(
-    root: Root, columns: Iterable[tuple[Convention, Column]], slack: Slack, units: Units
+    root: Root,
+    columns: Iterable[tuple[Convention, Column]],
+    slack: Slack,
+    units: Units,
+    error: Slack | None = None,
 ) -> list[Match]:
     """The conventions whose gradient the gradient is, the plainest first.
 
@@ -78,8 +82,9 @@ def matches(
         columns: conventions with their coefficients.
         slack: the norm that rounding may leave of `g − Gᵀc`, for coefficients `c`.
         units: the units table.
+        error: the norm by which rounding may make a gradient longer or shorter; `slack` if None.
     """
-    found = matching(root, columns, slack)
+    found = matching(root, columns, slack, error)
     excused = {suspect.fault.name for suspect in suspected(root, found, slack, units)}
     return [m for m in found if not m.is_fault or (m.scale == 1.0 and m.convention.name not in excused)]
 
@@ -94,7 +99,9 @@ def suspected(root: Root, found: list[Match], slack: Slack, units: Units) -> lis
     )  # fmt: skip
 
 
-def matching(root: Root, columns: Iterable[tuple[Convention, Column]], slack: Slack) -> list[Match]:
+def matching(
+    root: Root, columns: Iterable[tuple[Convention, Column]], slack: Slack, error: Slack | None = None
+) -> list[Match]:
     """The plainest match of each convention, known mistakes included."""
     matrix, side = root.gradients, root.side
     found = []
@@ -109,7 +116,8 @@ def matching(root: Root, columns: Iterable[tuple[Convention, Column]], slack: Sl
             continue
         allowed = slack(scale * column)
         if float(np.linalg.norm(side - scale * gradient)) <= allowed:
-            found.append(Match(convention, rounded(scale, allowed / square**0.5), column))
+            apart = allowed if error is None else error(scale * column)
+            found.append(Match(convention, rounded(scale, apart / square**0.5), column))
     plainest: dict[str, Match] = {}
     for match in sorted(found, key=plainness):
         plainest.setdefault(match.convention.name, match)
@@ -152,6 +160,15 @@ def simplicity(scale: float) -> int | None:
 
 
 def rounded(scale: float, error: float) -> float:
-    """The simple number that `scale` is within its error, or else `scale` itself."""
-    near = Fraction(scale).limit_denominator(LARGEST)
-    return float(near) if near and abs(float(near) - scale) <= error else scale
+    """The simple number that `scale` is within its error, or else `scale` itself.
+
+    Only numbers that are rarer than the error is wide: within 1 % of anything there is some p/q.
+    """
+    turned = 0.0 < abs(scale) < 1.0
+    value, wide = (1 / scale, error / scale**2) if turned else (scale, error)
+    rare = LARGEST if wide <= 0.0 else max(1, min(LARGEST, int((8 * wide) ** -0.5)))
+    near = Fraction(value).limit_denominator(rare)
+    if not near or abs(near.numerator) > LARGEST:
+        return scale
+    simple = float(1 / near if turned else near)
+    return simple if abs(simple - scale) <= error else scale

@@ -7,29 +7,33 @@ no weighting explains is the residual, and where its cause can be told it is nam
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from torch import nn
 
 from suite.algebra.quantities import Quantities
 from suite.algebra.units import Units
-from suite.engines.per_sample_gradients import Checked, per_sample_gradients
+from suite.engines.per_sample_gradients import Checked
 from suite.errors import UsageError
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses, Regulariser
 from suite.recovery.apart import other_batch
 from suite.recovery.calm import in_eval_mode
-from suite.recovery.causes import Cause, changing, clipped_by_norm, why
+from suite.recovery.causes import Cause, changing, clipped_by_norm, rounded_off, why
 from suite.recovery.causes.coupling import cuts, read_in
 from suite.recovery.experiment import Experiment, Weighting
 from suite.recovery.explanation import Explanation, explained, known, of_gradient, products
-from suite.recovery.identify import coinciding, matching, suspected
+from suite.recovery.identify import Match, coinciding, matching, suspected
 from suite.recovery.reading import Reading, differing
 from suite.recovery.result import Recovery
-from suite.recovery.solve import Solution, groups
+from suite.recovery.solve import Root, Solution, groups
 from suite.recovery.step import Step, gradient_of
 from suite.recovery.surroundings import Surroundings
 from suite.recovery.suspects import Suspect
+from suite.recovery.unit_gradients import unit_gradients
+from suite.recovery.wide import Problem
 
 
 def recover(
@@ -97,11 +101,21 @@ def experiment(
     reading = Reading(losses, around).sound(calm, batch)
     random = _is_random(reading, calm, batch)
     with around.kept():
-        found = per_sample_gradients(calm, batch, reading, engine=engine, regulariser=regulariser)
+        found, wide = unit_gradients(Problem(model, batch, reading, regulariser), engine)
     units = _units(units, found, batch, regulariser is not None)
     gradient = gradient_of(step, model, batch, surroundings=around)
     tried = Experiment(
-        step, model, batch, reading, regulariser, units, found, gradient, surroundings=around, random=random
+        step,
+        model,
+        batch,
+        reading,
+        regulariser,
+        units,
+        found,
+        gradient,
+        surroundings=around,
+        random=random,
+        wide=wide,
     )
     return _as_drawn(tried) if random else tried
 
@@ -136,17 +150,22 @@ def _as_drawn(tried: Experiment) -> Experiment:
 
 def recovery(tried: Experiment) -> Recovery:
     """What the weights behind a step's gradient are, and what they are called."""
-    weighting = tried.weighting_of(tried.root)
+    weighting = tried.whole
     solution, found = weighting.solution, weighting.matches
     best = found[0] if found else None
     cause = None
-    if not weighting.linear:
+    if tried.blind:
+        cause = rounded_off(tried, weighting)
+    elif not weighting.linear:
         cause = why(tried)
-    elif best is not None and best.simplicity is None and not weighting.spans:
+    elif best is not None and not weighting.spans and _odd(best, tried):
         cause = clipped_by_norm(tried, best.column)
     if weighting.linear and cause is None:
         cause = changing(tried)
+    if cause is None and tried.coarse and weighting.linear:
+        cause = rounded_off(tried, weighting)
     same = coinciding(found)
+    exactly = [match for match in same if not tried.coarse or tried.identical(match, same[0])]
     return Recovery(
         units=tried.units,
         weights=weighting.shown,
@@ -155,19 +174,22 @@ def recovery(tried: Experiment) -> Recovery:
         groups=groups(tried.root.gradients, solution, tried.precision),
         silent=tuple(np.flatnonzero(solution.silent).tolist()),
         residual=solution.residual / solution.size if solution.size > 0 else 0.0,
+        tolerance=tried.half_digits,
+        rounding=tried.regime.name if tried.coarse else "",
         norm=solution.size,
         condition=solution.condition,
-        linear=weighting.linear,
+        linear=weighting.linear and not tried.blind,
         spans=weighting.spans,
         convention=None if best is None else best.convention,
         scale=None if best is None else best.scale,
-        also=tuple(match.convention.name for match in same[1:]),
+        also=tuple(match.convention.name for match in exactly[1:]),
         tells=tuple(
-            other_batch(same[0].convention.coefficients, [match.convention.coefficients], tried.units)
-            for match in same[1:]
+            other_batch(exactly[0].convention.coefficients, [match.convention.coefficients], tried.units)
+            for match in exactly[1:]
         ),
-        products=tuple(products(same, Quantities.of(tried.units))),
-        fault=next((match.convention for match in same if match.is_fault), None),
+        products=tuple(products(exactly, Quantities.of(tried.units))),
+        fault=next((match.convention for match in exactly if match.is_fault), None),
+        unresolved=tuple(match.convention.name for match in same if match not in exactly),
         suspects=_suspects(tried, weighting),
         explanation=_explanation(tried, weighting, cause),
         cause=cause,
@@ -179,6 +201,8 @@ def recovery(tried: Experiment) -> Recovery:
 
 def _explanation(tried: Experiment, weighting: Weighting, cause: Cause | None) -> Explanation:
     """The weights as formulas: those of the step, or those beneath the cause."""
+    if tried.coarse and weighting.linear:
+        return _beneath_rounding(tried, weighting)
     solution, weights, error = weighting.solution, weighting.shown, weighting.solution.error
     fits = of_gradient(tried.root, solution, tried.slack(tried.root, solution), tried.units)
     if not weighting.linear:
@@ -190,6 +214,27 @@ def _explanation(tried: Experiment, weighting: Weighting, cause: Cause | None) -
     if solution.size == 0.0:
         return Explanation()
     return explained(weights, error, _known(tried, solution), weighting.matches, fits)
+
+
+def _beneath_rounding(tried: Experiment, weighting: Weighting) -> Explanation:
+    """The formula of the convention that a step in a narrow format computes; none where it is none.
+
+    Within a hundredth of any number lies the quotient of two things that somebody counts.
+    """
+    if not weighting.matches:
+        return Explanation()
+    best = weighting.matches[0]
+    if best.simplicity is None:
+        shape = next(iter(products([best], Quantities.of(tried.units))), None)
+        return Explanation(shape=shape, constant=None if shape is None else best.scale)
+    column = best.scale * best.column
+    solution = replace(weighting.solution, weights=column)
+    weights = np.where(solution.identifiable, column, np.nan)
+    error = np.full(len(column), tried.precision * np.abs(column).max())
+    exact = Root(np.column_stack([tried.root.r[:, :-1], tried.root.gradients @ column]), tried.root.units)
+    fits = of_gradient(exact, solution, tried.exact_slack(exact), tried.units)
+    same = [match for match in weighting.matches if tried.identical(match, best)]
+    return explained(weights, error, _known(tried, solution), same, fits)
 
 
 def _known(tried: Experiment, solution: Solution) -> list[Quantities]:
@@ -208,6 +253,11 @@ def _suspects(tried: Experiment, weighting: Weighting) -> tuple[Suspect, ...]:
     slack = tried.slack(tried.root, weighting.solution)
     found = matching(tried.root, tried.applying, slack)
     return tuple(s for s in suspected(tried.root, found, slack, tried.units) if s.shows)
+
+
+def _odd(best: Match, tried: Experiment) -> bool:
+    """Whether the scale looks like clipping; in narrow formats a clip factor may look like a fraction."""
+    return best.simplicity is None or (tried.coarse and best.scale != 1.0)
 
 
 def _units(given: Units | None, found: Checked, batch: Batch, regulariser: bool) -> Units:  # noqa: FBT001

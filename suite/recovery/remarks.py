@@ -51,6 +51,8 @@ def _same(found: Findings) -> Iterator[str]:
         yield f"Other names of it: {', '.join(others.pop(None))}."
     for tell, names in others.items():
         yield f"The same on this batch: {', '.join(names)}; a batch {tell} would tell."
+    if found.unresolved:
+        yield f"Rounding of {found.rounding} cannot tell it from {', '.join(found.unresolved)}."
 
 
 def _alternatives(found: Findings) -> Iterator[str]:
@@ -224,4 +226,5 @@ def _listed(found: Findings, units: tuple[int, ...]) -> str:
 def _digits(found: Findings) -> str:
     condition = "" if np.isnan(found.condition) else f"condition {found.condition:.2g}, "
     worst = np.max(found.error[found.identifiable], initial=0.0)
-    return f"Residual {found.residual:.2g}, {condition}error at most {worst:.2g}."
+    allowed = f" (rounding of {found.rounding} may leave {found.tolerance:.2g})" if found.rounding else ""
+    return f"Residual {found.residual:.2g}{allowed}, {condition}error at most {worst:.2g}."

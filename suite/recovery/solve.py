@@ -169,7 +169,7 @@ class Solution:
         return self.rounding + self.residual
 
 
-def solve(matrix: Matrix, side: Matrix, precision: float) -> Solution:
+def solve(matrix: Matrix, side: Matrix, precision: float, tolerance: float = 0.0) -> Solution:
     """Solve `matrix · c = side` for as much of `c` as can be known.
 
     Columns are brought to length one first, so that a unit with a small gradient is not lost beside
@@ -179,6 +179,8 @@ def solve(matrix: Matrix, side: Matrix, precision: float) -> Solution:
         matrix: `[rows, units]`, the units' gradients.
         side: `[rows]`, the gradient.
         precision: the relative rounding error of the units' gradients and of the gradient.
+        tolerance: that of the gradient alone, where it is coarser: directions of weights that it
+            drowns cannot be told.
     """
     norms = np.linalg.norm(matrix, axis=0)
     silent = norms <= precision * norms.max(initial=0.0)
@@ -187,7 +189,8 @@ def solve(matrix: Matrix, side: Matrix, precision: float) -> Solution:
     u, sigma, vt = np.linalg.svd(scaled, full_matrices=True)
     largest = float(sigma.max(initial=0.0))
     noise = np.sqrt(len(norms)) * max(precision, 16 * EPS) * largest
-    rank = int((sigma > noise).sum())
+    spanned = int((sigma > noise).sum())
+    rank = int((sigma > max(noise, tolerance * largest)).sum())
     smallest = float(sigma[rank - 1]) if rank else 1.0
 
     inverse = (vt[:rank].T / sigma[:rank]) @ u[:, :rank].T
@@ -198,10 +201,10 @@ def solve(matrix: Matrix, side: Matrix, precision: float) -> Solution:
     identifiable = (leak <= threshold) & ~silent
 
     # By its factors: through the weights, the projection would lose as many digits as the condition has.
-    range_ = u[:, :rank]
-    residual = float(np.linalg.norm(side - range_ @ (range_.T @ side)))
+    span = u[:, :spanned]
+    residual = float(np.linalg.norm(side - span @ (span.T @ side)))
     size = float(np.linalg.norm(side))
-    rounding = float(precision * (np.abs(weights) @ norms + size))
+    rounding = float(precision * (np.abs(weights) @ norms + size) + tolerance * size)
     spread = np.linalg.norm(inverse, axis=1) * (rounding + residual)
     error = (spread + leak * np.linalg.norm(weights * lengths)) / lengths
     return Solution(

@@ -57,6 +57,8 @@ def headline(found: Findings) -> str:
     if not found.linear:
         cause = found.cause
         said = f"{cause.name}: {cause.says}" if cause else "its cause cannot be told"
+        if cause is not None and cause.name == f"rounding of {found.rounding}":
+            return f"{units}: whether the step is a weighting of them cannot be told ({said})."
         return (
             f"{units}: the step is no weighting of them; {found.residual:.2%} of the gradient is something "
             f"else ({said})."

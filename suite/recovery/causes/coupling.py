@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from suite.algebra.units import Units
-from suite.engines.per_sample_gradients import Checked, per_sample_gradients
+from suite.engines.per_sample_gradients import Checked
 from suite.engines.unit_gradients import Materialised
 from suite.errors import CaseError, UsageError
 from suite.loops import batch as batches
@@ -24,6 +24,8 @@ from suite.recovery.experiment import Experiment
 from suite.recovery.reading import Cut, Reading, even, in_turn
 from suite.recovery.solve import roots, solve, together
 from suite.recovery.step import Blocks
+from suite.recovery.unit_gradients import unit_gradients
+from suite.recovery.wide import Problem
 
 LOOKED_AT = 6  # samples that the step is run on alone
 ADDED = 64  # the most of them whose gradients are added up
@@ -87,15 +89,13 @@ def read_in(tried: Experiment, pieces: Cut) -> Experiment | None:
 def _read(tried: Experiment, batch: Batch, reading: Reading) -> Experiment | None:
     try:
         with tried.surroundings.kept():
-            found = per_sample_gradients(
-                in_eval_mode(tried.model), batch, reading,
-                engine=tried.found.engine, regulariser=tried.regulariser,
-            )  # fmt: skip
+            given = Problem(tried.model, batch, reading, tried.regulariser)
+            found, wide = unit_gradients(given, tried.found.engine)
     except (UsageError, CaseError, RuntimeError, IndexError):
         return None
     if found.shape != tried.found.shape:
         return None
-    return replace(tried, batch=batch, losses=reading, found=found)
+    return replace(tried, batch=batch, losses=reading, found=found, wide=wide)
 
 
 def changed_inputs(trial: Trial) -> Cause | None:

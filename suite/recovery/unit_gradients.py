@@ -1,0 +1,52 @@
+"""The gradients of the units that a step is held against."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from suite.engines.per_sample_gradients import Checked, per_sample_gradients
+from suite.errors import CaseError
+from suite.loops.batch import Batch
+from suite.loops.loop import Losses
+from suite.recovery.calm import in_eval_mode
+from suite.recovery.regime import Watch, is_narrow
+from suite.recovery.wide import Problem, problem
+
+
+def unit_gradients(given: Problem, engine: str) -> tuple[Checked, bool]:
+    """The units' gradients, in float64 where the losses round to narrow formats; and whether they are.
+
+    Losses that cannot be computed in float64 (a kernel that has none) are taken as they are.
+
+    Raises:
+        UsageError: The losses are not `[samples]` or `[samples, parts]`.
+        CaseError: No engine computes the units' gradients rightly.
+    """
+    if rounds(given.model, given.batch, given.losses):
+        exact = problem(*given, wide=True)
+        try:
+            return _computed(exact, engine), True
+        except (CaseError, RuntimeError, TypeError):
+            pass
+    return _computed(problem(*given, wide=False), engine), False
+
+
+def _computed(given: Problem, engine: str) -> Checked:
+    return per_sample_gradients(
+        given.model, given.batch, given.losses, engine=engine, regulariser=given.regulariser
+    )
+
+
+def rounds(model: nn.Module, batch: Batch, losses: Losses) -> bool:
+    """Whether the losses compute with fewer digits than float32 has, in part at least, or in many formats."""
+    held = {t.dtype for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()}
+    trained = {p.dtype for p in model.parameters() if p.requires_grad}
+    if len(trained) > 1 or any(is_narrow(dtype) for dtype in held):
+        return True
+    with torch.random.fork_rng(devices=[]), torch.enable_grad(), Watch() as watch:
+        try:
+            losses(in_eval_mode(model), batch)
+        except Exception:  # noqa: BLE001  whoever computes the gradients says what is wrong with them
+            return False
+    return watch.seen.tf32 or any(is_narrow(dtype) for dtype in watch.seen.dtypes)
