@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
@@ -152,16 +154,30 @@ def _processes(count: int | None) -> int | None:
 
 
 def _shard(text: str) -> str:
-    from suite.running.order import Shard
-
-    Shard(text)
+    parse_shard(text)
     return text
 
 
-def _time_limit(seconds: float | None) -> float | None:
-    from suite.running.executors.time_limit import check_time_limit
+def parse_shard(text: str) -> tuple[int, int]:
+    """Which part of how many, from `number/count`.
 
-    check_time_limit(seconds)
+    Raises:
+        UsageError: It is no such thing.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise UsageError(f"--shard is {text!r}: write i/n with i from 1 to n, as in 1/4")
+    return int(match[1]), int(match[2])
+
+
+def check_time_limit(seconds: float | None) -> float | None:
+    """The seconds that a task may take; None for any.
+
+    Raises:
+        UsageError: They are not above 0, or not finite.
+    """
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise UsageError(f"--time-limit takes seconds above 0, {seconds:g} was given; leave it away for none")
     return seconds
 
 
@@ -309,7 +325,7 @@ class RunOptions:
         default=None,
         type=float,
         metavar="SECONDS",
-        check=_time_limit,
+        check=check_time_limit,
         help="longest time for building a case, a batch, a training check or a claim; what takes longer "
         "fails (default: none)",
         about="the seconds that one task may take: building a case, one of its batches, one training check "

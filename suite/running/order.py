@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from suite.errors import UsageError
 from suite.records.fields import Row
+from suite.running.options import parse_shard
 from suite.running.tasks import Task
 
 CHECK_BATCH_SIZE = 8
@@ -54,10 +53,7 @@ class Shard:
     """
 
     def __init__(self, text: str = "1/1") -> None:
-        match = re.fullmatch(r"(\d+)/(\d+)", text)
-        if not match or not 1 <= int(match[1]) <= int(match[2]):
-            raise UsageError(f"--shard is {text!r}: write i/n with i from 1 to n, as in 1/4")
-        self.number, self.count = int(match[1]), int(match[2])
+        self.number, self.count = parse_shard(text)
 
     def choose(self, tasks: Sequence[Task], checks: Sequence[Task]) -> set[str]:
         """The names of those of the tasks and checks that are this part's."""

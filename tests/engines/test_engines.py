@@ -279,3 +279,7 @@ def test_gradients_of_another_number_of_units_are_refused() -> None:
     given = engines["loop"].compute(model, fewer, cross_entropy)
     with pytest.raises(Refused, match="gave 4 gradients where there are 5 units"):
         check_gradients(given, model, VECTORS, cross_entropy)
+
+
+def test_the_former_name_of_per_sample_gradients_goes_on_working() -> None:
+    assert suite.gradients is suite.per_sample_gradients

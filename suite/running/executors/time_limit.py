@@ -7,7 +7,6 @@ thread of `faulthandler`, which needs nothing of Python, and stopped from outsid
 from __future__ import annotations
 
 import faulthandler
-import math
 import re
 import signal
 import sysconfig
@@ -19,6 +18,7 @@ from pathlib import Path
 from types import FrameType
 
 from suite.errors import UsageError
+from suite.running.options import check_time_limit
 
 GRACE = 2.0
 """Seconds after its limit in which a process tells where it was and ends by itself."""
@@ -31,16 +31,6 @@ YEARS = 1e8
 
 _FRAME = re.compile(r'^  File "(?P<file>.*)", line (?P<line>\d+) in (?P<function>.*)$', re.MULTILINE)
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
-
-
-def check_time_limit(seconds: float | None) -> None:
-    """Refuse what is no limit.
-
-    Raises:
-        UsageError: It is not above 0, or not finite.
-    """
-    if seconds is not None and not 0 < seconds < math.inf:
-        raise UsageError(f"--time-limit takes seconds above 0, {seconds:g} was given; leave it away for none")
 
 
 @contextmanager
