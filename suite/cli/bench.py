@@ -19,6 +19,16 @@ if TYPE_CHECKING:
 
 CASES = ("cross-entropy-mlp", "cross-entropy-convolution", "next-token")
 
+EPILOG = """\
+examples:
+  gradsuite bench
+  gradsuite bench --cases mine.py --case my-regression --engine streaming --engine opacus
+  gradsuite bench --device cuda --units 256 --memory 2GiB
+
+Times are medians, as multiples of one ordinary forward and backward pass: to make the tables (the Gram
+matrix), and the reduced gradients of all conventions as well.
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `gradsuite bench`."""
@@ -32,12 +42,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"cases by name; repeatable (default: {', '.join(CASES)})",
     )
     add("--cases", action="append", default=[], metavar="PATH", help="a file with cases; repeatable")
-    add("--engine", action="append", default=[], metavar="GLOB", help="engines by name; repeatable")
+    add(
+        "--engine",
+        action="append",
+        default=[],
+        metavar="GLOB",
+        help="engines by name; repeatable (default: all)",
+    )
     add("--units", default=32, type=int, metavar="N", help="samples in the batch (default: 32)")
-    add("--conventions", default=12, type=int, metavar="N", help="how many are reduced (default: 12)")
-    add("--rounds", default=7, type=int, metavar="N", help="medians are over so many (default: 7)")
-    add("--memory", metavar="BYTES", help="at most, as 500MB or 2GiB (default: no bound)")
-    add("--json", action="store_true", help="for machines")
+    add(
+        "--conventions",
+        default=12,
+        type=int,
+        metavar="N",
+        help="number of conventions to reduce (default: 12)",
+    )
+    add("--rounds", default=7, type=int, metavar="N", help="repetitions per measurement (default: 7)")
+    add("--memory", metavar="BYTES", help="limit for gradients: 500MB, 2GiB (default: none)")
+    add("--json", action="store_true", help="print JSON")
 
 
 def execute(arguments: argparse.Namespace) -> int:

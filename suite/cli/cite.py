@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+EPILOG = """\
+examples:
+  gradsuite cite
+  gradsuite cite results/all
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `gradsuite cite`."""

@@ -5,11 +5,17 @@ from __future__ import annotations
 import argparse
 import json
 
+EPILOG = """\
+examples:
+  gradsuite env
+  gradsuite env --device cpu --json
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `gradsuite env`."""
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N or mps")
-    parser.add_argument("--json", action="store_true", help="for machines")
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -16,6 +16,18 @@ TARGET_NAMES = ("convention", "engine", "law", "recovery")
 FOLDER = Path(".gradsuite") / "examples"
 EXAMPLES = 250
 
+EPILOG = """\
+examples:
+  gradsuite fuzz --examples 100
+  gradsuite fuzz --target engine --minutes 10
+  gradsuite fuzz --target mine.py:masked_mean --expect token-mean
+  gradsuite fuzz --worst direction --between token-mean mean-of-sequence-means
+
+What is found is printed as a script, kept in DIR, and tried first the next time.
+
+exit codes: 0 nothing was found, 1 a counter-example was found, 2 the input is wrong.
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `gradsuite fuzz`."""
@@ -35,15 +47,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what PATH.py:NAME is to compute (default: mean)",
     )
     add("--no-empty", action="store_true", help="PATH.py:NAME: no ignored samples, no weights of zero")
-    add("--examples", type=int, metavar="N", help=f"how many to try of each target (default: {EXAMPLES})")
-    add("--minutes", type=float, metavar="N", help="for how long to try each target, instead")
-    add("--seed", type=int, default=0, metavar="N", help="(default: 0)")
+    add("--examples", type=int, metavar="N", help=f"examples to try per target (default: {EXAMPLES})")
+    add("--minutes", type=float, metavar="N", help="minutes to search per target, instead of --examples")
+    add("--seed", type=int, default=0, metavar="N", help="random seed (default: 0)")
     add(
         "--worst",
         choices=["direction"],
         help="search for the batch on which two conventions differ most in what no learning rate repairs",
     )
-    add("--between", nargs=2, metavar=("A", "B"), help="which two conventions")
+    add("--between", nargs=2, metavar=("A", "B"), help="the two conventions of --worst")
     add(
         "--output",
         type=Path,

@@ -7,11 +7,18 @@ import json
 
 from suite.cli.catalogue import KINDS, catalogue
 
+EPILOG = """\
+examples:
+  gradsuite list
+  gradsuite list conventions
+  gradsuite list papers --json
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `gradsuite list`."""
     parser.add_argument("kind", nargs="?", choices=KINDS, help="one kind only")
-    parser.add_argument("--json", action="store_true", help="everything, for machines")
+    parser.add_argument("--json", action="store_true", help="print the cards as JSON")
     parser.add_argument("--cases", action="append", default=[], metavar="PATH", help="a file with cases")
 
 

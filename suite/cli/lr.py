@@ -2,7 +2,7 @@
 
 `gradsuite lr --from sum --to mean --batch-size 32 --optimizer Adam --set lr=1e-3 --set weight_decay=0.01`
 multiplies each hyperparameter by its power of the scale, says why and whether that is exact, and gives a
-line of Python to paste. Only `--prove` needs torch: it trains both sides and measures how far they part.
+line of Python to paste. Only `--prove` needs torch: it trains both sides and compares their weights.
 """
 
 from __future__ import annotations
@@ -29,6 +29,22 @@ if TYPE_CHECKING:
 LIMIT = 1e-10
 """How far an exact law may be from the reference, relative, after 100 steps in float64."""
 
+EPILOG = """\
+examples:
+  gradsuite lr --from sum --to mean --batch-size 32 --optimizer SGD --set lr=0.1
+  gradsuite lr --from sum --to mean --batch-size 32 --optimizer Adam --set lr=1e-3 --prove
+  gradsuite lr --scale 1/32 --optimizer SGD --set lr=0.1 --max-norm 5
+  gradsuite lr --dialect keras --optimizer SGD --set l2=0.01
+  gradsuite lr --paper dqn-2015 --to mean
+  gradsuite lr --optimizer SGD --set lr=0.1 --scale 1 --batch-size 32 --rule linear --to-batch-size 256
+  gradsuite lr --laws
+
+An answer is exact, exact with a schedule, or not exact; then the reason and the nearest values are
+printed. --prove trains both sides and compares their weights.
+
+exit codes: 0 all is well, 1 --prove found that hyperparameters called exact are not, 2 the input is wrong.
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of `gradsuite lr`."""
@@ -40,14 +56,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=VALUE",
         action="append",
         default=[],
-        help="a hyperparameter of the old convention; torch's default where none is given",
+        help="hyperparameter of the old convention; repeatable (default: torch's)",
     )
-    what.add_argument("--max-norm", metavar="C", type=float, help="the clip threshold of the old one")
+    what.add_argument("--max-norm", metavar="C", type=float, help="clip threshold of the old convention")
     what.add_argument(
         "--clip",
         choices=("norm", "plain", "value"),
         default="norm",
-        help="clipped by clip_grad_norm_ (the default), min(1, C/‖g‖) or clip_grad_value_",
+        help="norm: clip_grad_norm_ (default); plain: min(1, C/‖g‖); value: clip_grad_value_",
     )
     between = parser.add_argument_group("between which conventions")
     between.add_argument("--from", dest="source", metavar="CONVENTION", help="the old convention")
@@ -169,7 +185,7 @@ def _check(scaling: Scaling, sizes: Sizes, result: Equivalence, steps: int) -> T
     if steps < 1:
         raise UsageError(f"--steps is {steps}: a whole number of at least 1 is needed")
     if result.optimizer == "SparseAdam":
-        raise UsageError("--prove has no sparse gradients: prove Adam, which has the same law")
+        raise UsageError("--prove has no sparse gradients: take Adam, which has the same law")
     problem = digits(sizes, bias=result.optimizer != "Muon")
     if scaling.source == "old":
         sides = problem.scaled(1), problem.scaled(scaling.scale)

@@ -37,13 +37,13 @@ class Source:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options that say where hyperparameters are from, and the batch-size rules."""
-    where = parser.add_argument_group("in whose words")
+    where = parser.add_argument_group("framework syntax")
     where.add_argument("--dialect", metavar="NAME", help="of --optimizer and --set: keras, tf1, optax, …")
-    where.add_argument("--paper", metavar="NAME", help="a paper's card: convention, sizes, optimizer")
+    where.add_argument("--paper", metavar="NAME", help="convention, sizes and optimizer of a paper's card")
     rule = parser.add_argument_group("for another batch size (heuristics)")
     rule.add_argument("--rule", metavar="NAME", help="a batch-size rule, or a pattern such as '*'")
-    rule.add_argument("--to-batch-size", metavar="N", type=int, help="the batch size that it is for")
-    rule.add_argument("--noise-scale", metavar="B", type=float, help="tr Σ/|G|², in samples")
+    rule.add_argument("--to-batch-size", metavar="N", type=int, help="the new batch size")
+    rule.add_argument("--noise-scale", metavar="B", type=float, help="noise scale tr Σ/|G|², in samples")
 
 
 def read_source(args: argparse.Namespace, settings: dict[str, Any]) -> Source:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from importlib import import_module
 from typing import NoReturn
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if argv is None else list(argv)
     # A command may tell how to run it again.
-    arguments = _parser().parse_args(given, argparse.Namespace(argv=given))
+    arguments = parser().parse_args(given, argparse.Namespace(argv=given))
     try:
         code = import_module(f"suite.cli.{arguments.command}").execute(arguments)
         sys.stdout.flush()
@@ -53,19 +54,29 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {said}; `{self.prog} --help` shows what is allowed\n")
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+def parser() -> argparse.ArgumentParser:
+    """The options of all commands."""
+    whole = _Parser(
         prog="gradsuite",
         description="Which gradient does a paper, framework or loop really compute, "
         "and which hyperparameters take the same step?",
     )
-    parser.add_argument("--version", action="version", version=f"gradsuite {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    whole.add_argument("--version", action="version", version=f"gradsuite {__version__}")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:
         module = import_module(f"suite.cli.{name}")
         summary = (module.__doc__ or "").partition("\n")[0]
-        module.configure(commands.add_parser(name, help=summary, description=summary, allow_abbrev=False))
-    return parser
+        module.configure(
+            commands.add_parser(
+                name,
+                help=summary,
+                description=textwrap.fill(summary, 80),
+                epilog=module.EPILOG,
+                formatter_class=argparse.RawDescriptionHelpFormatter,
+                allow_abbrev=False,
+            )
+        )
+    return whole
 
 
 if __name__ == "__main__":

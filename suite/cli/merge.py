@@ -6,11 +6,20 @@ import argparse
 import sys
 from pathlib import Path
 
+EPILOG = """\
+examples:
+  gradsuite run --shard 1/2 --output part-1
+  gradsuite run --shard 2/2 --output part-2
+  gradsuite merge part-1 part-2 --output results/all
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `gradsuite merge`."""
-    parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="folders, or their records")
-    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="where all of it goes")
+    parser.add_argument(
+        "runs", nargs="+", type=Path, metavar="RUN", help="folders of runs, or their records.jsonl"
+    )
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the joined run")
 
 
 def execute(arguments: argparse.Namespace) -> int:

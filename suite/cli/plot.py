@@ -14,6 +14,17 @@ if TYPE_CHECKING:
 
 KINDS = ("discrepancy", "scale", "weights", "trajectory", "noise-scale")
 
+EPILOG = """\
+examples:
+  gradsuite plot results/all --kind discrepancy --out discrepancy.pdf
+  gradsuite plot results/all --kind scale --case 'mse*' --width one --out scale.svg
+  gradsuite plot claims/reduction-methods --kind weights --out weights.svg
+
+kinds: discrepancy (all pairs of conventions), scale (against the batch size), weights (that recovery
+found), trajectory (distance of the two trainings at each step), noise-scale (of each batch size).
+It needs matplotlib: pip install 'gradsuite[plot]'.
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `gradsuite plot`."""
@@ -24,8 +35,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the folder of a run; for weights also a source of claims (claims/reduction-methods) or a file "
         "that `gradsuite recover --json` printed",
     )
-    add("--kind", choices=KINDS, required=True, help="what is drawn")
-    add("--out", metavar="FILE", type=Path, required=True, help="its ending says how: .pdf, .svg or .png")
+    add("--kind", choices=KINDS, required=True, help="what to draw; see below")
+    add("--out", metavar="FILE", type=Path, required=True, help="a file name that ends in .pdf, .svg or .png")
     add("--width", choices=("one", "two"), default="two", help="columns of a page (default: two)")
     add("--case", action="append", default=[], metavar="GLOB", help="cases by name; repeatable")
     add("--convention", action="append", default=[], metavar="GLOB", help="conventions; repeatable")

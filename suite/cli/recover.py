@@ -17,6 +17,24 @@ if TYPE_CHECKING:
 NAMES = ("step", "model", "batch", "losses")
 OPTIONAL = ("units", "regulariser")
 
+EPILOG = """\
+examples:
+  gradsuite recover examples/kept_as_views.py
+  gradsuite recover mine.py:accumulated_step --expect mean
+  gradsuite recover mine.py --json
+
+The file defines
+  model                  a torch.nn.Module
+  batch                  a tensor, or a tuple, list or dict of tensors, samples along the first axis
+  losses(model, batch)   the unreduced losses, [samples] or [samples, parts]
+  step(model, batch)     any code that leaves a gradient in .grad, returns it, or calls optimizer.step()
+and may define
+  units                  a gradsuite.Units: which sample is in which micro-batch, on which rank, …
+  regulariser(model)     a scalar
+
+exit codes: 0 all is well, 1 no engine can do the model, or --expect was not met, 2 the input is wrong.
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `gradsuite recover`."""
@@ -29,8 +47,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--expect", metavar="CONVENTION", help="exit with 1 if the step does not compute this one"
     )
-    parser.add_argument("--engine", default="opacus", metavar="NAME", help="(default: opacus)")
-    parser.add_argument("--json", action="store_true", help="all that was found, for machines")
+    parser.add_argument(
+        "--engine", default="opacus", metavar="NAME", help="first engine to try (default: opacus)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def execute(arguments: argparse.Namespace) -> int:

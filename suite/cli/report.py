@@ -5,6 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+EPILOG = """\
+examples:
+  gradsuite report results/all
+  gradsuite report results/all --case 'mse*' --out mse.html
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `gradsuite report`."""

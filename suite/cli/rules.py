@@ -13,6 +13,14 @@ from suite.errors import UsageError, one_line
 if TYPE_CHECKING:
     from suite.batch_size.on_cases import CaseEvaluation
 
+EPILOG = """\
+examples:
+  gradsuite rules --case mse
+  gradsuite rules --optimizer Adam --lr 1e-3 --batch-size 8 --to-batch-size 64
+
+Between two batch sizes no law is exact: each rule is a heuristic. `gradsuite list rules` names them.
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `gradsuite rules`."""
@@ -25,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--to-batch-size", type=int, default=32, metavar="N", help="that the rules are for (default: 32)")
     add("--steps", type=int, default=100, metavar="K", help="of the reference (default: 100)")
     add("--seed", type=int, default=0, metavar="N", help="of the parameters (default: 0)")
-    add("--json", action="store_true", help="everything, for machines")
+    add("--json", action="store_true", help="print JSON")
 
 
 def execute(arguments: argparse.Namespace) -> int:

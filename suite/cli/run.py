@@ -9,6 +9,29 @@ from pathlib import Path
 
 from suite.running.options import add_to, parsed
 
+EPILOG = """\
+examples:
+  gradsuite run                                              everything, some minutes
+  gradsuite run --quick --case 'mse*' --convention '*mean*'  a part of it
+  gradsuite run --cases mine.py --case my-regression         a case of yours
+  gradsuite run --convention 'fault:*'                       known mistakes
+  gradsuite run --case 'claims/*'                            claims of forum threads, put to the test
+  gradsuite run -j 8 --time-limit 600 --output results/all   in 8 processes, unattended
+
+The run prints two tables and writes DIR/records.jsonl, CSV files, and the tables as Markdown and LaTeX.
+It can be killed at any moment: the same command with the same --output goes on. A stored result is
+reused only if its code, data, machine and versions are unchanged.
+
+With --memory, the run stops before measuring if a case cannot fit and prints the memory it needs.
+Without it, only that case fails.
+
+The training check trains both sides of each pair of conventions, with equivalent hyperparameters and
+with unchanged ones, and compares the weights.
+
+exit codes: 0 all is well, 1 a case failed and the others were measured, 2 the input is wrong,
+130 interrupted.
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `gradsuite run`."""

@@ -9,11 +9,18 @@ import textwrap
 from suite.cli.catalogue import KINDS, catalogue
 from suite.errors import unknown
 
+EPILOG = """\
+examples:
+  gradsuite show token-mean
+  gradsuite show dqn-2015
+  gradsuite show fault:kept-as-views --json
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `gradsuite show`."""
     parser.add_argument("name", metavar="NAME", help="of a case, convention, engine, paper, dialect or rule")
-    parser.add_argument("--json", action="store_true", help="the card for machines")
+    parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--cases", action="append", default=[], metavar="PATH", help="a file with cases")
 
 

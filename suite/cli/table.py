@@ -9,19 +9,26 @@ from pathlib import Path
 FORMATS = ("text", "latex", "markdown", "csv", "html")
 KINDS = ("discrepancies", "learning_rates")
 
+EPILOG = """\
+examples:
+  gradsuite table results/all --columns '?'
+  gradsuite table results/all --case 'mse*' --columns case,convention,scale,residual
+  gradsuite table results/all --kind learning_rates --format latex --label tab:rates --out rates.tex
+"""
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `gradsuite table`."""
     add = parser.add_argument
     add("run", metavar="RUN", help="the folder of a run")
-    add("--kind", choices=KINDS, default=KINDS[0], help="of measurement (default: discrepancies)")
-    add("--format", choices=FORMATS, default="text", help="(default: text)")
-    add("--columns", metavar="NAME,…", default="", help="which, in this order; `?` names all there are")
+    add("--kind", choices=KINDS, default=KINDS[0], help="which table (default: discrepancies)")
+    add("--format", choices=FORMATS, default="text", help="output format (default: text)")
+    add("--columns", metavar="NAME,…", default="", help="columns in this order; `?` names all of them")
     add("--case", action="append", default=[], metavar="GLOB", help="cases by name; repeatable")
     add("--convention", action="append", default=[], metavar="GLOB", help="conventions; repeatable")
-    add("--caption", default="", help="instead of the one that says what is shown")
-    add("--label", default="", help="for LaTeX's \\ref")
-    add("--out", metavar="FILE", type=Path, help="instead of standard output")
+    add("--caption", default="", help="replace the default caption")
+    add("--label", default="", help="LaTeX label, for \\ref")
+    add("--out", metavar="FILE", type=Path, help="write to FILE instead of standard output")
 
 
 def execute(arguments: argparse.Namespace) -> int:

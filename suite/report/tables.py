@@ -58,8 +58,10 @@ def discrepancy_table(report: RunRows, *, brief: bool = False) -> Table:
         notes=[
             *notes,
             f"Scale: {report.legend}.",
-            f"Direction: what no learning rate repairs. {', '.join(formats)}: how far apart two loops come "
-            "out that are proportional in exact arithmetic.",
+            "Direction: what no learning rate repairs. "
+            f"{', '.join(formats)}: relative difference of the two reference loops in "
+            f"{'that format' if len(formats) > 1 else ''.join(formats)}, for pairs that are exactly "
+            "proportional.",
         ],
     )
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from suite.cli.main import main
+from suite.cli.main import COMMANDS, main, parser
 
 BROKEN = str(Path(__file__).parents[1] / "broken_cases.py")
 
@@ -218,6 +220,16 @@ def test_a_package_names_what_it_lacks(module: str) -> None:
     package = importlib.import_module(module)
     with pytest.raises(AttributeError, match=f"module '{module}' has no attribute 'nothing'"):
         package.nothing  # noqa: B018  its absence is the point
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_examples_of_a_help_text_are_commands(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    examples = re.findall(r"^  gradsuite (.*?)(?:  .*)?$", capsys.readouterr().out, re.MULTILINE)
+    assert [example for example in examples if example.split()[0] == name]
+    for example in examples:
+        assert parser().parse_args(shlex.split(example)).command in COMMANDS
 
 
 def test_the_package_lists_its_public_names() -> None:

@@ -142,7 +142,7 @@ def test_conventions_with_micro_batches_are_proven_by_their_literal_loops(capsys
         (["--from", "sun", "--to", "mean", "--batch-size", "2", "--optimizer", "SGD"], "'sum'"),
         (["--from", "sum", "--to", "mean", "--batch-size", "0", "--optimizer", "SGD"], "at least 1"),
         (["--from", "sum", "--to", "mean", "--batch-size", "x", "--optimizer", "SGD"], "--help"),
-        (["--scale", "2", "--optimizer", "SparseAdam", "--prove"], "prove Adam, which has the same law"),
+        (["--scale", "2", "--optimizer", "SparseAdam", "--prove"], "take Adam, which has the same law"),
         (["--scale", "2", "--optimizer", "SGD", "--prove", "--steps", "0"], "--steps is 0"),
     ],
 )  # fmt: skip
