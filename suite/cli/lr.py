@@ -2,7 +2,7 @@
 
 `gradsuite lr --from sum --to mean --batch-size 32 --optimizer Adam --set lr=1e-3 --set weight_decay=0.01`
 multiplies each hyperparameter by its power of the scale, says why and whether that is exact, and gives a
-line of Python to paste. Only `--prove` needs torch: it trains both sides and compares their weights.
+line of Python to paste. Only `--check` needs torch: it trains both sides and compares their weights.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LIMIT = 1e-10
 EPILOG = """\
 examples:
   gradsuite lr --from sum --to mean --batch-size 32 --optimizer SGD --set lr=0.1
-  gradsuite lr --from sum --to mean --batch-size 32 --optimizer Adam --set lr=1e-3 --prove
+  gradsuite lr --from sum --to mean --batch-size 32 --optimizer Adam --set lr=1e-3 --check
   gradsuite lr --scale 1/32 --optimizer SGD --set lr=0.1 --max-norm 5
   gradsuite lr --dialect keras --optimizer SGD --set l2=0.01
   gradsuite lr --paper dqn-2015 --to mean
@@ -40,9 +40,9 @@ examples:
   gradsuite lr --laws
 
 An answer is exact, exact with a schedule, or not exact; then the reason and the nearest values are
-printed. --prove trains both sides and compares their weights.
+printed. --check trains both sides and compares their weights.
 
-exit codes: 0 all is well, 1 --prove found that hyperparameters called exact are not, 2 the input is wrong.
+exit codes: 0 all is well, 1 --check found that hyperparameters called exact are not, 2 the input is wrong.
 """
 
 
@@ -95,7 +95,7 @@ def execute(args: argparse.Namespace) -> int:
     """Print the equivalent hyperparameters, or the laws.
 
     Returns:
-        0, or 1 if `--prove` finds that hyperparameters called exact are not.
+        0, or 1 if `--check` finds that hyperparameters called exact are not.
     """
     if args.laws:
         _print_laws(as_json=args.json)
@@ -185,7 +185,7 @@ def _check(scaling: Scaling, sizes: Sizes, result: Equivalence, steps: int) -> T
     if steps < 1:
         raise UsageError(f"--steps is {steps}: a whole number of at least 1 is needed")
     if result.optimizer == "SparseAdam":
-        raise UsageError("--prove has no sparse gradients: take Adam, which has the same law")
+        raise UsageError("--check has no sparse gradients: take Adam, which has the same law")
     problem = digits(sizes, bias=result.optimizer != "Muon")
     if scaling.source == "old":
         sides = problem.scaled(1), problem.scaled(scaling.scale)

@@ -83,7 +83,7 @@ def _drawing(arguments: argparse.Namespace) -> Callable[[Any], None]:
         return lambda figure: scale.draw(figure, lines, report.environment["reference"], cases)
     if kind == "trajectory":
         paths = series.paths(report)
-        _require(paths, kind, "it was --quick, had --prove 0, or is of an earlier version")
+        _require(paths, kind, "it was --quick, had --check-steps 0, or is of an earlier version")
         return lambda figure: trajectory.draw(figure, paths)
     scales = series.noise_scales(report)
     _require(scales, kind, "it is of an earlier version, or of batches of one sample")

@@ -1,4 +1,4 @@
-"""A real training problem for `gradsuite lr --prove`: handwritten digits under two literal losses.
+"""A real training problem for `gradsuite lr --check`: handwritten digits under two literal losses.
 
 The data are scikit-learn's, the loops those of the two conventions, written the naive way: what is
 trained is what people run, not the algebra that the scale came from.

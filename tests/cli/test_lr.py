@@ -78,7 +78,7 @@ def test_what_comes_with_it_is_said_too(capsys):
 
 
 def test_it_is_proven_on_real_data_bit_for_bit_for_a_power_of_two(capsys):
-    assert main([*ADAM, "--prove"]) == 0
+    assert main([*ADAM, "--check"]) == 0
     said = capsys.readouterr().out
     assert "Measured: 100 steps on scikit-learn's digits in float64" in said
     assert "\n  0 with these hyperparameters, 0.2" in said
