@@ -80,13 +80,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     how = parser.add_argument_group("how to answer")
     how.add_argument(
-        "--prove",
         "--check",
+        "--prove",
         dest="check",
         action="store_true",
         help="training check: train both sides on real digits and compare the weights",
     )
-    how.add_argument("--steps", metavar="K", type=int, default=100, help="of that check (default: 100)")
+    how.add_argument("--steps", metavar="K", type=int, default=100, help="steps of --check (default: 100)")
     how.add_argument("--laws", action="store_true", help="print the law of every optimizer instead")
     how.add_argument("--json", action="store_true", help="print JSON")
 
