@@ -21,7 +21,6 @@ REBUILT = ("suite.recovery",)
 
 NOT_YET = {
     "KINDS",
-    "POWERS",
 }
 """Names that still have several homes. A name leaves the list with its second home; none is added."""
 

@@ -15,7 +15,7 @@ from functools import cached_property
 
 from suite.algebra.symbols import SYMBOLS, cost, is_column, is_fixed, rank
 
-POWERS = {1: "", 2: "²", 3: "³", 4: "⁴"}
+SUPERSCRIPTS = {1: "", 2: "²", 3: "³", 4: "⁴"}
 _FUNCTIONS = re.compile(r"min\(1, (?:[^()]|\([^)]*\))*\)|\[[^]]*\]|[^\W\d]*#?Σ?\w*\([^)]*≠0\)")
 
 
@@ -54,7 +54,7 @@ class Formula:
         for side, sign in ((over, 1), (under.strip("()"), -1)):
             for factor in filter(None, side.split("·")):
                 base = factor.rstrip("²³⁴")
-                power = next((p for p, mark in POWERS.items() if mark and factor.endswith(mark)), 1)
+                power = next((p for p, mark in SUPERSCRIPTS.items() if mark and factor.endswith(mark)), 1)
                 name = re.sub("\0(\\d+)\0", lambda match: functions[int(match[1])], base)
                 if name == "1":
                     continue
@@ -134,4 +134,4 @@ def _written(name: str, power: int) -> str:
     if name.isdigit():
         return str(int(name) ** power)
     plain = name in SYMBOLS or name.isidentifier()
-    return (name if plain else f"({name})") + POWERS.get(power, f"^{power}")
+    return (name if plain else f"({name})") + SUPERSCRIPTS.get(power, f"^{power}")

@@ -7,7 +7,8 @@ import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
-from suite.running.options import add_to, parsed
+from suite.running.declaration import add_to, parsed
+from suite.running.options import RunOptions
 
 EPILOG = """\
 examples:
@@ -35,14 +36,14 @@ exit codes: 0 all is well, 1 a case failed and the others were measured, 2 the i
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `gradsuite run`."""
-    add_to(parser)
+    add_to(parser, RunOptions)
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Run, print both tables, and say where the rest is."""
     from suite.running.run import run
 
-    given = dict(parsed(arguments))
+    given = dict(parsed(arguments, RunOptions))
     folder = given.setdefault("output", Path("results") / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}")
     try:
         report = run(**given, progress=True)

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, ParamSpec
 from suite.equivalence.laws import LAWS
 from suite.errors import UsageError
 from suite.machine.progress import Progress
+from suite.running.declaration import checked, documented, for_workers
 from suite.running.driver import Driver, make
 from suite.running.executors import time_limit as limits
-from suite.running.options import RunOptions, checked, documented, for_workers
+from suite.running.options import RunOptions
 from suite.running.order import Shard
 from suite.running.tasks import Executor
 

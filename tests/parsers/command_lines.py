@@ -10,7 +10,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from suite.running.options import RunOptions, add_to
+from suite.running.declaration import add_to
+from suite.running.options import RunOptions
 from tests.parsers.cases import own_registry
 from tests.parsers.parser import Parser, run
 from tests.report.rows import rows, write

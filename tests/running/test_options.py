@@ -17,17 +17,9 @@ import suite
 from suite.cli.main import main
 from suite.errors import UsageError
 from suite.running import run as running
+from suite.running.declaration import add_to, checked, declared, documented, for_workers, option, parsed
 from suite.running.measure import MeasureContext
-from suite.running.options import (
-    RunOptions,
-    add_to,
-    checked,
-    declared,
-    documented,
-    for_workers,
-    option,
-    parsed,
-)
+from suite.running.options import RunOptions
 from tests.parsers.command_lines import OPTIONS, options_of
 
 ROOM = Path(inspect.getfile(RunOptions)).parent
@@ -128,8 +120,8 @@ def last(node: ast.expr) -> str:
 
 
 def read_in_room(name: str, *modules: str) -> set[str]:
-    """What these modules of the room read, or all but `options.py`, which reads all options alike."""
-    chosen = [path for path in ROOM.rglob("*.py") if path.stem != "options"]
+    """What these modules of the room read, or all but those that read all options alike."""
+    chosen = [path for path in ROOM.rglob("*.py") if path.stem not in ("options", "declaration")]
     texts = [path.read_text() for path in chosen if not modules or path.stem in modules]
     return set().union(*(reads(text, name) for text in texts))
 
@@ -149,8 +141,8 @@ def test_every_option_is_read() -> None:
 
 
 def test_workers_read_the_options_that_they_get_and_no_others() -> None:
-    for_them = {name for name, _, one in declared() if one.worker}
-    everything = {name for name, _, _ in declared()}
+    for_them = {name for name, _, one in declared(RunOptions) if one.worker}
+    everything = {name for name, _, _ in declared(RunOptions)}
     assert everything - unread(RunOptions, *WORKERS) == for_them
 
 
@@ -161,10 +153,12 @@ def test_all_of_the_context_of_a_measurement_is_read() -> None:
 
 def test_run_takes_the_options_and_says_what_they_are() -> None:
     parameters = inspect.signature(suite.run).parameters
-    assert list(parameters) == [name for name, _, _ in declared()]
-    assert {name: p.default for name, p in parameters.items()} == {name: d for name, d, _ in declared()}
+    assert list(parameters) == [name for name, _, _ in declared(RunOptions)]
+    assert {name: p.default for name, p in parameters.items()} == {
+        name: d for name, d, _ in declared(RunOptions)
+    }
     assert [n for n, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD] == ["cases", "conventions"]
-    assert documented() in suite.run.__doc__
+    assert documented(RunOptions) in suite.run.__doc__
 
 
 def test_defaults_are_allowed_and_checking_twice_changes_nothing() -> None:
@@ -189,6 +183,6 @@ def test_help_says_all_flags_once(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["run", "--help"])
     shown = capsys.readouterr().out.split("options:")[1].split()
-    for _, _, one in declared():
+    for _, _, one in declared(RunOptions):
         for flag in one.flags:
             assert flag in {word.rstrip(",") for word in shown}
