@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 INTERFACES = {
-    "suite.cli": {"configure", "execute"},
+    "suite.cli": {"EPILOG", "configure", "execute"},
     "suite.engines": {"compute"},
     "suite.figures": {"draw"},
 }

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from suite.algebra.formula import SUPERSCRIPTS, Formula
+from suite.algebra.formula import Formula
 from suite.algebra.search import literal
 from suite.algebra.units import Column, Index, Units
 from suite.recovery.findings import Findings
@@ -115,7 +115,7 @@ def substituted(formula: Formula, values: Mapping[str, float]) -> str:
         if name.isdigit():
             return str(int(name) ** power)
         symbol = f"{values[name]:.6g}" if name in values else name
-        return f"{symbol}{POWERS.get(power, f'^{power}')}"
+        return f"{symbol}{SUPERSCRIPTS.get(power, f'^{power}')}"
 
     over = "·".join(factor(name, power) for name, power in formula.powers if power > 0) or "1"
     under = [factor(name, -power) for name, power in formula.powers if power < 0]
