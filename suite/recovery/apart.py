@@ -47,6 +47,8 @@ def _others(units: Units) -> Iterator[tuple[str, Units]]:
             yield f"with another number of {many}", _one_more(units, everyone, group)
     if units.microbatch is not None:
         yield "that does not fill its window", replace(units, window=units.window + 1)
+    if units.rank is not None:
+        yield "that leaves a rank without data", replace(units, world_size=units.world_size + 1)
     yield SEVERAL, _longer(units, 2 + 0 * sample)
     yield "whose samples have unequal numbers of elements", _longer(units, 1 + sample % 3)
     yield from _settings(units)

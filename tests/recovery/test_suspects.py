@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from suite.algebra.units import Column, Units
 from suite.conventions import conventions
+from suite.recovery.apart import other_batch
 from suite.strategies import units as units_tables
 from suite.strategies.profiles import PROFILE_VARIABLE
 from tests.recovery.made import TWINS, doubted, identified, root, rows
@@ -104,6 +105,24 @@ def test_what_a_batch_cannot_rule_out_another_one_would(fault: str, units: Units
     assert not any(match.is_fault for match in identified(units, made))
     (suspect,) = [s for s in doubted(units, made) if s.fault.name == fault]
     assert tell in suspect.tell
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "tell"),
+    [
+        ("mean-of-rank-means", "joined-ranks-over-world-size", "that leaves a rank without data"),
+        ("mean-of-microbatch-means", "partial-window-over-full-k", "that does not fill its window"),
+        ("token-mean", "position-mean", "with more padding"),
+        ("mean", "expected-batch-size", "of another size"),
+        ("weighted-mean", "element-mean", "whose weights differ"),
+        ("mean", "batchmean", None),
+    ],
+)
+def test_the_batch_that_tells_two_conventions_apart_is_tried(first: str, second: str, tell: str) -> None:
+    columns = {"microbatch": [0, 0, 1, 1], "rank": [0, 1, 0, 1], "weight": 1, "positions": 1}
+    units = Units.of(4, columns, window=2, world_size=2, expected_batch_size=4.0)
+    one, other = conventions[first].coefficients, conventions[second].coefficients
+    assert other_batch(one, [other], units) == tell
 
 
 @settings(max_examples=DRAWS)
