@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from suite.algebra.formula import Formula
+from suite.algebra.formula import SUPERSCRIPTS, Formula
 from suite.algebra.search import literal
 from suite.algebra.units import Column, Index, Units
 from suite.recovery.findings import Findings
