@@ -42,6 +42,11 @@ class Entry:
     flag: str = ""
     implied: Any = None
 
+    @property
+    def is_number(self) -> bool:
+        """Whether it is a number or a tuple of numbers, and no option."""
+        return _numeric(self.default) or (self.default is None and self.exponent != 0)
+
     def under(self, settings: Hyperparameters) -> Powers:
         """The exponent under these `settings`."""
         return 0 if self.flag and settings.get(self.flag) else self.exponent

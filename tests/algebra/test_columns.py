@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +10,7 @@ import pytest
 from suite.algebra.columns import DECLARED, NEEDS, NUMBER_SETTINGS, SIZES, UNIT_COLUMNS
 from suite.algebra.symbols import LEGEND, SYMBOLS, in_legend
 from tests.algebra.declared import full_table, lacking
-
-ROOT = Path(__file__).parents[2]
+from tests.trial import planted, told
 
 
 @pytest.mark.parametrize("name", DECLARED)
@@ -95,29 +90,6 @@ print(json.dumps({
 """
 
 
-def planted(folder: Path, changes: dict[str, list[tuple[str, str]]]) -> Path:
-    """A copy of the suite, and of what this trial needs of its tests, with these changes."""
-    shutil.copytree(ROOT / "suite", folder / "suite", ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "tests" / "algebra").mkdir(parents=True)
-    for path in ("tests/__init__.py", "tests/algebra/__init__.py", "tests/algebra/declared.py"):
-        shutil.copy(ROOT / path, folder / path)
-    for path, edits in changes.items():
-        text = (folder / path).read_text(encoding="utf-8")
-        for old, new in edits:
-            assert text.count(old) == 1, old
-            text = text.replace(old, new + old)
-        (folder / path).write_text(text, encoding="utf-8")
-    return folder
-
-
-def told(folder: Path, code: str, *arguments: str) -> str:
-    environment = os.environ | {"PYTHONPATH": str(folder)}
-    command = [sys.executable, *(("-c", code) if code else ()), *arguments]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
 DECLARE = {"suite/algebra/columns.py": [('        Declaration("max_norm",', MADE_UP)]}
 ADD = {
     "suite/algebra/units.py": [
@@ -139,7 +111,7 @@ def test_a_column_that_is_only_declared_is_missed_by_name(tmp_path: Path) -> Non
         "from tests.algebra.declared import *\n"
         "print(*(line for name in ('heat', 'pressure') for line in lacking(DECLARED[name])), sep='\\n')"
     )
-    assert told(folder, code).splitlines() == [
+    assert told(folder, "-c", code).splitlines() == [
         "suite.strategies.tables neither draws heat nor says in NOT_DRAWN why not, or does both",
         "suite.strategies.tables neither draws pressure nor says in NOT_DRAWN why not, or does both",
         "suite.equivalence.scales.Sizes has no field pressure",
@@ -148,7 +120,7 @@ def test_a_column_that_is_only_declared_is_missed_by_name(tmp_path: Path) -> Non
 
 def test_a_column_that_is_made_up_is_known_to_all(tmp_path: Path) -> None:
     folder = planted(tmp_path, DECLARE | ADD)
-    found = json.loads(told(folder, TRIAL))
+    found = json.loads(told(folder, "-c", TRIAL))
     assert found == {
         "lacks": {"heat": [], "pressure": []},
         "frame": [1.0, 3.0],
@@ -163,7 +135,7 @@ def test_a_column_that_is_made_up_is_known_to_all(tmp_path: Path) -> None:
         "calculator": {"p": -1},
         "asked": "p",
     }
-    assert "--pressure P" in told(folder, "", "-m", "suite", "lr", "--help")
+    assert "--pressure P" in told(folder, "-m", "suite", "lr", "--help")
 
 
 def test_every_size_is_an_option_and_a_field_of_its_own() -> None:

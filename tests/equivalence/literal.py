@@ -265,6 +265,15 @@ def optax_adadelta(w, gradient, steps, *, learning_rate, rho=0.9, eps=1e-6, weig
     return np.array(path)
 
 
+def sklearn_sgd(w, gradient, steps, *, eta0, power_t=0.25, alpha=1e-4):
+    path = []
+    for t in range(1, steps + 1):
+        eta = eta0 / t**power_t
+        w = (1 - eta * alpha) * w - eta * gradient(w, t)
+        path.append(w)
+    return np.array(path)
+
+
 def sklearn_mlp_sgd(
     w, gradient, steps, *, learning_rate_init, momentum=0.9, nesterovs_momentum=True, alpha=0.0, n=1
 ):

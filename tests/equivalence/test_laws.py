@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from suite.equivalence.equivalent import equivalent
+from suite.equivalence.law import Entry, Law
 from suite.equivalence.laws import LAWS
 from suite.equivalence.trajectory import Training, distance, trajectory
 from suite.strategies.optimizers import SETTINGS, settings_of
+from tests.equivalence import test_caveats
 from tests.equivalence.problems import LOUD, OTHER_SCALES, POWERS_OF_TWO, buffers, examples, problem
 
 EXACT = sorted(SETTINGS)
@@ -51,6 +55,59 @@ def test_a_law_has_the_defaults_of_the_installed_torch(name: str) -> None:
     if other and not torch.__version__.startswith("2.13."):
         pytest.skip(f"torch {torch.__version__} has other defaults of {name} than 2.13: {other}")
     assert other == {}
+
+
+LIMITED = {
+    "LBFGS": "test_lbfgs",
+    "Muon": "test_muon",
+    "RAdam": "test_radam",
+}
+"""The laws that hold within limits only, and what tests of `test_caveats.py` try them there are called."""
+
+
+def untested(law: Law) -> list[str]:
+    """What must be added, and where, before the exponents of `law` are put to the test."""
+    if law.limits and law.name in LIMITED:
+        return []
+    if law.name not in SETTINGS:
+        return [f"suite.strategies.optimizers.SETTINGS has no {law.name}: no training tests its exponents"]
+    numbers = {name for name, entry in law.hyperparameters.items() if entry.is_number}
+    options = {entry.flag for entry in law.hyperparameters.values() if entry.flag}
+    found = [
+        f"suite.strategies.optimizers.SETTINGS[{law.name!r}] does not draw {name}: its exponent is not tested"
+        for name in sorted((numbers | options) - SETTINGS[law.name].keys())
+    ]
+    scaled = {name for name in numbers if any(np.atleast_1d(law.hyperparameters[name].exponent))}
+    if not law.limits and scaled - LOUD.get(law.name, {}).keys():
+        found.append(f"tests.equivalence.problems.LOUD[{law.name!r}] lacks {', '.join(sorted(scaled))}")
+    return found
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.name)
+def test_every_law_is_put_to_the_test(law: Law) -> None:
+    assert untested(law) == []
+
+
+@pytest.mark.parametrize("name", LIMITED)
+def test_a_law_with_limits_is_tried_within_them(name: str) -> None:
+    tests = [test for test in vars(test_caveats) if test.startswith(LIMITED[name])]
+    assert tests, f"tests/equivalence/test_caveats.py has no {LIMITED[name]}_…"
+
+
+def test_a_law_that_is_made_up_is_asked_for_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    law = Law("Lion", {"lr": Entry(1e-4), "eps": Entry(1e-8, 1), "fast": Entry(default=False)}, {}, "a paper")
+    assert untested(law) == [
+        "suite.strategies.optimizers.SETTINGS has no Lion: no training tests its exponents"
+    ]
+    monkeypatch.setitem(SETTINGS, "Lion", {"lr": st.just(0.1)})
+    assert untested(law) == [
+        "suite.strategies.optimizers.SETTINGS['Lion'] does not draw eps: its exponent is not tested",
+        "tests.equivalence.problems.LOUD['Lion'] lacks eps",
+    ]
+    monkeypatch.setitem(SETTINGS, "Lion", {"lr": st.just(0.1), "eps": st.just(0.1)})
+    monkeypatch.setitem(LOUD, "Lion", {"eps": 0.1})
+    assert untested(law) == []
+    assert untested(replace(law, limits="none but itself", hyperparameters={})) == []
 
 
 def check_state(name: str, a: Training, b: Training, scale: Any, tolerance: float) -> None:

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 import suite
 from suite.algebra.columns import UNIT_COLUMNS
 from suite.algebra.discrepancy import Verdict, compare
+from suite.algebra.formula import Formula
 from suite.algebra.gram import norm, unit_norms
+from suite.algebra.quantities import Quantities
+from suite.algebra.symbols import CLIP_MICROBATCH, CLIP_RANK, SYMBOLS, WHOLE_CLIPS, is_column
 from suite.algebra.units import Units
 from suite.conventions import Convention, conventions
 from suite.engines import engines
@@ -23,40 +26,27 @@ from suite.loops.loop import run_reference_loop
 from suite.strategies import Example, Problem, examples, problems
 from suite.strategies.tables import ARGUMENTS
 
-# Splitting a batch: each convention's exact count, by which the parts' gradients are combined.
+# Splitting a batch: by which counts the parts' gradients are combined follows from a convention's product.
 
-COUNTS = {
-    "sum": lambda units: 1.0,
-    "mean": lambda units: units.n,
-    "element-mean": lambda units: units.elements[units.data].sum(),
-    "batchmean": lambda units: units.n,
-    "half-mean": lambda units: 2.0 * units.n,
-    "half-sum": lambda units: 2.0,
-    "mean-of-sample-means": lambda units: units.n,
-    "weighted-sum": lambda units: 1.0,
-    "weighted-mean": lambda units: (units.weight * units.elements)[units.data].sum(),
-    "sum-over-batch-size": lambda units: units.elements[units.data].sum(),
-    "sum-by-nonzero-weights": lambda units: ((units.weight != 0) * units.elements)[units.data].sum(),
-    "token-mean": lambda units: units.elements[units.data].sum(),
-    "position-mean": lambda units: units.positions[units.data].sum(),
-    "mean-of-sequence-means": lambda units: units.n,
-    "constant-normaliser": lambda units: units.n,
-    "window-exact": lambda units: units.elements[units.data].sum(),
-    "global-count": lambda units: units.elements[units.data].sum(),
-    "sum-of-terms": lambda units: units.n,
-    "mean-of-terms": lambda units: units.n,
-    "weighted-sum-of-terms": lambda units: units.n,
-    "mean-of-copies": lambda units: units.n,
-    "sum-of-copies": lambda units: units.n,
-    "regulariser-alone": lambda units: units.n,
-    "regulariser-over-n": lambda units: units.n,
-    "clip-each-unit": lambda units: units.n,
-    "expected-batch-size": lambda units: 1.0,
-    "fault:times-batch-size": lambda units: units.elements[units.data].sum() / units.n,
-}
-ONE_COUNT = {"clip-sum-then-divide", "clip-mean", "clip-mean-at-c-over-n"}
+
+def of_other_samples(name: str) -> bool:
+    """Whether a quantity of the unit belongs to the others in its micro-batch, its rank or its term too."""
+    if name in (CLIP_MICROBATCH, CLIP_RANK):
+        return True
+    return name in SYMBOLS and SYMBOLS[name].kind == "column" and not name.endswith(("_u", "_i"))
+
+
+PRODUCTS = {c.name: c.product.symbols for c in conventions if c.product is not None}
+NO_COUNT = [name for name, symbols in PRODUCTS.items() if any(map(of_other_samples, symbols))]
+ONE_COUNT = [name for name, s in PRODUCTS.items() if name not in NO_COUNT and set(s) & set(WHOLE_CLIPS)]
 """The whole's coefficients are multiples of the halves', by counts that no half knows alone."""
-NO_COUNT = [c.name for c in conventions if c.name not in COUNTS and c.family != "faults"]
+COUNTED = [name for name in PRODUCTS if name not in NO_COUNT and name not in ONE_COUNT]
+
+
+def count_of(convention: Convention, units: Units) -> float:
+    """The exact count: one over the numbers of the whole batch in the convention's product."""
+    numbers = [pair for pair in convention.product.powers if not is_column(pair[0])]
+    return 1 / Quantities.of(units).value(Formula(tuple(numbers)))
 
 
 def rows_of(units: Units, chosen: np.ndarray) -> Units:
@@ -77,18 +67,18 @@ def combined(convention: Convention, example: Example, count) -> tuple[np.ndarra
     halves = np.zeros(len(whole))
     for inside in (whole_table.sample < units.n // 2, whole_table.sample >= units.n // 2):
         part = rows_of(whole_table, inside)
-        share = (count(part) or 1.0) / (count(whole_table) or 1.0)  # an empty group divides by one
+        share = count(part) / count(whole_table)
         halves[inside] = share * convention.coefficients(part, data[np.ix_(inside, inside)])
     return whole, halves
 
 
-@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("name", COUNTED)
 @given(data=st.data())
 def test_a_batch_that_is_split_and_combined_by_the_exact_counts_is_the_batch(
     name: str, data: st.DataObject
 ) -> None:
     example = data.draw(examples(conventions[name].needs, min_samples=2))
-    whole, halves = combined(conventions[name], example, COUNTS[name])
+    whole, halves = combined(conventions[name], example, lambda units: count_of(conventions[name], units))
     heard = unit_norms(example.gram)[example.units.data] > 0
     np.testing.assert_allclose(halves[heard], whole[heard], rtol=1e-12)
 
@@ -117,7 +107,13 @@ APART = Example.of(
 )
 
 
-@pytest.mark.parametrize("name", [name for name in NO_COUNT if name not in ONE_COUNT])
+def test_each_kind_of_convention_is_among_those_that_are_split() -> None:
+    assert {"sum", "weighted-mean", "token-mean", "expected-batch-size"} <= set(COUNTED)
+    assert {"mean-of-microbatch-means", "sum-of-term-means", "clip-each-rank-then-sum"} <= set(NO_COUNT)
+    assert {"clip-mean", "clip-sum-then-divide"} <= set(ONE_COUNT)
+
+
+@pytest.mark.parametrize("name", NO_COUNT)
 def test_no_counts_put_the_other_conventions_together_again(name: str) -> None:
     convention = conventions[name]
     table = replace(APART.units, part_kind="copies") if "copies" in convention.needs else APART.units
@@ -134,7 +130,7 @@ def angle(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sqrt(max(0.0, 1 - (a @ b) ** 2 / (a @ a) / (b @ b))))
 
 
-@pytest.mark.parametrize("name", sorted(ONE_COUNT))
+@pytest.mark.parametrize("name", ONE_COUNT)
 def test_the_count_that_would_combine_clipped_halves_is_not_theirs_to_know(name: str) -> None:
     convention = conventions[name]
     whole, halves = combined(convention, APART, lambda _: 1.0)
