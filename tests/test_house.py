@@ -19,11 +19,6 @@ INTERFACES = {
 REBUILT = ("suite.recovery",)
 """Rooms that are being rebuilt: what they define does not count yet. None is added."""
 
-NOT_YET = {
-    "KINDS",
-}
-"""Names that still have several homes. A name leaves the list with its second home; none is added."""
-
 
 def public_names(tree: ast.Module) -> Iterator[str]:
     """The classes, functions and constants without an underscore that a module defines at its top."""
@@ -54,8 +49,7 @@ def homes(root: Path) -> dict[str, list[str]]:
 
 def test_a_public_name_is_defined_in_one_module() -> None:
     twice = {name: modules for name, modules in homes(ROOT).items() if len(modules) > 1}
-    assert {name: modules for name, modules in twice.items() if name not in NOT_YET} == {}
-    assert NOT_YET - set(twice) == set(), "these have one home now: take them off the list"
+    assert twice == {}
 
 
 def test_a_name_with_two_homes_is_found(tmp_path: Path) -> None:

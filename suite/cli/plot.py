@@ -12,7 +12,7 @@ from suite.errors import UsageError
 if TYPE_CHECKING:
     from suite.figures.weights import Weights
 
-KINDS = ("discrepancy", "scale", "weights", "trajectory", "noise-scale")
+FIGURE_KINDS = ("discrepancy", "scale", "weights", "trajectory", "noise-scale")
 
 EPILOG = """\
 examples:
@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the folder of a run; for weights also a source of claims (claims/reduction-methods) or a file "
         "that `gradsuite recover --json` printed",
     )
-    add("--kind", choices=KINDS, required=True, help="what to draw; see below")
+    add("--kind", choices=FIGURE_KINDS, required=True, help="what to draw; see below")
     add("--out", metavar="FILE", type=Path, required=True, help="a file name that ends in .pdf, .svg or .png")
     add("--width", choices=("one", "two"), default="two", help="columns of a page (default: two)")
     add("--case", action="append", default=[], metavar="GLOB", help="cases by name; repeatable")

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 FORMATS = ("text", "latex", "markdown", "csv", "html")
-KINDS = ("discrepancies", "learning_rates")
+TABLE_KINDS = ("discrepancies", "learning_rates")
 
 EPILOG = """\
 examples:
@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `gradsuite table`."""
     add = parser.add_argument
     add("run", metavar="RUN", help="the folder of a run")
-    add("--kind", choices=KINDS, default=KINDS[0], help="which table (default: discrepancies)")
+    add("--kind", choices=TABLE_KINDS, default=TABLE_KINDS[0], help="which table (default: discrepancies)")
     add("--format", choices=FORMATS, default="text", help="output format (default: text)")
     add("--columns", metavar="NAME,…", default="", help="columns in this order; `?` names all of them")
     add("--case", action="append", default=[], metavar="GLOB", help="cases by name; repeatable")
