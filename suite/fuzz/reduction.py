@@ -110,7 +110,7 @@ import runpy
 
 from suite import Units
 from suite.conventions import conventions
-from suite.fuzz.reduction import coefficients
+from suite.fuzz.reduction import reduced_weights
 from suite.strategies import Example
 
 reduction = runpy.run_path({path!r})[{name!r}]
