@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from suite.algebra.units import Column, Units
 from suite.conventions import Convention
 from suite.engines.per_sample_gradients import Checked
-from suite.loops.batch import Batch, map_tensors, tensors
 from suite.loops.loop import Regulariser
 from suite.recovery.identify import Match, applying, matches
 from suite.recovery.innocent import Slack
-from suite.recovery.put_back import same
 from suite.recovery.reading import Reading
-from suite.recovery.regime import SINGLE, Regime, Watch, in_regime, regime
+from suite.recovery.regime import SINGLE, Regime, in_regime, regime
 from suite.recovery.rounding import BLIND, MARGIN, Rounding, measure, weighted
+from suite.recovery.runs import Runs
 from suite.recovery.solve import Root, Solution, roots, solve, together
-from suite.recovery.step import Blocks, Step, gradient_of, left_by
-from suite.recovery.surroundings import Surroundings
-from suite.recovery.switches import switched, switches
+from suite.recovery.step import Blocks
 from suite.recovery.wide import Problem, problem
 
 ROUNDINGS = 16  # of the machine epsilon: the least error that a gradient is trusted to have
@@ -53,32 +50,23 @@ class Weighting:
 
 
 @dataclass(frozen=True, eq=False)
-class Experiment:
+class Experiment(Runs):
     """A step with its gradient and the gradients of the units.
 
     Args:
-        step: the training step.
-        model: as it was found.
-        batch: the samples.
+        step: see `Runs`, as for `model`, `batch`, `gradient` and `surroundings`.
         losses: the unreduced losses, and how they are read.
         regulariser: gives the last unit's loss, or None.
         units: the units table.
         found: the units' gradients.
-        gradient: what the step left, by parameter name.
-        surroundings: what the step and the losses can reach, put back after each run.
         random: whether the losses draw random numbers.
         wide: whether the units' gradients are in float64, though the losses are not.
     """
 
-    step: Step
-    model: nn.Module
-    batch: Batch
     losses: Reading
     regulariser: Regulariser | None
     units: Units
     found: Checked
-    gradient: Blocks
-    surroundings: Surroundings
     random: bool = False
     wide: bool = False
 
@@ -132,7 +120,7 @@ class Experiment:
     @property
     def regime(self) -> Regime:
         """The formats that the step's gradient went through."""
-        return regime(self._observed[2].seen, self.model)
+        return regime(self.watched.seen, self.model)
 
     @cached_property
     def coarse(self) -> bool:
@@ -286,87 +274,22 @@ class Experiment:
             for name, block in self.blocks.items()
         }
 
+    def with_gradient(self, gradient: Blocks) -> Experiment:
+        """The same experiment with another gradient to explain."""
+        other = replace(self, gradient=gradient)
+        carried = {"precision", "blocks", "_observed"} & vars(self).keys()  # of the step and the units alone
+        vars(other).update({name: vars(self)[name] for name in carried})
+        return other
+
     # The step, run again.
-
-    def again(
-        self, *, seed: int | None = None, without: Sequence[str] = (), batch: Batch | None = None
-    ) -> Blocks:
-        """The gradient of another call.
-
-        Args:
-            seed: of all random states; as in the first call if None.
-            without: the names of switches that are off.
-            batch: other samples; the same if None.
-
-        Raises:
-            UsageError: The step fails under these circumstances.
-        """
-        given = self.batch if batch is None else batch
-        with switched(without):
-            return gradient_of(self.step, self.model, given, seed=seed, surroundings=self.surroundings)
-
-    @cached_property
-    def control(self) -> Blocks:
-        """The gradient of the step unchanged, once more: only what differs from it is evidence."""
-        return self._observed[0]
-
-    @property
-    def active(self) -> tuple[str, ...]:
-        """The switches that were active while the step ran: layers that it really called."""
-        return tuple(name for name in switches.names if name in self._observed[1])
-
-    @cached_property
-    def _observed(self) -> tuple[Blocks, set[str], Watch]:
-        with switched() as seen, Watch() as watch:
-            gradient = gradient_of(self.step, self.model, self.batch, surroundings=self.surroundings)
-        return gradient, seen.names, watch
-
-    def changed_batch(self) -> Batch | None:
-        """The batch as one call of the step leaves it; None where it leaves it as it was."""
-        given = map_tensors(torch.clone, self.batch)
-        with self.surroundings.kept():
-            self.surroundings.rewind()
-            left_by(self.step, self.model, given)
-        return None if all(map(same, tensors(given), tensors(self.batch))) else given
-
-    def next_call(self) -> tuple[Blocks | None, tuple[str, ...]]:
-        """The gradient of a call with the plain values that a first one left behind, and their names.
-
-        All else is as at first, random numbers too. None where there are no such values.
-
-        Raises:
-            UsageError: The step fails then.
-        """
-        around = self.surroundings
-        with around.kept():
-            self._called()
-            left = [change for change in around.put_back() if change.redo is not None]
-            if not left:
-                return None, ()
-            for change in left:
-                change.redo() if change.redo is not None else None
-            return self._called(), tuple(dict.fromkeys(change.name for change in left))
-
-    def _called(self) -> Blocks:
-        """What one call leaves, with random numbers as at first; nothing is put back."""
-        self.surroundings.rewind()
-        return left_by(self.step, self.model, map_tensors(torch.clone, self.batch))
 
     def moved(
         self, seed: int, column: Column | None = None, without: Sequence[str] = ()
     ) -> tuple[Blocks, Blocks | None]:
         """At parameters moved by 5 %: the step's gradient, and that of the weighting `column`."""
-        generator = torch.Generator().manual_seed(seed)
-        trained = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
-        with self.surroundings.kept():
-            with torch.no_grad():
-                for parameter in trained.values():
-                    size = float(parameter.square().mean().sqrt()) or 1.0
-                    noise = torch.randn(parameter.shape, generator=generator)
-                    parameter.add_(0.05 * size * noise.to(parameter))
+        with self.displaced(self.direction(seed), 0.05):
             weighted = None if column is None else self._weighted_now(column)
-            with switched(without):
-                return self._called(), weighted
+            return self.called(without), weighted
 
     def _weighted(self, column: Column) -> Blocks:
         """Autograd's gradient of the losses weighted by `column`."""
@@ -377,11 +300,6 @@ class Experiment:
         """The same at the parameters as they are now."""
         exact = problem(self.model, self.batch, self.losses, self.regulariser, wide=self.wide)
         return dict(zip(self.gradient, weighted(exact, column), strict=True))
-
-    def distance(self, a: Blocks, b: Blocks) -> float:
-        """The norm of `a − b`."""
-        squares = [(a[name].double() - b[name].double()).square().sum() for name in a]
-        return float(torch.stack(squares).sum().sqrt())
 
     def differ(self, a: Blocks, b: Blocks) -> bool:
         """Whether two gradients differ by more than rounding."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from torch import Generator, Tensor
+from torch.nn import Module
 
 MOST_REACHED = 100_000  # objects; a list of a million numbers is one of them
 PLAIN = (type(None), bool, int, float, complex, str, bytes, range, slice)
@@ -59,7 +60,10 @@ def has_attributes(value: Any) -> bool:
         return False
     if isinstance(value, Tensor | Generator) or not isinstance(getattr(value, "__dict__", None), dict):
         return False
-    top = type(value).__module__.partition(".")[0]
+    module = type(value).__module__
+    if module.startswith("torch._") and not isinstance(value, Module):
+        return False  # the compiler's own
+    top = module.partition(".")[0]
     return isinstance(value, HELD) or not (top in LEFT_ALONE or top in sys.stdlib_module_names)
 
 

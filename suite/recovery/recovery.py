@@ -22,11 +22,11 @@ from suite.loops.loop import Losses, Regulariser
 from suite.recovery.apart import other_batch
 from suite.recovery.calm import in_eval_mode
 from suite.recovery.causes import Cause, changing, clipped_by_norm, rounded_off, why
-from suite.recovery.causes.coupling import cuts, read_in
 from suite.recovery.experiment import Experiment, Weighting
 from suite.recovery.explanation import Explanation, explained, known, of_gradient, products
 from suite.recovery.identify import Match, coinciding, matching, suspected
 from suite.recovery.reading import Reading, differing
+from suite.recovery.rereading import cuts, read_in
 from suite.recovery.result import Recovery
 from suite.recovery.solve import Root, Solution, groups
 from suite.recovery.step import Step, gradient_of
@@ -108,12 +108,12 @@ def experiment(
         step,
         model,
         batch,
-        reading,
-        regulariser,
-        units,
-        found,
         gradient,
-        surroundings=around,
+        around,
+        losses=reading,
+        regulariser=regulariser,
+        units=units,
+        found=found,
         random=random,
         wide=wide,
     )

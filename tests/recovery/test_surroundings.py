@@ -212,6 +212,20 @@ def test_nan_is_no_change_and_a_cast_tensor_is_cast_back() -> None:
     assert other.dtype == torch.float32
 
 
+def test_what_does_not_fit_into_a_quarter_of_the_memory_is_not_copied(monkeypatch) -> None:
+    small, large = torch.zeros(2), torch.zeros(100)
+    monkeypatch.setattr("suite.machine.memory.free_bytes", lambda device: 4 * 100)
+
+    def step() -> None:
+        small.add_(1)
+        large.add_(1)
+
+    around = Surroundings(nn.Linear(50, 50), step=step)
+    with around.kept():
+        step()
+    assert (small.sum(), large.sum()) == (0, 100)
+
+
 def test_many_changes_of_one_thing_are_one_line() -> None:
     teacher = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
 

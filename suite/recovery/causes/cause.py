@@ -62,7 +62,7 @@ class Trial:
     @cached_property
     def as_is(self) -> Experiment:
         """The experiment with this gradient in the place of the step's."""
-        return replace(self.tried, gradient=self.gradient) if self.without else self.tried
+        return self.tried.with_gradient(self.gradient) if self.without else self.tried
 
     @cached_property
     def weighting(self) -> Weighting:

@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import combinations
 
+from suite.recovery.causes.alone import other_function
 from suite.recovery.causes.cause import Cause, Look, Trial, attempt, beneath
 from suite.recovery.causes.chance import noise, state_of_its_own
 from suite.recovery.causes.clipping import BY_NORM, by_tensor, clipped_values, held_whole
-from suite.recovery.causes.coupling import changed_inputs, coupled_losses, other_function
+from suite.recovery.causes.coupling import changed_inputs, coupled_losses
 from suite.recovery.causes.decay import decayed
 from suite.recovery.experiment import Experiment
 

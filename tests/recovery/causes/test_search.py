@@ -98,6 +98,19 @@ def test_a_step_that_takes_no_experiment_is_still_reported() -> None:
     assert "no weighting" in str(found)
 
 
+def test_a_step_that_fails_when_it_is_called_again_is_still_reported() -> None:
+    calls = iter([1.0])
+
+    def step(model, batch) -> None:
+        penalised(model, batch)
+        model[0].bias.grad.mul_(next(calls)).square_()
+
+    given = setting()
+    found = recover(step, given.model, given.batch, losses)
+    assert not found.linear
+    assert found.cause is None
+
+
 def test_a_layer_that_the_step_does_not_call_is_not_suspected() -> None:
     class Idle(nn.Module):
         """It has dropout, for another head."""

@@ -1,0 +1,42 @@
+"""The losses of an experiment read otherwise: in pieces, or of the batch as the step leaves it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from suite.errors import CaseError, UsageError
+from suite.loops.batch import Batch
+from suite.recovery.experiment import Experiment
+from suite.recovery.reading import Cut, Reading, even, in_turn
+from suite.recovery.unit_gradients import unit_gradients
+from suite.recovery.wide import Problem
+
+
+def cuts(tried: Experiment) -> list[Cut]:
+    """How a step may have cut the batch: as the units table says, or else evenly."""
+    units = tried.units
+    known = [
+        in_turn(column[units.data].reshape(units.n, -1)[:, 0].tolist())
+        for column in (getattr(units, name, None) for name in ("microbatch", "rank"))
+        if column is not None
+    ]
+    known = [pieces for pieces in known if len(pieces) > 1]
+    return known or even(units.n)
+
+
+def read_in(tried: Experiment, pieces: Cut) -> Experiment | None:
+    """The experiment with the losses read in pieces; None where they cannot be."""
+    return read_of(tried, tried.batch, tried.losses.cut(pieces))
+
+
+def read_of(tried: Experiment, batch: Batch, reading: Reading) -> Experiment | None:
+    """The experiment with other samples or another reading; None where the losses cannot be read so."""
+    try:
+        with tried.surroundings.kept():
+            given = Problem(tried.model, batch, reading, tried.regulariser)
+            found, wide = unit_gradients(given, tried.found.engine)
+    except (UsageError, CaseError, RuntimeError, IndexError):
+        return None
+    if found.shape != tried.found.shape:
+        return None
+    return replace(tried, batch=batch, losses=reading, found=found, wide=wide)

@@ -1,0 +1,145 @@
+"""A step run again: once more, with other random numbers, other samples, layers switched off, elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from suite.errors import UsageError
+from suite.loops.batch import Batch, map_tensors, tensors
+from suite.recovery.put_back import same
+from suite.recovery.regime import Watch
+from suite.recovery.step import Blocks, Step, gradient_of, left_by
+from suite.recovery.surroundings import Surroundings
+from suite.recovery.switches import switched, switches
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """A step, and what it left when it was called first.
+
+    Args:
+        step: the training step.
+        model: as it was found.
+        batch: the samples.
+        gradient: what the step left, by parameter name.
+        surroundings: what the step and the losses can reach, put back after each run.
+    """
+
+    step: Step
+    model: nn.Module
+    batch: Batch
+    gradient: Blocks
+    surroundings: Surroundings
+
+    def again(
+        self, *, seed: int | None = None, without: Sequence[str] = (), batch: Batch | None = None
+    ) -> Blocks:
+        """The gradient of another call.
+
+        Args:
+            seed: of all random states; as in the first call if None.
+            without: the names of switches that are off.
+            batch: other samples; the same if None.
+
+        Raises:
+            UsageError: The step fails under these circumstances.
+        """
+        given = self.batch if batch is None else batch
+        with switched(without):
+            return gradient_of(self.step, self.model, given, seed=seed, surroundings=self.surroundings)
+
+    @cached_property
+    def control(self) -> Blocks:
+        """The gradient of the step unchanged, once more: only what differs from it is evidence.
+
+        Where the step fails when it is called once more, that of the first call.
+        """
+        return self._observed[0]
+
+    @property
+    def active(self) -> tuple[str, ...]:
+        """The switches that were active while the step ran: layers that it really called."""
+        return tuple(name for name in switches.names if name in self._observed[1])
+
+    @property
+    def watched(self) -> Watch:
+        """The formats that numbers had while the step ran."""
+        return self._observed[2]
+
+    @cached_property
+    def _observed(self) -> tuple[Blocks, set[str], Watch]:
+        with switched() as seen, Watch() as watch:
+            try:
+                gradient = gradient_of(self.step, self.model, self.batch, surroundings=self.surroundings)
+            except UsageError:
+                gradient = self.gradient
+        return gradient, seen.names, watch
+
+    def changed_batch(self) -> Batch | None:
+        """The batch as one call of the step leaves it; None where it leaves it as it was."""
+        given = map_tensors(torch.clone, self.batch)
+        with self.surroundings.kept():
+            self.surroundings.rewind()
+            left_by(self.step, self.model, given)
+        return None if all(map(same, tensors(given), tensors(self.batch))) else given
+
+    def next_call(self) -> tuple[Blocks | None, tuple[str, ...]]:
+        """The gradient of a call with the plain values that a first one left behind, and their names.
+
+        All else is as at first, random numbers too. None where there are no such values.
+
+        Raises:
+            UsageError: The step fails then.
+        """
+        around = self.surroundings
+        with around.kept():
+            self.called()
+            left = {change.name: change.redo for change in around.put_back() if change.redo is not None}
+            if not left:
+                return None, ()
+            for redo in left.values():
+                redo()
+            return self.called(), tuple(left)
+
+    def called(self, without: Sequence[str] = (), batch: Batch | None = None) -> Blocks:
+        """What one call leaves, with random numbers as at first; nothing is put back.
+
+        Raises:
+            UsageError: The step fails.
+        """
+        self.surroundings.rewind()
+        with switched(without):
+            return left_by(
+                self.step, self.model, map_tensors(torch.clone, self.batch if batch is None else batch)
+            )
+
+    @contextmanager
+    def displaced(self, direction: Mapping[str, Tensor], far: float) -> Iterator[None]:
+        """Inside, the parameters are moved by `far` times a direction; all is put back after."""
+        with self.surroundings.kept():
+            with torch.no_grad():
+                for name, parameter in self.model.named_parameters():
+                    if name in direction:
+                        parameter.add_(far * direction[name].to(parameter))
+            yield
+
+    def direction(self, seed: int) -> Blocks:
+        """A random direction, in each tensor as long as the tensor is."""
+        generator = torch.Generator().manual_seed(seed)
+        return {
+            name: (float(p.detach().square().mean().sqrt()) or 1.0)
+            * torch.randn(p.shape, generator=generator).to(p.detach())
+            for name, p in self.model.named_parameters()
+            if p.requires_grad
+        }
+
+    def distance(self, a: Blocks, b: Blocks) -> float:
+        """The norm of `a − b`."""
+        squares = [(a[name].double() - b[name].double()).square().sum() for name in a]
+        return float(torch.stack(squares).sum().sqrt())
