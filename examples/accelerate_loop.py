@@ -11,7 +11,7 @@ from recipe import Pair, Row, digits, losses, network, show
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-import suite
+import gradsuite
 
 SIZE, K = 2, 4
 SOURCE = "Accelerator.backward, which divides by gradient_accumulation_steps (accelerate/accelerator.py)"
@@ -53,9 +53,9 @@ def row(samples: int, reduction: Reduction, done: str, convention: str, source: 
     microbatch = np.arange(samples) // SIZE
     means = 1 / np.bincount(microbatch)[microbatch]
     weights = {mean: means / K, divided: means / K**2, exact: np.full(samples, 1 / samples)}
-    found = suite.recover(
+    found = gradsuite.recover(
         lambda model, batch: step(model, batch, reduction), network(), digits(samples), losses,
-        units=suite.Units.of(samples, {"microbatch": microbatch}, window=K),
+        units=gradsuite.Units.of(samples, {"microbatch": microbatch}, window=K),
     )  # fmt: skip
     return Row("accelerate", done, source, weights[reduction], convention, found)
 

@@ -17,7 +17,7 @@ from recipe import Pair, Row, digits, losses, network, show
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-import suite
+import gradsuite
 
 SIZES = (2, 5)  # samples, by rank
 WORLD, SAMPLES, SECONDS = len(SIZES), sum(SIZES), 120
@@ -79,10 +79,10 @@ def step(model: nn.Module, batch: Pair, reduction: Reduction = mean) -> list[Ten
 def recipe() -> list[Row]:
     """Two samples on the first rank, five on the second."""
     rank = np.repeat(range(WORLD), SIZES)
-    units = suite.Units.of(SAMPLES, {"rank": rank}, world_size=WORLD)
+    units = gradsuite.Units.of(SAMPLES, {"rank": rank}, world_size=WORLD)
 
     def row(reduction: Reduction, done: str, weights: object, convention: str) -> Row:
-        found = suite.recover(
+        found = gradsuite.recover(
             lambda model, batch: step(model, batch, reduction),
             network(),
             digits(SAMPLES),

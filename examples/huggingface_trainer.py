@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PrinterCallback, Trainer, TrainingArguments
 
 import cases
-import suite
+import gradsuite
 
 K = 4
 LINES = (11, 1, 38, 3)  # of the text, with 7, 18, 23 and 28 tokens to predict
@@ -87,7 +87,7 @@ def row(kind: type[LlamaForCausalLM], samples: int, done: str, convention: str |
     """The step on so many lines, each a micro-batch."""
     batch = text(samples)
     valid = batch["labels"][:, 1:].ge(0).double().numpy()
-    units = suite.Units.of(
+    units = gradsuite.Units.of(
         samples, {"elements": valid, "positions": 1, "microbatch": np.arange(samples)},
         parts=tuple(f"token {i}" for i in range(1, 1 + valid.shape[1])), window=K,
     )  # fmt: skip
@@ -97,7 +97,7 @@ def row(kind: type[LlamaForCausalLM], samples: int, done: str, convention: str |
         IgnoringForCausalLM: lengths, Renamed: lengths.sum() + samples,
     }  # fmt: skip
     weights = valid / divisors[kind]
-    found = suite.recover(step, network(kind), batch, losses, units=units, engine="loop")
+    found = gradsuite.recover(step, network(kind), batch, losses, units=units, engine="loop")
     return Row("transformers", done, source, weights.ravel(), convention, found)
 
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from recipe import Pair, Row, digits, losses, show
 
-import suite
+import gradsuite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,15 +52,15 @@ def recipe() -> list[Row]:
     n = len(WEIGHT)
 
     def weighting(reduction: str, says: str, weights: np.ndarray, convention: str) -> Row:
-        found = suite.recover(
+        found = gradsuite.recover(
             lambda model, batch: weighted(model, batch, reduction), network(), digits(n), losses,
-            units=suite.Units.of(n, {"weight": WEIGHT}),
+            units=gradsuite.Units.of(n, {"weight": WEIGHT}),
         )  # fmt: skip
         return Row("keras", f"`sample_weight`, {reduction}", f"{REDUCES}: {says}", weights, convention, found)
 
     def accumulation(samples: int, done: str, weights: Any, convention: str | None) -> Row:
-        units = suite.Units.of(samples, {"microbatch": np.arange(samples) // SIZE}, window=K)
-        found = suite.recover(accumulated, network(), digits(samples), losses, units=units)
+        units = gradsuite.Units.of(samples, {"microbatch": np.arange(samples) // SIZE}, window=K)
+        found = gradsuite.recover(accumulated, network(), digits(samples), losses, units=units)
         return Row("keras", done, ACCUMULATES, np.broadcast_to(weights, samples), convention, found)
 
     means = np.array([1, 1, 1, 1, 1, 1, 2]) / SIZE / K

@@ -11,7 +11,7 @@ from recipe import Pair, Row, digits, losses, network, show
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-import suite
+import gradsuite
 
 SIZE, K = 2, 4
 SOURCE = (
@@ -46,9 +46,9 @@ def step(model: nn.Module, batch: Pair) -> None:
 def row(samples: int, done: str, convention: str) -> Row:
     """The step on so many samples, in micro-batches of two."""
     microbatch = np.arange(samples) // SIZE
-    units = suite.Units.of(samples, {"microbatch": microbatch}, window=K)
+    units = gradsuite.Units.of(samples, {"microbatch": microbatch}, window=K)
     weights = 1 / np.bincount(microbatch)[microbatch] / K
-    found = suite.recover(step, network(), digits(samples), losses, units=units)
+    found = gradsuite.recover(step, network(), digits(samples), losses, units=units)
     return Row("pytorch-lightning", done, SOURCE, weights, convention, found)
 
 

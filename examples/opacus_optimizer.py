@@ -11,7 +11,7 @@ from opacus.optimizers import DPOptimizer
 from recipe import Pair, Row, digits, losses, network, sample_gradients, show
 from torch import nn
 
-import suite
+import gradsuite
 
 SAMPLES, LOT, HIGH = 6, 8, 1e9
 DIVIDES = "DPOptimizer.scale_grad, which divides by expected_batch_size (opacus/optimizers/optimizer.py)"
@@ -41,12 +41,12 @@ def recipe() -> list[Row]:
     clip = {"max_grad_norm": threshold}
 
     def row(done: str, source: str, weights: Any, convention: str | None, **settings: Any) -> Row:
-        units = suite.Units.of(
+        units = gradsuite.Units.of(
             SAMPLES,
             expected_batch_size=settings.get("expected_batch_size", SAMPLES),
             max_norm=settings.get("max_grad_norm"),
         )
-        found = suite.recover(
+        found = gradsuite.recover(
             lambda model, batch: step(model, batch, **settings), model, batch, losses, units=units
         )
         cause = "noise" if settings.get("noise_multiplier") else None

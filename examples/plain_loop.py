@@ -10,14 +10,14 @@ import numpy as np
 from recipe import Pair, Row, digits, losses, network, sample_gradients, show
 from torch import nn
 
-import suite
+import gradsuite
 
 SIZE, MAX_NORM = 2, 0.5
 model, batch = network(), digits(7)
 n = len(batch[0])
 microbatch = np.arange(n) // SIZE
 K = int(microbatch[-1]) + 1
-units = suite.Units.of(n, {"microbatch": microbatch}, window=K, max_norm=MAX_NORM)
+units = gradsuite.Units.of(n, {"microbatch": microbatch}, window=K, max_norm=MAX_NORM)
 
 
 def microbatches(batch: Pair) -> list[Pair]:
@@ -100,7 +100,7 @@ def recipe() -> list[Row]:
         (never_zeroed, adds, "fault:never-zeroed", np.arange(n, 0, -1) / n),
         (kept_by_reference, same, "fault:kept-by-reference", 1.0 * (np.arange(n) == n - 1)),
     )
-    found = [suite.recover(loop, model, batch, losses, units=units) for loop, *_ in rows]
+    found = [gradsuite.recover(loop, model, batch, losses, units=units) for loop, *_ in rows]
     return [
         Row("torch", f"`{loop.__name__}`", source, weights, convention, recovery)
         for (loop, source, convention, weights), recovery in zip(rows, found, strict=True)

@@ -16,7 +16,7 @@ import cases
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from suite import Recovery
+    from gradsuite import Recovery
 
 Pair = tuple[Tensor, Tensor]
 

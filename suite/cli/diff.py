@@ -34,54 +34,54 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Print what drifted; 1 if anything did."""
+    """Print what changed; 1 if anything did."""
     from suite.records.diff import diff
     from suite.records.file import read
 
-    drift = diff(read(arguments.baseline), read(arguments.run))
-    print(markdown(drift) if arguments.format == "markdown" else text(drift))
-    return 1 if drift.changes else 0
+    found = diff(read(arguments.baseline), read(arguments.run))
+    print(markdown(found) if arguments.format == "markdown" else text(found))
+    return 1 if found.changes else 0
 
 
-def text(drift: Diff) -> str:
+def text(found: Diff) -> str:
     """For the terminal: a line a change."""
     from suite.machine.terminal import coloured
 
-    lines = [coloured(_summary(drift), "red" if drift.changes else "green", sys.stdout)]
-    lines += [f"  {_where(change)}: {_what(change)}" for change in drift.changes[:SHOWN]]
-    lines += [f"  … and {len(drift.changes) - SHOWN} more"] if len(drift.changes) > SHOWN else []
-    lines += ["Measured differently:", *(f"  {note}" for note in drift.notes)] if drift.notes else []
-    lines += [coloured(f"Warning: {line}", "yellow", sys.stdout) for line in drift.warnings]
+    lines = [coloured(_summary(found), "red" if found.changes else "green", sys.stdout)]
+    lines += [f"  {_where(change)}: {_what(change)}" for change in found.changes[:SHOWN]]
+    lines += [f"  … and {len(found.changes) - SHOWN} more"] if len(found.changes) > SHOWN else []
+    lines += ["Measured differently:", *(f"  {note}" for note in found.notes)] if found.notes else []
+    lines += [coloured(f"Warning: {line}", "yellow", sys.stdout) for line in found.warnings]
     return "\n".join(lines)
 
 
-def markdown(drift: Diff) -> str:
+def markdown(found: Diff) -> str:
     """For a pull request or an issue."""
-    lines = [f"**{_summary(drift)}**", ""]
-    if drift.changes:
+    lines = [f"**{_summary(found)}**", ""]
+    if found.changes:
         lines += ["| row | what | before | after | rounding could |", "|---|---|---|---|---|"]
-        for change in drift.changes[:SHOWN]:
+        for change in found.changes[:SHOWN]:
             bound = "" if change.bound is None else f"{change.bound:.2g}"
             cells = [_where(change), change.what, _value(change.before), _value(change.after), bound]
             lines.append(f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |")
-        more = len(drift.changes) - SHOWN
+        more = len(found.changes) - SHOWN
         lines += ["", f"… and {more} more."] if more > 0 else []
-    if drift.notes:
-        lines += ["", "Measured differently:", "", *(f"- {note}" for note in drift.notes)]
-    if drift.warnings:
-        lines += ["", "Slower, which is no drift:", "", *(f"- {line}" for line in drift.warnings)]
+    if found.notes:
+        lines += ["", "Measured differently:", "", *(f"- {note}" for note in found.notes)]
+    if found.warnings:
+        lines += ["", "Slower, with the same results:", "", *(f"- {line}" for line in found.warnings)]
     return "\n".join(lines)
 
 
-def _summary(drift: Diff) -> str:
-    if not drift.changes:
-        return f"No drift: {drift.compared} rows agree to rounding."
-    rows = {id(change.row) for change in drift.changes}
+def _summary(found: Diff) -> str:
+    if not found.changes:
+        return f"No change: {found.compared} rows agree to rounding."
+    rows = {id(change.row) for change in found.changes}
     kinds = {"new": 0, "gone": 0, "verdict": 0, "other": 0}
-    for change in drift.changes:
+    for change in found.changes:
         kinds[change.what if change.what in kinds else "other"] += 1
     return (
-        f"Drift in {len(rows)} rows; {drift.compared} were compared: {kinds['verdict']} verdicts and "
+        f"Changes in {len(rows)} rows; {found.compared} were compared: {kinds['verdict']} verdicts and "
         f"{kinds['other']} values changed, {kinds['new']} rows are new, {kinds['gone']} are gone."
     )
 

@@ -22,19 +22,19 @@ def run(folder: Path, *rows: dict, index: int = 0) -> Path:
     return folder
 
 
-def test_no_drift_is_0_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_change_is_0_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folders = [str(run(tmp_path / name, record_row())) for name in "ab"]
     assert main(["diff", *folders]) == 0
-    assert capsys.readouterr().out == "No drift: 1 rows agree to rounding.\n"
+    assert capsys.readouterr().out == "No change: 1 rows agree to rounding.\n"
 
 
-def test_drift_is_1_with_a_line_a_change(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_change_is_1_with_a_line_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old = run(tmp_path / "a", record_row(), record_row(batch="1"))
     new = run(tmp_path / "b", record_row(verdict="direction", scale=2.0 * (1 + 1e-6)), record_row(batch="2"))
     assert main(["diff", str(old), str(new)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == (
-        "Drift in 3 rows; 1 were compared: 1 verdicts and 1 values changed, 1 rows are new, 1 are gone."
+        "Changes in 3 rows; 1 were compared: 1 verdicts and 1 values changed, 1 rows are new, 1 are gone."
     )
     assert lines[1] == "  mse, batch size 2, batch 0, sum ≠ mean: verdict scale → direction"
     assert lines[2].startswith(
@@ -53,7 +53,7 @@ def test_markdown_is_a_table_that_hostile_names_do_not_break(
     new = run(tmp_path / "b", record_row(case="a|b", verdict="rounding", seconds=9.0))
     assert main(["diff", str(old), str(new), "--format", "markdown"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("**Drift in 1 rows;")
+    assert lines[0].startswith("**Changes in 1 rows;")
     assert {line.count("|") for line in lines if line.startswith("|")} == {6}
     assert "- a|b took 90 times as long" in lines
 
@@ -78,12 +78,12 @@ def test_runs_are_merged_in_the_order_of_the_whole(
     assert (tmp_path / "c" / "discrepancies.csv").exists()
 
 
-def test_markdown_of_what_did_not_drift_is_one_line(
+def test_markdown_of_what_did_not_change_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders = [str(run(tmp_path / name, record_row())) for name in "ab"]
     assert main(["diff", *folders, "--format", "markdown"]) == 0
-    assert capsys.readouterr().out.strip() == "**No drift: 1 rows agree to rounding.**"
+    assert capsys.readouterr().out.strip() == "**No change: 1 rows agree to rounding.**"
 
 
 def test_merging_tells_of_a_torn_end_and_of_what_failed(
