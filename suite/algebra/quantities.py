@@ -262,7 +262,11 @@ def _same_as(units: Units, known: Mapping[str, float]) -> dict[str, Formula]:
     if units.weight is not None and bool((units.weight[units.data] != 0).all()):
         rules |= {WEIGHED: "1", "#(w≠0)": "n·P" if units.parts else "n", "Σm(w≠0)": "V"}
     rules |= _nested(units)
-    return {name: Formula.parse(text) for name, text in rules.items()}
+    found = {name: Formula.parse(text) for name, text in rules.items()}
+    # A formula may hold a symbol that has a rule of its own: V_kr is V_k, which is n_k.
+    for _ in found:
+        found = {name: formula.replaced(found) for name, formula in found.items()}
+    return found
 
 
 def _unlikely(units: Units) -> set[str]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from hypothesis import given
 
+from suite import strategies
 from suite.algebra.formula import Formula
 from suite.algebra.quantities import Quantities, quantities
 from suite.algebra.units import Units
@@ -95,3 +97,15 @@ def test_a_clip_factor_is_that_of_what_the_rest_gives() -> None:
 def test_a_batch_without_elements_divides_by_one_however_it_is_said() -> None:
     known = Quantities.of(Units.of(2, {"elements": 0}))
     assert known.column(known.said(parse("1/V"))).tolist() == [1, 1]
+
+
+@given(strategies.units())
+def test_a_symbol_is_replaced_by_symbols_that_are_searched(units: Units) -> None:
+    known = Quantities.of(units)
+    for name, formula in known.same_as.items():
+        assert not set(formula.symbols) & set(known.same_as), name
+
+
+def test_nested_groups_of_single_elements_are_counted_by_samples() -> None:
+    units = Units.of(4, {"elements": 1, "microbatch": [0, 0, 0, 1], "rank": [0, 0, 0, 1]})
+    assert Quantities.of(units).said(parse("1/V_kr")) == parse("1/n_k")
