@@ -104,9 +104,12 @@ class _Compared:
         return None
 
     def _size(self, column: Column) -> float:
-        """What the norm of the gradient so weighted is at most, near enough."""
+        """The norm of the gradient so weighted, if the units' gradients are unlike one another.
+
+        What rounding leaves of gradients that cancel grows as this does: its signs are random.
+        """
         squares = np.diagonal(self.gradients.gram()).max(initial=0.0)
-        return float(np.sqrt(squares) * np.abs(column).sum())
+        return float(np.sqrt(squares) * np.linalg.norm(column))
 
 
 def random_weights(units: int) -> Column:

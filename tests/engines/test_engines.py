@@ -16,6 +16,7 @@ from cases import models
 from suite.engines import engines
 from suite.engines.check import check_gradients
 from suite.engines.engine import Refused
+from suite.engines.unit_gradients import Materialised
 from suite.errors import CaseError, UsageError
 
 
@@ -283,3 +284,40 @@ def test_gradients_of_another_number_of_units_are_refused() -> None:
 
 def test_the_former_name_of_per_sample_gradients_goes_on_working() -> None:
     assert suite.gradients is suite.per_sample_gradients
+
+
+def doubled(block: torch.Tensor) -> torch.Tensor:
+    return torch.cat([block[:2], 2 * block[2:3], block[3:]])
+
+
+def exchanged(block: torch.Tensor) -> torch.Tensor:
+    return block[[0, 2, 1, 3, 4]]
+
+
+@pytest.mark.parametrize("wrong", [doubled, exchanged])
+def test_one_wrong_unit_and_two_that_are_exchanged_are_refused(wrong) -> None:
+    model = models.mlp(6, 5, 3).double()
+    right = engines["loop"].compute(model, VECTORS, cross_entropy).blocks
+    check_gradients(Materialised(right), model, VECTORS, cross_entropy)
+    given = Materialised({name: wrong(block) for name, block in right.items()})
+    with pytest.raises(Refused, match="is wrong for"):
+        check_gradients(given, model, VECTORS, cross_entropy)
+
+
+class Faint(nn.Module):
+    """A parameter whose gradient is a hundred-thousandth of the others'."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.faint = models.mlp(6, 5, 3), nn.Parameter(torch.ones(3))
+
+    def forward(self, x):
+        return self.body(x) + 1e-5 * self.faint * x[:, :3]
+
+
+def test_a_parameter_with_a_faint_gradient_is_checked_as_well() -> None:
+    model = Faint().double()
+    right = engines["loop"].compute(model, VECTORS, cross_entropy).blocks
+    given = Materialised({n: 1.01 * b if n == "faint" else b for n, b in right.items()})
+    with pytest.raises(Refused, match=r"is wrong for faint: relative error 0\.0099"):
+        check_gradients(given, model, VECTORS, cross_entropy)
