@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
+from suite.errors import CaseError, UsageError, one_line
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
@@ -61,10 +62,22 @@ class Reading:
             return replace(self, seed=seed)(model, batch).detach().clone()
 
     def sound(self, model: nn.Module, batch: Batch) -> Reading:
-        """This reading, on copies of the batch where the losses change it."""
+        """This reading, on copies of the batch where the losses change it.
+
+        Raises:
+            UsageError: The losses fail.
+        """
         before = batches.tensors(batches.map_tensors(torch.clone, batch))
         with self.surroundings.kept(), torch.enable_grad():  # it puts the batch back, too
-            self(model, batch)
+            try:
+                self(model, batch)
+            except (UsageError, CaseError):
+                raise
+            except Exception as error:
+                raise UsageError(
+                    f"the losses failed: {one_line(error)}; they are called as losses(model, batch), "
+                    "with the model in eval mode"
+                ) from error
             changed = not all(map(same, batches.tensors(batch), before))
         return replace(self, copies=True) if changed else self
 

@@ -303,6 +303,17 @@ def test_losses_that_are_reduced_are_refused() -> None:
         recover(mean, given_setting.model, given_setting.batch, lambda m, b: losses(m, b).mean())
 
 
+def test_losses_that_fail_are_one_line() -> None:
+    def losses(model, batch):
+        x, y = ()
+        return model(x) - y
+
+    x = torch.randn(3, 2)
+    with pytest.raises(UsageError, match=r"the losses failed: ValueError: not enough values") as error:
+        recover(lambda model, batch: model(batch).sum().backward(), nn.Linear(2, 1), x, losses)
+    assert "\n" not in str(error.value)
+
+
 def test_losses_that_are_nan_are_a_case_error() -> None:
     given_setting = setting()
     with pytest.raises(CaseError, match="nan"):
