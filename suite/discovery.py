@@ -172,8 +172,15 @@ def _load_file(given: str) -> None:
         )
 
 
+_scripts: dict[str, str] = {}
+"""The folders of Python files that were loaded, by the name of the module."""
+
+
 def load_python(path: Path, wanted: str) -> ModuleType:
     """A Python file as a module; it finds modules that lie beside it, as a script does.
+
+    Processes that it starts find it under its own name, unless something else has that name. Its folder
+    stays at the end of the path: they look there, and so does what it imports later.
 
     Args:
         path: of the file.
@@ -184,18 +191,37 @@ def load_python(path: Path, wanted: str) -> ModuleType:
     """
     if path.suffix != ".py" or not os.path.isfile(path):  # noqa: PTH113  a name that is too long is none
         raise UsageError(f"no Python file {str(path)!r}: give PATH.py, or {wanted}")
-    spec = importlib.util.spec_from_file_location(f"gradsuite_file_{path.stem}", path)
+    name, folder = _script_name(path), str(path.parent.resolve())
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # noqa: S101, PT018  its suffix is .py
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    sys.path.insert(0, str(path.parent.resolve()))
+    sys.modules[name] = module
+    sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise UsageError(f"{path} failed: {one_line(error)}") from error
     finally:
-        sys.path.pop(0)
+        if folder in sys.path:  # the file may well change it
+            sys.path.remove(folder)
+    if _scripts.get(name) in sys.path:
+        sys.path.remove(_scripts[name])
+    if folder not in sys.path:
+        sys.path.append(folder)
+    _scripts[name] = folder
     return module
+
+
+def _script_name(path: Path) -> str:
+    """The name of a file's module: its own, if nothing else that can be imported has it."""
+    name = path.stem
+    if name in _scripts:
+        return name
+    try:
+        free = name not in sys.modules and importlib.util.find_spec(name) is None
+    except (ImportError, ValueError):  # a name with dots
+        free = False
+    return name if free else f"gradsuite_file_{name}"
 
 
 def _attempt(what: str, action: Callable[[], object]) -> None:

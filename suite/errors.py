@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import sysconfig
+import traceback
 from collections.abc import Iterable
 from numbers import Real
+from pathlib import Path
+
+HERE = Path(__file__).parent
+STANDARD = Path(sysconfig.get_path("stdlib"))
 
 
 class UsageError(ValueError):
@@ -18,9 +24,23 @@ class CaseError(RuntimeError):
 def one_line(error: BaseException) -> str:
     """The message of `error` on a single line, with its type where the message alone says too little."""
     text = " ".join(str(error).split())
+    text = text.encode("utf-8", "backslashreplace").decode()  # file names may hold what no text can
     if isinstance(error, UsageError | CaseError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def place(error: BaseException) -> str:
+    """Where in somebody's own file an error comes from, ` (FILE.py:LINE)`; empty where that is not known.
+
+    Packages that are installed, and this one, are not somebody's own.
+    """
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        file = Path(frame.filename)
+        own = file.suffix == ".py" and file.is_file() and not file.is_relative_to(HERE)
+        if own and not {"site-packages", "dist-packages"} & set(file.parts) and STANDARD not in file.parents:
+            return f" ({file.name}:{frame.lineno})"
+    return ""
 
 
 def shortened(value: object) -> str:

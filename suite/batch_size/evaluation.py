@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from suite.batch_size.noise import NoiseScale
 from suite.batch_size.rules import rules
 from suite.errors import UsageError
+from suite.loops.autograd import values
 
 _MakeModel = Callable[[], nn.Module]
 _Sampler = Callable[[int, int], Any]
@@ -104,8 +105,7 @@ def evaluate_rules(
         )
 
     def loss(trained: nn.Module) -> float:
-        with torch.no_grad():
-            return float(losses(trained, judge).double().mean())
+        return float(values(lambda: losses(trained, judge)).double().mean())
 
     references = {seed: train(hyperparameters, batch_size, steps, seed) for seed in seeds}
     reference_loss = sum(loss(r) for r in references.values()) / len(seeds)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from suite.loops.loop import Losses
 
 
+RAISED = "raised"
+"""How the reason of an engine begins that came to grief."""
+
+
 class Refused(Exception):  # noqa: N818  it is an answer, not a fault of the program
     """An engine cannot do a model, or does it wrongly: the message says where and by how much."""
 
@@ -59,7 +63,7 @@ class Engine:
             raise
         except Exception as error:
             lines = str(error).strip().splitlines() or [""]
-            raise Refused(f"raised {type(error).__name__}: {lines[0]}") from error
+            raise Refused(f"{RAISED} {type(error).__name__}: {lines[0]}") from error
         return gradients  # type: ignore[no-any-return]
 
     def card(self) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from suite.engines.engine import Engine, Refused
 from suite.engines.streaming.capture import parameter_reads
 from suite.engines.unit_gradients import UnitGradients
 from suite.loops import batch as batches
+from suite.loops.autograd import values
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
 from suite.machine.allocations import peak_tensor_bytes
@@ -55,12 +56,14 @@ class Workload:
         units: of it.
         gradient: bytes of one gradient of all parameters.
         saved: bytes that a forward pass of the whole batch saves for its backward pass.
+        inner: whether the losses take derivatives themselves.
     """
 
     samples: int
     units: int
     gradient: int
     saved: int
+    inner: bool = False
 
     @property
     def checking(self) -> int:
@@ -287,11 +290,11 @@ def _require_separable(
 ) -> None:
     """Refuse losses that are others when fewer samples are together."""
     step = min(step, *(group.fits(memory) for group in groups))
-    with torch.random.fork_rng(devices=_cuda(model)), torch.no_grad():
-        together = losses(model, batch)
+    with torch.random.fork_rng(devices=_cuda(model)):
+        together = values(lambda: losses(model, batch))
         for start in range(0, size.samples, step):
             rows = slice(start, start + step)
-            alone = losses(model, batches.select(batch, rows))
+            alone = values(lambda: losses(model, batches.select(batch, rows)))  # noqa: B023  called at once
             tolerance = float(torch.finfo(together.dtype).eps) ** 0.5
             if alone.shape != together[rows].shape or not torch.allclose(
                 together[rows], alone, rtol=tolerance, atol=tolerance

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,16 +12,17 @@ from torch import Tensor, nn
 from suite.algebra.gram import Gram
 from suite.engines.check import check_gradients
 from suite.engines.chunks import Chunked, only
-from suite.engines.engine import Engine, Refused, engines
+from suite.engines.engine import RAISED, Engine, Refused, engines
 from suite.engines.memory_plan import DoesNotFit, Workload, plan_memory
-from suite.engines.unit_gradients import UnitGradients
+from suite.engines.unit_gradients import UnitGradients, as_rows
 from suite.errors import CaseError, UsageError, one_line
 from suite.loops import batch as batches
 from suite.loops.autograd import grad
 from suite.loops.batch import Batch
+from suite.loops.copies import copied
 from suite.loops.loop import Losses, Regulariser
 from suite.machine import memory as memories
-from suite.machine.allocations import peak_tensor_bytes, saved_for_backward_bytes
+from suite.machine.allocations import DifferentiatesInside, peak_tensor_bytes, saved_for_backward_bytes
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Checked:
     @property
     def matrix(self) -> Tensor:
         """`[units, params]`, the parameters in the order of `model.named_parameters()`."""
-        return torch.cat([block.flatten(1) for block in self.blocks.values()], dim=1)
+        return torch.cat([as_rows(block) for block in self.blocks.values()], dim=1)
 
     @property
     def blocks(self) -> Mapping[str, Tensor]:
@@ -137,7 +137,7 @@ def per_sample_gradients(
                 shared = only(model, frozenset(name for name, _ in model.named_parameters()))
                 check_gradients(found, shared, batch, losses, plan.step)
             except Refused as reason:
-                refused[candidate.name] = str(reason)
+                refused[candidate.name] = _said(reason, size)
                 continue
             if regulariser is not None:
                 found = found.append(_penalty(_copy(model), regulariser))
@@ -189,6 +189,13 @@ def require_memory(
             raise least
 
 
+def _said(reason: Refused, size: Workload) -> str:
+    """Why an engine was refused. How it comes to grief on derivatives of derivatives says nothing."""
+    if size.inner and str(reason).startswith(RAISED):
+        return "cannot follow losses that take derivatives themselves"
+    return str(reason)
+
+
 def _order(name: str) -> list[Engine]:
     """The engine of this `name`, then those that take over from it."""
     asked = engines[name]
@@ -197,7 +204,7 @@ def _order(name: str) -> list[Engine]:
 
 def _copy(model: nn.Module) -> nn.Module:
     """A model of its own for each attempt: hooks, buffers and `.grad` of the original stay untouched."""
-    return copy.deepcopy(model)
+    return copied(model)
 
 
 def _cuda(model: nn.Module) -> list[torch.device]:
@@ -223,7 +230,7 @@ def size_of(model: nn.Module, batch: Batch, losses: Losses) -> Workload:
     model = _copy(model)
     if not any(p.requires_grad for p in model.parameters()):
         raise CaseError("the model has no parameter that requires a gradient")
-    entries, saved = _forward(model, batch, losses)
+    entries, saved, inner = _forward(model, batch, losses)
     if not isinstance(entries, Tensor) or entries.ndim not in (1, 2) or len(entries) != samples:
         given = list(entries.shape) if isinstance(entries, Tensor) else type(entries).__name__
         raise UsageError(
@@ -240,21 +247,30 @@ def size_of(model: nn.Module, batch: Batch, losses: Losses) -> Workload:
     if not entries.requires_grad:
         raise CaseError("the losses depend on no parameter that requires a gradient")
     gradient = sum(p.numel() * p.itemsize for p in model.parameters() if p.requires_grad)
-    return Workload(samples, entries.numel(), gradient, saved)
+    return Workload(samples, entries.numel(), gradient, saved, inner)
 
 
-def _forward(model: nn.Module, batch: Batch, losses: Losses) -> tuple[Tensor, int]:
-    """The losses, and how many bytes a backward pass of them would need; none of them is held."""
+def _forward(model: nn.Module, batch: Batch, losses: Losses) -> tuple[Tensor, int, bool]:
+    """The losses, how many bytes their backward pass would need, and whether they have one inside.
+
+    What it would need is held only where they have.
+    """
     idle = [*model.parameters(), *model.buffers(), *batches.tensors(batch)]
+
+    def forward() -> Tensor:
+        return losses(model, batch)
+
     try:
-        return saved_for_backward_bytes(lambda: losses(model, batch), idle)
+        return *saved_for_backward_bytes(forward, idle), False
+    except DifferentiatesInside:
+        return *saved_for_backward_bytes(forward, idle, keep=True), True
     except RuntimeError as error:
         if "saved tensor" not in str(error):
             raise
         # torch.func inside the losses admits no hooks: count all that they hold.
         found: list[Tensor] = []
-        most, _ = peak_tensor_bytes(lambda: found.append(losses(model, batch)), idle)
-        return found[0], most
+        most, _ = peak_tensor_bytes(lambda: found.append(forward()), idle)
+        return found[0], most, True
 
 
 def _penalty(model: nn.Module, regulariser: Regulariser) -> dict[str, Tensor]:

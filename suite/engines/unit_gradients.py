@@ -76,7 +76,7 @@ class Materialised:
         found, start = first.new_empty(len(weights), self.shape[1]), 0
         for block in self.blocks.values():
             stop = start + block[0].numel()
-            found[:, start:stop] = weights @ block.flatten(1)
+            found[:, start:stop] = weights @ as_rows(block)
             start = stop
         return found
 
@@ -97,6 +97,11 @@ class Materialised:
         })  # fmt: skip
 
 
+def as_rows(block: Tensor) -> Tensor:
+    """`[units, numbers]` of `[units, *parameter.shape]`; a parameter may well have no axes."""
+    return block.unsqueeze(1).flatten(1)
+
+
 CONVERTED = 1 << 17
 """How many numbers are made float64 at a time, where they are not."""
 
@@ -111,7 +116,7 @@ def products(rows: Blocks, others: Blocks) -> Gram:
     first = next(iter(rows.values()))
     total: Gram = np.zeros((len(first), len(next(iter(others.values())))))
     for name, block in rows.items():
-        a, b = block.flatten(1), others[name].flatten(1)
+        a, b = as_rows(block), as_rows(others[name])
         step = a.shape[1] if a.dtype == torch.float64 else max(1, CONVERTED // max(1, len(a) + len(b)))
         for start in range(0, a.shape[1], max(1, step)):
             some = _double(a[:, start : start + step])

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from suite.algebra.units import Column
 from suite.loops import batch as batches
-from suite.loops.autograd import grad
+from suite.loops.autograd import grad, values
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
 
@@ -42,8 +42,7 @@ class WeightedVJP:
             self._whole = losses(model, batch).flatten()
             self.units = len(self._whole)
         else:
-            with torch.no_grad():
-                self.units = losses(model, batch).numel()
+            self.units = values(lambda: losses(model, batch)).numel()
 
     def of(self, column: Column) -> list[Tensor]:
         """By parameter, the gradient of the losses so weighted."""

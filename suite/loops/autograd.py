@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -19,3 +19,13 @@ def grad(
         loss, list(parameters), weights, retain_graph=keep_graph, materialize_grads=True
     )
     return [part.detach() for part in found]
+
+
+def values(losses: Callable[[], Tensor]) -> Tensor:
+    """The losses as numbers, without a graph unless they take derivatives themselves."""
+    try:
+        with torch.no_grad():
+            return losses()
+    except RuntimeError:
+        with torch.enable_grad():
+            return losses().detach()

@@ -41,6 +41,9 @@ def saved_for_backward_bytes(
         action: the forward pass.
         idle: tensors that there were before, which do not count.
         keep: whether the graph keeps them; if not, no backward pass is possible, and no memory is taken.
+
+    Raises:
+        DifferentiatesInside: The forward pass has a backward pass in it, and nothing was kept for that.
     """
     ledger = _Ledger(idle)
 
@@ -48,9 +51,18 @@ def saved_for_backward_bytes(
         ledger.note(tensor)
         return tensor.detach() if keep else None
 
-    with saved_tensors_hooks(pack, lambda tensor: tensor):
+    def unpack(tensor: Tensor | None) -> Tensor:
+        if tensor is None:
+            raise DifferentiatesInside
+        return tensor
+
+    with saved_tensors_hooks(pack, unpack):
         result = action()
     return result, ledger.total
+
+
+class DifferentiatesInside(Exception):  # noqa: N818  it is a property, not a fault
+    """A forward pass that takes derivatives itself: a gradient penalty, forces, MAML."""
 
 
 class _Ledger:

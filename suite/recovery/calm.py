@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import types
 from typing import Any
 
+import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
+from suite.loops.autograd import values
+from suite.loops.batch import Batch
+from suite.loops.copies import copied
+from suite.loops.loop import Losses
 from suite.recovery.reachable import cells_of
 
 INDIFFERENT = (
@@ -19,9 +24,13 @@ INDIFFERENT = (
 
 
 def in_eval_mode(model: nn.Module) -> nn.Module:
-    """A copy of `model` without dropout, its normalisation on running statistics."""
+    """A copy of `model` without dropout, its normalisation on running statistics.
+
+    Raises:
+        UsageError: The model cannot be copied.
+    """
     memo: dict[int, Any] = {}
-    calm = copy.deepcopy(model, memo).eval()
+    calm = copied(model, memo).eval()
     for module in calm.modules():
         for name, value in list(vars(module).items()):
             if isinstance(value, types.FunctionType):
@@ -32,6 +41,18 @@ def in_eval_mode(model: nn.Module) -> nn.Module:
         if isinstance(module, nn.RNNBase):
             module.dropout = 0.0
     return calm
+
+
+def with_shapes(model: nn.Module, batch: Batch, losses: Losses) -> None:
+    """Give lazy layers that have seen nothing the shapes that this batch asks for, as a first call would."""
+    if not any(map(is_lazy, (*model.parameters(), *model.buffers()))):
+        return
+    modes = [(module, module.training) for module in model.modules()]
+    # Where they fail, whoever asks next says why.
+    with torch.random.fork_rng(devices=[]), contextlib.suppress(Exception):
+        values(lambda: losses(model.eval(), batch))
+    for module, mode in modes:
+        module.training = mode
 
 
 class _Carried:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from suite.errors import CaseError, UsageError, one_line
+from suite.errors import CaseError, UsageError, one_line, place
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
@@ -75,8 +75,8 @@ class Reading:
                 raise
             except Exception as error:
                 raise UsageError(
-                    f"the losses failed: {one_line(error)}; they are called as losses(model, batch), "
-                    "with the model in eval mode"
+                    f"the losses failed{place(error)}: {one_line(error)}; they are called as "
+                    "losses(model, batch), with the model in eval mode"
                 ) from error
             changed = not all(map(same, batches.tensors(batch), before))
         return replace(self, copies=True) if changed else self

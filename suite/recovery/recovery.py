@@ -20,7 +20,7 @@ from suite.loops import batch as batches
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses, Regulariser
 from suite.recovery.apart import other_batch
-from suite.recovery.calm import in_eval_mode
+from suite.recovery.calm import in_eval_mode, with_shapes
 from suite.recovery.causes import Cause, changing, clipped_by_norm, rounded_off, why
 from suite.recovery.experiment import Experiment, Weighting
 from suite.recovery.explanation import Explanation, explained, known, of_gradient, products
@@ -95,6 +95,7 @@ def experiment(
     engine: str,
 ) -> Experiment:
     """A step with its gradient and the units' gradients."""
+    with_shapes(model, batch, losses)
     reached = {"the batch": batch, "step": step, "losses": losses, "regulariser": regulariser}
     around = Surroundings(model, **reached)
     calm = in_eval_mode(model)

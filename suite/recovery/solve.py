@@ -18,6 +18,7 @@ from torch import Tensor
 
 from suite.algebra.gram import Gram
 from suite.algebra.units import Column
+from suite.engines.unit_gradients import as_rows
 
 CHUNK = 16384  # parameters at a time: a piece stays near the processor
 EPS = float(np.finfo(np.float64).eps)
@@ -72,7 +73,7 @@ def roots(
     found = {}
     for name, block in blocks.items():
         vectors = [side[name].to(block).reshape(1, -1) for side in sides]
-        rows = [block.flatten(1), *vectors]
+        rows = [as_rows(block), *vectors]
         kept = None if keep is None else keep[name].flatten()
         found[name] = Root(_root(rows, kept), len(block))
     return found

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from suite.errors import UsageError, one_line
+from suite.errors import UsageError, one_line, place
 from suite.loops.batch import Batch, map_tensors, tensors
 from suite.recovery.put_back import same
 from suite.recovery.surroundings import Surroundings
@@ -72,7 +72,7 @@ def left_by(step: Step, model: nn.Module, batch: Batch) -> Blocks:
             raise
         except Exception as error:
             raise UsageError(
-                f"the step failed: {one_line(error)}; it is called as step(model, batch)"
+                f"the step failed{place(error)}: {one_line(error)}; it is called as step(model, batch)"
             ) from error
         found = _returned(returned, trained) or caught or _left(trained, cleared)
     if not found:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,13 +25,14 @@ from suite.engines.memory_plan import DoesNotFit, Workload
 from suite.engines.per_sample_gradients import per_sample_gradients
 from suite.errors import CaseError, one_line
 from suite.loops import batch as batches
+from suite.loops.autograd import values
 from suite.loops.batch import Batch
 from suite.loops.cached_losses import CachedLosses
 from suite.loops.loop import Loop, run_reference_loop
 from suite.loops.width import values_per_sample
 from suite.machine.memory import free_bytes
 from suite.running.plan import Cell
-from suite.running.rounding import Precision, reference_gradients, relative_distance
+from suite.running.rounding import NotAvailable, Precision, reference_gradients, relative_distance
 
 
 @dataclass(frozen=True)
@@ -214,8 +216,7 @@ def _require_separate_samples(loop: Loop, problem: Problem) -> None:
     together = loop.unreduced(loop.model, loop.batch).detach()
     row = len(together) - 1
     try:
-        with torch.no_grad():
-            alone = problem.losses(loop.model, batches.select(loop.batch, slice(row, row + 1)))
+        alone = values(lambda: problem.losses(loop.model, batches.select(loop.batch, slice(row, row + 1))))
     except Exception as error:
         raise CaseError(
             f"a sample alone in its batch fails (BatchNorm in train mode?): {one_line(error)}"
@@ -266,24 +267,35 @@ def _rounded(
     scales = {
         name: scale for name in found if _rounds(results[name]) and (scale := results[name].scale) is not None
     }
-    rounding = list(scales)
     by_name = {c.name: c for pair in compared for c in pair}
-    references = dict.fromkeys(b for _, b in rounding)
-    chosen = {name: by_name[name] for name in (*references, *(a for a, _ in rounding))}
+    references = dict.fromkeys(b for _, b in scales)
+    chosen = {name: by_name[name] for name in (*references, *(a for a, _ in scales))}
     for precision in precisions:
         column = "rounding" + (f"_{precision.name}" if precision.name else "")
         for row in found.values():
             row[column] = None
-        kept: dict[str, Tensor] = {}
-        for name, gradient in reference_gradients(loop, list(chosen.values()), precision):
-            if name in references:
-                kept[name] = gradient
-            for pair in rounding:
-                if pair[0] == name and name not in references:
-                    found[pair][column] = relative_distance(gradient, kept[pair[1]], scales[pair])
-        for pair in rounding:
-            if pair[0] in references:
-                found[pair][column] = relative_distance(kept[pair[0]], kept[pair[1]], scales[pair])
+        gradients = reference_gradients(loop, list(chosen.values()), precision)
+        with suppress(NotAvailable):
+            for pair, distance in _distances(gradients, set(references), scales).items():
+                found[pair][column] = distance
+    return found
+
+
+def _distances(
+    gradients: Iterable[tuple[str, Tensor]], references: set[str], scales: Mapping[tuple[str, str], float]
+) -> dict[tuple[str, str], float | None]:
+    """By pair of conventions, the relative difference of their loops; references come first."""
+    found: dict[tuple[str, str], float | None] = {}
+    kept: dict[str, Tensor] = {}
+    for name, gradient in gradients:
+        if name in references:
+            kept[name] = gradient
+        for pair, scale in scales.items():
+            if pair[0] == name and name not in references:
+                found[pair] = relative_distance(gradient, kept[pair[1]], scale)
+    for pair, scale in scales.items():
+        if pair[0] in references:
+            found[pair] = relative_distance(kept[pair[0]], kept[pair[1]], scale)
     return found
 
 

@@ -15,6 +15,10 @@ from suite.loops.loop import Loop, run_reference_loop
 from suite.machine.environment import has_tf32, set_tf32
 
 
+class NotAvailable(Exception):  # noqa: N818  a format that cannot be tried is no fault of the case
+    """What the losses do cannot be computed in a format: CTC in bfloat16, for one."""
+
+
 @dataclass(frozen=True)
 class Precision:
     """A floating-point format as a device computes in it.
@@ -46,6 +50,9 @@ def reference_gradients(
     """`[params]` in float64: each convention's reference loop in this precision, one after the other.
 
     The model and the batch are cast as a whole; the parameters are those of the float64 model, rounded.
+
+    Raises:
+        NotAvailable: Torch has no kernel of what the losses do for this precision.
     """
     model = copy.deepcopy(loop.model).to(precision.dtype)
     device = loop.parameters[0].device
@@ -54,6 +61,10 @@ def reference_gradients(
         set_tf32(precision.tf32)
         try:
             gradient = run_reference_loop(convention.reference_loop, cast)
+        except RuntimeError as error:
+            if "not implemented for" not in str(error):
+                raise
+            raise NotAvailable(str(error)) from error
         finally:
             set_tf32(False)
         yield convention.name, _float64(gradient)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from suite.engines.streaming.layer_gradients import CoefficientRows
 from suite.engines.streaming.syrk import add_square, blocks
-from suite.engines.unit_gradients import Blocks
+from suite.engines.unit_gradients import Blocks, as_rows
 
 SMALL_LAYER = 4096
 """Fewer parameters than that share one product with others."""
@@ -38,7 +38,7 @@ class Formed:
 
     def gram(self, total: Tensor) -> None:
         """`Σ G Gᵀ` over the parameters."""
-        flat = [block.flatten(1) for block in self.blocks.values()]
+        flat = [as_rows(block) for block in self.blocks.values()]
         small = [block for block in flat if block.shape[1] < SMALL_LAYER]
         if len(small) > 1:
             flat = [torch.cat(small, dim=1), *(block for block in flat if block.shape[1] >= SMALL_LAYER)]
@@ -48,11 +48,11 @@ class Formed:
     def reduce(self, rows: CoefficientRows, into: Mapping[str, Tensor]) -> None:
         """`rows @ G`."""
         for name, block in self.blocks.items():
-            into[name].flatten(1).copy_(rows.tensor @ block.flatten(1))
+            as_rows(into[name]).copy_(rows.tensor @ as_rows(block))
 
     def project(self, vector: Blocks) -> Tensor:
         """`G v`."""
-        parts = [block.flatten(1) @ vector[name].flatten() for name, block in self.blocks.items()]
+        parts = [as_rows(block) @ vector[name].flatten() for name, block in self.blocks.items()]
         return torch.stack(parts).sum(0)
 
     def formed(self) -> Blocks:
