@@ -18,8 +18,8 @@ from suite.algebra.units import Column, Units
 
 MOST = 10
 """Names that are offered: with more of them, more numbers agree by chance."""
-LARGE = 2**24  # entries: a larger tensor is not counted
-Count = Callable[[Tensor], Tensor]
+LARGEST_COUNTED = 2**24  # entries: a larger tensor is not counted
+Counting = Callable[[Tensor], Tensor]
 
 
 def numbers(batch: Any, known: set[float]) -> dict[str, float]:
@@ -64,7 +64,7 @@ def _numbers(batch: Any) -> Iterator[tuple[str, float]]:
             yield f"size of axis {axis} of {name}", float(size)
 
 
-def _countings(tensor: Tensor) -> Iterator[tuple[str, Count]]:
+def _countings(tensor: Tensor) -> Iterator[tuple[str, Counting]]:
     """What can be counted in `[rows, entries]` of this tensor, in words before "of"."""
     if tensor.dtype == torch.bool:
         yield "True entries", lambda rows: rows.sum(1)
@@ -91,7 +91,7 @@ def _whole(tensor: Tensor) -> bool:
 def _tensors(batch: Any, name: str = "batch") -> Iterator[tuple[str, Tensor]]:
     """All tensors of a batch with the expressions that give them."""
     if isinstance(batch, Tensor):
-        if batch.ndim and 0 < batch.numel() <= LARGE:
+        if batch.ndim and 0 < batch.numel() <= LARGEST_COUNTED:
             yield name, batch.detach()
         return
     for access, value in _members(batch):

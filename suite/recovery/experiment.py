@@ -14,15 +14,15 @@ from suite.algebra.units import Column, Units
 from suite.conventions import Convention
 from suite.engines.per_sample_gradients import Checked
 from suite.loops.loop import Regulariser
+from suite.recovery.correct_loops import Slack
+from suite.recovery.formats import SINGLE, Formats, formats_of, in_formats
 from suite.recovery.identify import Match, applying, matches
-from suite.recovery.innocent import Slack
-from suite.recovery.reading import Reading
-from suite.recovery.regime import SINGLE, Regime, in_regime, regime
-from suite.recovery.rounding import BLIND, MARGIN, Rounding, measure, weighted
-from suite.recovery.runs import Runs
+from suite.recovery.in_float64 import UnitProblem, problem
+from suite.recovery.losses import Reading
+from suite.recovery.reruns import Runs
+from suite.recovery.rounding import BLIND, MARGIN, Rounding, measure_rounding, weighted
 from suite.recovery.solve import Root, Solution, roots, solve, together
-from suite.recovery.step import Blocks
-from suite.recovery.wide import Problem, problem
+from suite.recovery.step import GradientByName
 
 ROUNDINGS = 16  # of the machine epsilon: the least error that a gradient is trusted to have
 
@@ -118,9 +118,9 @@ class Experiment(Runs):
     # What narrow formats do to it.
 
     @property
-    def regime(self) -> Regime:
+    def formats(self) -> Formats:
         """The formats that the step's gradient went through."""
-        return regime(self.watched.seen, self.model)
+        return formats_of(self.watched.seen, self.model)
 
     @cached_property
     def coarse(self) -> bool:
@@ -139,13 +139,13 @@ class Experiment(Runs):
             found = matches(whole, self.applying, slack, self.units)
             if found and found[0].simplicity is not None:
                 return False
-        return self.regime.reduced
+        return self.formats.reduced
 
     @cached_property
     def tolerance(self) -> float:
         """The relative error that rounding may leave in the gradient of a step in narrow formats."""
         whole = self.root
-        rough = solve(whole.gradients, whole.side, self.precision, MARGIN * self.regime.epsilon)
+        rough = solve(whole.gradients, whole.side, self.precision, MARGIN * self.formats.epsilon)
         measured = self.rounding(rough.weights)
         return BLIND if measured is None else min(measured.tolerance, BLIND)
 
@@ -158,10 +158,10 @@ class Experiment(Runs):
         """What the step's formats do to the gradient of the weighting `column`; see `measure`."""
         key = column.astype(np.float32).tobytes()
         if key not in self._measured:
-            given = Problem(self.model, self.batch, self.losses, self.regulariser)
+            given = UnitProblem(self.model, self.batch, self.losses, self.regulariser)
             with self.surroundings.kept():
-                narrow, exact = in_regime(given, self.regime), self.reduce(column)
-                self._measured[key] = measure(narrow, self.regime, column, exact, self.blocks)
+                narrow, exact = in_formats(given, self.formats), self.reduce(column)
+                self._measured[key] = measure_rounding(narrow, self.formats, column, exact, self.blocks)
         return self._measured[key]
 
     @cached_property
@@ -190,7 +190,7 @@ class Experiment(Runs):
         """The weights behind the step's gradient."""
         return self.weighting_of(self.root)
 
-    def weighting(self, gradient: Blocks, keep: Mapping[str, Tensor] | None = None) -> Weighting:
+    def weighting(self, gradient: GradientByName, keep: Mapping[str, Tensor] | None = None) -> Weighting:
         """The weights behind `gradient`, seen at the entries `keep` of the parameters only."""
         return self.weighting_of(together(self._roots(gradient, keep)))
 
@@ -263,18 +263,18 @@ class Experiment(Runs):
         whole = float((np.abs(a.scale * a.column) + np.abs(b.scale * b.column)) @ self.root.norms)
         return float(np.linalg.norm(self.root.gradients @ step)) <= 2 * self.precision * whole
 
-    def _roots(self, gradient: Blocks, keep: Mapping[str, Tensor] | None = None) -> dict[str, Root]:
+    def _roots(self, gradient: GradientByName, keep: Mapping[str, Tensor] | None = None) -> dict[str, Root]:
         parameters = {name: p.detach() for name, p in self.model.named_parameters()}
         return roots(self.blocks, [parameters, gradient], keep)
 
-    def reduce(self, column: Column) -> Blocks:
+    def reduce(self, column: Column) -> GradientByName:
         """The gradient of the weighting `column`, by parameter name."""
         return {
             name: torch.einsum("u,u...->...", torch.as_tensor(column).to(block), block)
             for name, block in self.blocks.items()
         }
 
-    def with_gradient(self, gradient: Blocks) -> Experiment:
+    def with_gradient(self, gradient: GradientByName) -> Experiment:
         """The same experiment with another gradient to explain."""
         other = replace(self, gradient=gradient)
         carried = {"precision", "blocks", "_observed"} & vars(self).keys()  # of the step and the units alone
@@ -285,22 +285,22 @@ class Experiment(Runs):
 
     def moved(
         self, seed: int, column: Column | None = None, without: Sequence[str] = ()
-    ) -> tuple[Blocks, Blocks | None]:
+    ) -> tuple[GradientByName, GradientByName | None]:
         """At parameters moved by 5 %: the step's gradient, and that of the weighting `column`."""
         with self.displaced(self.direction(seed), 0.05):
             weighted = None if column is None else self._weighted_now(column)
             return self.called(without), weighted
 
-    def _weighted(self, column: Column) -> Blocks:
+    def _weighted(self, column: Column) -> GradientByName:
         """Autograd's gradient of the losses weighted by `column`."""
         with self.surroundings.kept():
             return self._weighted_now(column)
 
-    def _weighted_now(self, column: Column) -> Blocks:
+    def _weighted_now(self, column: Column) -> GradientByName:
         """The same at the parameters as they are now."""
         exact = problem(self.model, self.batch, self.losses, self.regulariser, wide=self.wide)
         return dict(zip(self.gradient, weighted(exact, column), strict=True))
 
-    def differ(self, a: Blocks, b: Blocks) -> bool:
+    def differ(self, a: GradientByName, b: GradientByName) -> bool:
         """Whether two gradients differ by more than rounding."""
         return self.distance(a, b) > self.half_digits * self.size

@@ -16,8 +16,8 @@ from suite.algebra.shapes import Shape, shapes
 from suite.algebra.symbols import CLIP
 from suite.algebra.units import Column
 from suite.recovery import counts
+from suite.recovery.correct_loops import TORCH_ADDS, Slack
 from suite.recovery.identify import Match
-from suite.recovery.innocent import TORCH_ADDS, Slack
 from suite.recovery.solve import Root, Solution
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def explained(
     searched: list[Formula] = []
     for each in quantities:
         searched += [f for f in explain(weights, error, each) if fits(each.column(f))]
-    formulas |= dict.fromkeys(sorted(searched, key=lambda formula: plainness(formula)))
+    formulas |= dict.fromkeys(sorted(searched, key=lambda formula: formula_plainness(formula)))
     if not formulas:
         formulas = dict.fromkeys(f for f in _with_numbers(weights, error, first) if fits(first.column(f)))
     if formulas:
@@ -107,12 +107,12 @@ def explained(
     return Explanation() if shape is None else Explanation(shape=shape.formula, constant=shape.constant)
 
 
-def plainness(formula: Formula) -> float:
+def formula_plainness(formula: Formula) -> float:
     """What orders formulas: their complexity, and more for each number that is in the batch alone."""
     return formula.complexity + COUNTED * sum(" " in name for name in formula.symbols)
 
 
-def products(found: list[Match], quantities: Quantities) -> list[Formula]:
+def product_formulas(found: list[Match], quantities: Quantities) -> list[Formula]:
     """The formulas of conventions, in the quantities of this batch: `K` where it is the full window."""
     same = {name: Formula() for name, value in quantities.numbers.items() if value == 1}
     same |= {
@@ -130,9 +130,9 @@ def products(found: list[Match], quantities: Quantities) -> list[Formula]:
 def _registered(found: list[Match], quantities: list[Quantities], fits: Fits) -> list[Formula]:
     """The formulas of the conventions that these weights are, as they are or clipped once."""
     exact = [match for match in found if match.scale == 1.0]
-    clipped = [formula * CLIPPED for formula in products(found, quantities[0])] if not exact else []
+    clipped = [formula * CLIPPED for formula in product_formulas(found, quantities[0])] if not exact else []
     held = [f for f in clipped if any(fits(each.column(f)) for each in quantities)]
-    return products(exact, quantities[0]) + held
+    return product_formulas(exact, quantities[0]) + held
 
 
 def _by_part(weights: Column, error: Column, quantities: Quantities) -> Explanation | None:
@@ -146,7 +146,7 @@ def _by_part(weights: Column, error: Column, quantities: Quantities) -> Explanat
         formulas = explain(np.where(mine, weights, np.nan), error, quantities)
         if not formulas:
             return None
-        best = min(formulas, key=plainness)
+        best = min(formulas, key=formula_plainness)
         found.append((part, best))
         values = np.where(mine, quantities.column(best), values)
     return Explanation(by_part=tuple(found), values=values)

@@ -15,7 +15,7 @@ from suite.conventions import (
     conventions,
     faults,  # noqa: F401  faults register themselves
 )
-from suite.recovery.innocent import TORCH_ADDS, Slack
+from suite.recovery.correct_loops import TORCH_ADDS, Slack
 from suite.recovery.solve import Root
 from suite.recovery.suspects import Suspect, suspects
 
@@ -119,12 +119,12 @@ def matching(
             apart = allowed if error is None else error(scale * column)
             found.append(Match(convention, rounded(scale, apart / square**0.5), column))
     plainest: dict[str, Match] = {}
-    for match in sorted(found, key=plainness):
+    for match in sorted(found, key=match_plainness):
         plainest.setdefault(match.convention.name, match)
     return list(plainest.values())
 
 
-def plainness(match: Match) -> tuple[float, bool, bool]:
+def match_plainness(match: Match) -> tuple[float, bool, bool]:
     """What the plainest match has least of; the order of the registry decides between equals."""
     cost, name = match.simplicity, match.convention.name
     if cost and name in HALVES:

@@ -23,7 +23,7 @@ GENERATORS = (Generator, np.random.Generator, np.random.RandomState, random.Rand
 
 
 @dataclass(frozen=True)
-class Change:
+class PutBackChange:
     """Something that had to be put back.
 
     Args:
@@ -35,7 +35,7 @@ class Change:
     redo: Callable[[], object] | None = None
 
 
-PutBack = Callable[[], list[Change]]
+PutBack = Callable[[], list[PutBackChange]]
 """Puts one object back, and says what of it had changed."""
 
 
@@ -86,8 +86,8 @@ def _tensor(tensor: Tensor) -> Iterator[PutBack]:
     hooks = tensor._backward_hooks  # noqa: SLF001  a hook that is added at each call would be there twice
     known = None if hooks is None else dict(hooks)
 
-    def restore() -> list[Change]:
-        changed = [] if same(tensor, content) else [Change("")]
+    def restore() -> list[PutBackChange]:
+        changed = [] if same(tensor, content) else [PutBackChange("")]
         if changed:
             with torch.no_grad():
                 _refill(tensor, content)
@@ -125,12 +125,12 @@ def _refill(tensor: Tensor, content: Tensor) -> None:
 def _array(array: np.ndarray[Any, Any]) -> PutBack:
     content = array.copy()
 
-    def restore() -> list[Change]:
+    def restore() -> list[PutBackChange]:
         if array.shape == content.shape and array.tobytes() == content.tobytes():
             return []
         if array.flags.writeable:
             array[...] = content
-        return [Change("")]
+        return [PutBackChange("")]
 
     return restore
 
@@ -143,10 +143,10 @@ def _mapping(mapping: dict[Any, Any], owner: object) -> PutBack:
     content = dict(mapping)
     expected = {"training"} if isinstance(owner, nn.Module) else set()
 
-    def restore() -> list[Change]:
+    def restore() -> list[PutBackChange]:
         keys = [k for k, v in content.items() if k not in mapping or not _equal(mapping[k], v)]
         keys += [k for k in mapping if k not in content]
-        changes = [Change(f".{k}", _again(mapping, k)) for k in keys if k not in expected]
+        changes = [PutBackChange(f".{k}", _again(mapping, k)) for k in keys if k not in expected]
         if keys or list(mapping) != list(content):
             mapping.clear()
             mapping.update(content)
@@ -172,13 +172,15 @@ def _items_again(value: Any, items: list[Any]) -> Callable[[], object]:
 def _items(value: Any) -> PutBack:
     content = list(value)
 
-    def restore() -> list[Change]:
+    def restore() -> list[PutBackChange]:
         now = list(value)
         if len(now) == len(content) and all(map(_equal, now, content)):
             return []
         value.clear()
         (value.update if isinstance(value, set) else value.extend)(content)
-        return [Change("", _items_again(value, now) if all(isinstance(v, PLAIN) for v in now) else None)]
+        return [
+            PutBackChange("", _items_again(value, now) if all(isinstance(v, PLAIN) for v in now) else None)
+        ]
 
     return restore
 
@@ -204,7 +206,7 @@ def _cell(variable: str, cell: types.CellType) -> PutBack:
 
     content = read()
 
-    def restore() -> list[Change]:
+    def restore() -> list[PutBackChange]:
         now = read()
         if _equal(now, content):
             return []
@@ -213,7 +215,7 @@ def _cell(variable: str, cell: types.CellType) -> PutBack:
             del cell.cell_contents
         else:
             cell.cell_contents = content
-        return [Change(f"{BY_ITSELF}{variable}", redo)]
+        return [PutBackChange(f"{BY_ITSELF}{variable}", redo)]
 
     return restore
 
@@ -222,9 +224,9 @@ def _named(where: dict[str, Any], names: set[str]) -> PutBack:
     """Globals by their names: others of the same module are not this function's."""
     content = {name: where.get(name, ABSENT) for name in names}
 
-    def restore() -> list[Change]:
+    def restore() -> list[PutBackChange]:
         changed = [name for name, value in content.items() if not _equal(where.get(name, ABSENT), value)]
-        changes = [Change(f"{BY_ITSELF}{name}", _again(where, name)) for name in changed]
+        changes = [PutBackChange(f"{BY_ITSELF}{name}", _again(where, name)) for name in changed]
         for name in changed:
             if content[name] is ABSENT:
                 del where[name]
@@ -241,7 +243,7 @@ def _class(kind: type) -> PutBack:
 
     content = dict(data())
 
-    def restore() -> list[Change]:
+    def restore() -> list[PutBackChange]:
         now = data()
         changed = [k for k, v in content.items() if not _equal(now.get(k, ABSENT), v)]
         new = [k for k in now if k not in content]
@@ -251,7 +253,7 @@ def _class(kind: type) -> PutBack:
             delattr(kind, key)
         plain = {k: v for k, v in now.items() if isinstance(v, PLAIN)}
         return [
-            Change(f".{key}", partial(setattr, kind, key, plain[key]) if key in plain else None)
+            PutBackChange(f".{key}", partial(setattr, kind, key, plain[key]) if key in plain else None)
             for key in (*changed, *new)
         ]
 

@@ -19,21 +19,21 @@ from suite.errors import UsageError
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses, Regulariser
-from suite.recovery.apart import other_batch
-from suite.recovery.calm import in_eval_mode, with_shapes
 from suite.recovery.causes import Cause, changing, clipped_by_norm, rounded_off, why
+from suite.recovery.eval_copy import in_eval_mode, with_shapes
 from suite.recovery.experiment import Experiment, Weighting
-from suite.recovery.explanation import Explanation, explained, known, of_gradient, products
+from suite.recovery.explanation import Explanation, explained, known, of_gradient, product_formulas
 from suite.recovery.identify import Match, coinciding, matching, suspected
-from suite.recovery.reading import Reading, differing
-from suite.recovery.rereading import cuts, read_in
+from suite.recovery.in_float64 import UnitProblem
+from suite.recovery.losses import Reading, differing
+from suite.recovery.losses_reread import cuts, read_in
+from suite.recovery.other_batch import other_batch
 from suite.recovery.result import Recovery
 from suite.recovery.solve import Root, Solution, groups
 from suite.recovery.step import Step, gradient_of
 from suite.recovery.surroundings import Surroundings
 from suite.recovery.suspects import Suspect
 from suite.recovery.unit_gradients import unit_gradients
-from suite.recovery.wide import Problem
 
 
 def recover(
@@ -98,11 +98,11 @@ def experiment(
     with_shapes(model, batch, losses)
     reached = {"the batch": batch, "step": step, "losses": losses, "regulariser": regulariser}
     around = Surroundings(model, **reached)
-    calm = in_eval_mode(model)
-    reading = Reading(losses, around).sound(calm, batch)
-    random = _is_random(reading, calm, batch)
+    evaluated = in_eval_mode(model)
+    reading = Reading(losses, around).sound(evaluated, batch)
+    random = _is_random(reading, evaluated, batch)
     with around.kept():
-        found, wide = unit_gradients(Problem(model, batch, reading, regulariser), engine)
+        found, wide = unit_gradients(UnitProblem(model, batch, reading, regulariser), engine)
     units = _units(units, found, batch, regulariser is not None)
     gradient = gradient_of(step, model, batch, surroundings=around)
     tried = Experiment(
@@ -176,7 +176,7 @@ def recovery(tried: Experiment) -> Recovery:
         silent=tuple(np.flatnonzero(solution.silent).tolist()),
         residual=solution.residual / solution.size if solution.size > 0 else 0.0,
         tolerance=tried.half_digits,
-        rounding=tried.regime.name if tried.coarse else "",
+        rounding=tried.formats.name if tried.coarse else "",
         norm=solution.size,
         condition=solution.condition,
         linear=weighting.linear and not tried.blind,
@@ -188,7 +188,7 @@ def recovery(tried: Experiment) -> Recovery:
             other_batch(exactly[0].convention.coefficients, [match.convention.coefficients], tried.units)
             for match in exactly[1:]
         ),
-        products=tuple(products(exactly, Quantities.of(tried.units))),
+        products=tuple(product_formulas(exactly, Quantities.of(tried.units))),
         fault=next((match.convention for match in exactly if match.is_fault), None),
         unresolved=tuple(match.convention.name for match in same if match not in exactly),
         suspects=_suspects(tried, weighting),
@@ -226,7 +226,7 @@ def _beneath_rounding(tried: Experiment, weighting: Weighting) -> Explanation:
         return Explanation()
     best = weighting.matches[0]
     if best.simplicity is None:
-        shape = next(iter(products([best], Quantities.of(tried.units))), None)
+        shape = next(iter(product_formulas([best], Quantities.of(tried.units))), None)
         return Explanation(shape=shape, constant=None if shape is None else best.scale)
     column = best.scale * best.column
     solution = replace(weighting.solution, weights=column)

@@ -8,9 +8,9 @@ import numpy as np
 
 from suite.algebra.formula import Formula
 from suite.algebra.symbols import CLIP, SYMBOLS
-from suite.recovery.explanation import plainness
+from suite.recovery.explanation import formula_plainness
 from suite.recovery.findings import Findings
-from suite.recovery.table import label, named, substituted
+from suite.recovery.weight_lines import label, named, substituted
 
 PLAUSIBLE = 1.5
 """How much more complex than the plainest a formula may be to be told; `.formulas` has them all."""
@@ -66,7 +66,11 @@ def _alternatives(found: Findings) -> Iterator[str]:
     for formula in formulas[1:]:
         same = _full(formula, found)
         doubtful = (chance and named_in(formula)) or _by_shape(first / formula)
-        if same not in seen and not doubtful and plainness(formula) <= plainness(first) + PLAUSIBLE:
+        if (
+            same not in seen
+            and not doubtful
+            and formula_plainness(formula) <= formula_plainness(first) + PLAUSIBLE
+        ):
             likely.append(formula)
         seen.add(same)
     if not likely:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from suite.figures import style, weights
 from suite.recovery.findings import Findings
-from suite.recovery.text import html, text
+from suite.recovery.text import as_html, as_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,9 +69,9 @@ class Recovery(Findings):
         style.save(Path(path), width, lambda figure: weights.draw(figure, shown))
 
     def __str__(self) -> str:
-        return text(self)
+        return as_text(self)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return html(self)
+        return as_html(self)

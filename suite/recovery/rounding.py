@@ -17,16 +17,17 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from suite.algebra.discrepancy import EPS
 from suite.algebra.units import Column
 from suite.engines.unit_gradients import products
 from suite.loops.autograd import grad
-from suite.recovery.regime import Regime
-from suite.recovery.solve import EPS, Root
-from suite.recovery.step import Blocks
-from suite.recovery.wide import Problem
+from suite.recovery.formats import Formats
+from suite.recovery.in_float64 import UnitProblem
+from suite.recovery.solve import Root
+from suite.recovery.step import GradientByName
 
 MARGIN = 4
-FACTORS = 2  # roundings of each number, in units of the machine epsilon
+PER_NUMBER = 2  # roundings of each number, in units of the machine epsilon
 BLIND = 0.5
 """A tolerance from here on tells a gradient neither from nothing nor from twice as much."""
 LOSS_SCALES = (1.0, 2.0**12)
@@ -89,12 +90,16 @@ class Rounding:
         """
         measured = abs(float(step @ self.along)) / length
         random = self.tolerance * self.size / math.sqrt(self.spread)
-        factors = FACTORS * self.epsilon * abs(inner) / length
+        factors = PER_NUMBER * self.epsilon * abs(inner) / length
         return MARGIN * (measured + random) + factors
 
 
-def measure(
-    problem: Problem, found: Regime, column: Column, exact: Blocks, blocks: Mapping[str, torch.Tensor]
+def measure_rounding(
+    problem: UnitProblem,
+    found: Formats,
+    column: Column,
+    exact: GradientByName,
+    blocks: Mapping[str, torch.Tensor],
 ) -> Rounding | None:
     """What rounding does to the gradient that weights the units by `column`.
 
@@ -116,7 +121,7 @@ def measure(
     if not errors:
         return None
     sums = found.sums if found.sums * 4 * found.epsilon > 1 else math.sqrt(found.sums)
-    more = found.epsilon * (FACTORS + 0.5 * (sums - 1))
+    more = found.epsilon * (PER_NUMBER + 0.5 * (sums - 1))
     tolerances = sorted(MARGIN * _norm(error) / size + more for error in errors)
     error = min(errors, key=_norm)
     along = products(blocks, {name: part.unsqueeze(0).to(blocks[name]) for name, part in error.items()})
@@ -125,7 +130,9 @@ def measure(
     return Rounding(size, tuple(tolerances), along[:, 0], spread, found.epsilon)
 
 
-def _error(problem: Problem, column: Column, exact: Blocks, scale: float) -> Blocks | None:
+def _error(
+    problem: UnitProblem, column: Column, exact: GradientByName, scale: float
+) -> GradientByName | None:
     """The gradient in the step's formats minus the exact one; None where it overflows."""
     gradient = weighted(problem, column, scale)
     rounded = dict(zip(exact, gradient, strict=True))
@@ -133,7 +140,7 @@ def _error(problem: Problem, column: Column, exact: Blocks, scale: float) -> Blo
     return error if all(bool(torch.isfinite(part).all()) for part in error.values()) else None
 
 
-def weighted(problem: Problem, column: Column, scale: float = 1.0) -> list[torch.Tensor]:
+def weighted(problem: UnitProblem, column: Column, scale: float = 1.0) -> list[torch.Tensor]:
     """By parameter, autograd's gradient of the losses weighted by `column`."""
     with torch.enable_grad():
         trained = [p for p in problem.model.parameters() if p.requires_grad]
@@ -144,5 +151,5 @@ def weighted(problem: Problem, column: Column, scale: float = 1.0) -> list[torch
         return grad(loss, trained)
 
 
-def _norm(gradient: Blocks) -> float:
+def _norm(gradient: GradientByName) -> float:
     return float(torch.stack([part.double().square().sum() for part in gradient.values()]).sum().sqrt())

@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from suite.algebra.discrepancy import EPS
 from suite.algebra.gram import Gram
 from suite.algebra.units import Column
 from suite.engines.unit_gradients import as_rows
 
 CHUNK = 16384  # parameters at a time: a piece stays near the processor
-EPS = float(np.finfo(np.float64).eps)
 Matrix = NDArray[np.float64]
 
 

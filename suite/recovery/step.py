@@ -21,7 +21,7 @@ from suite.recovery.put_back import same
 from suite.recovery.surroundings import Surroundings
 
 Step = Callable[[nn.Module, Batch], Any]
-Blocks = dict[str, Tensor]
+GradientByName = dict[str, Tensor]
 BATCH = "the batch"
 
 
@@ -32,7 +32,7 @@ def gradient_of(
     *,
     seed: int | None = None,
     surroundings: Surroundings | None = None,
-) -> Blocks:
+) -> GradientByName:
     """The gradient that `step(model, batch)` leaves, by parameter name, in the parameters' shapes.
 
     Args:
@@ -57,7 +57,7 @@ def gradient_of(
     return gradient
 
 
-def left_by(step: Step, model: nn.Module, batch: Batch) -> Blocks:
+def left_by(step: Step, model: nn.Module, batch: Batch) -> GradientByName:
     """The gradient that one call leaves; nothing is put back but the optimizers that it drives.
 
     Raises:
@@ -88,7 +88,7 @@ def left_by(step: Step, model: nn.Module, batch: Batch) -> Blocks:
 
 
 @contextmanager
-def _watched(trained: Mapping[str, nn.Parameter]) -> Iterator[Blocks]:
+def _watched(trained: Mapping[str, nn.Parameter]) -> Iterator[GradientByName]:
     """What optimizers find in `.grad` when they are about to update these parameters.
 
     A step may well clear the gradients after its update. The optimizers' own state is put back.
@@ -96,7 +96,7 @@ def _watched(trained: Mapping[str, nn.Parameter]) -> Iterator[Blocks]:
     Raises:
         UsageError: A parameter is updated more than once: then there is no one gradient.
     """
-    caught: Blocks = {}
+    caught: GradientByName = {}
     states: dict[int, tuple[torch.optim.Optimizer, list[dict[str, Any]], dict[Any, Any]]] = {}
     names = {id(p): name for name, p in trained.items()}
 
@@ -128,7 +128,7 @@ def _watched(trained: Mapping[str, nn.Parameter]) -> Iterator[Blocks]:
                 optimizer.state.update(state)
 
 
-def _catch(caught: Blocks, parameters: list[nn.Parameter], names: Mapping[int, str]) -> None:
+def _catch(caught: GradientByName, parameters: list[nn.Parameter], names: Mapping[int, str]) -> None:
     """Copy what is in `.grad`, once for each parameter."""
     for parameter in parameters:
         name = names[id(parameter)]
@@ -147,7 +147,7 @@ def _state(optimizer: torch.optim.Optimizer) -> tuple[list[dict[str, Any]], dict
     return groups, {p: copy.deepcopy(dict(state)) for p, state in optimizer.state.items()}
 
 
-def _returned(value: object, trained: Mapping[str, nn.Parameter]) -> Blocks:
+def _returned(value: object, trained: Mapping[str, nn.Parameter]) -> GradientByName:
     """The gradient that a step returned; empty where what it returned is none (a loss, say)."""
     parameters = list(trained.values())
     if isinstance(value, Tensor):
@@ -178,7 +178,7 @@ def _cleared(model: nn.Module) -> dict[nn.Parameter, Tensor]:
     return zeros
 
 
-def _left(trained: Mapping[str, nn.Parameter], cleared: Mapping[nn.Parameter, Tensor]) -> Blocks:
+def _left(trained: Mapping[str, nn.Parameter], cleared: Mapping[nn.Parameter, Tensor]) -> GradientByName:
     """What is in `.grad`; empty where that is but the zeros that were put there."""
     left = {name: p.grad for name, p in trained.items() if p.grad is not None}
     if all(p.grad is cleared.get(p) and not p.grad.any() for p in trained.values() if p.grad is not None):

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from suite.machine import global_state, memory
-from suite.recovery.put_back import BY_ITSELF, GENERATORS, Change, PutBack, keepers, rewinder
+from suite.recovery.put_back import BY_ITSELF, GENERATORS, PutBack, PutBackChange, keepers, rewinder
 from suite.recovery.reachable import reachable
 
 EXPECTED = (Optimizer, LRScheduler, GradScaler)
@@ -64,12 +64,12 @@ class Surroundings:
             for restore in self._generators:
                 restore(seed)
 
-    def put_back(self) -> list[Change]:
+    def put_back(self) -> list[PutBackChange]:
         """Put everything back; what had changed, by its whole name, is noted."""
         for restore in self._generators:
             restore(None)
         changes = [
-            Change(_shown(name, change.name), change.redo)
+            PutBackChange(_shown(name, change.name), change.redo)
             for name, restore in self._saved
             for change in restore()
         ]
@@ -109,7 +109,7 @@ def _shown(name: str, what: str) -> str:
 
 
 def _quiet(restore: PutBack) -> PutBack:
-    def silent() -> list[Change]:
+    def silent() -> list[PutBackChange]:
         restore()
         return []
 

@@ -8,12 +8,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from suite.conventions import Convention
-from suite.recovery.apart import SEVERAL, other_batch
-from suite.recovery.innocent import composition, innocent
+from suite.recovery.correct_loops import composition, innocent
+from suite.recovery.other_batch import SEVERAL, other_batch
 
 if TYPE_CHECKING:
     from suite.algebra.units import Units
-    from suite.recovery.innocent import Slack
+    from suite.recovery.correct_loops import Slack
     from suite.recovery.solve import Root
 
 

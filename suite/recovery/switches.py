@@ -74,16 +74,16 @@ batch_norm = switches.add(Switch("BatchNorm in train mode", {F.batch_norm: {"tra
 
 
 @dataclass
-class Seen:
+class SeenLayers:
     """Which switches were active in a run: the names of those that would have changed something."""
 
     names: set[str] = field(default_factory=set)
 
 
 @contextmanager
-def switched(off: Sequence[str] = ()) -> Iterator[Seen]:
+def switched(off: Sequence[str] = ()) -> Iterator[SeenLayers]:
     """Runs torch's functions with some switches `off`, and sees which of the others are active."""
-    seen = Seen()
+    seen = SeenLayers()
     board: dict[Any, Callable[..., Any]] = {}
     for switch in switches:
         for function, arguments in switch.off.items():
@@ -99,7 +99,7 @@ def switched(off: Sequence[str] = ()) -> Iterator[Seen]:
 
 
 def _through(
-    function: Callable[..., Any], switch: Switch, off: Mapping[str, Any] | None, seen: Seen
+    function: Callable[..., Any], switch: Switch, off: Mapping[str, Any] | None, seen: SeenLayers
 ) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:

@@ -9,15 +9,15 @@ from suite.algebra.symbols import CLIP
 from suite.recovery.findings import Findings
 from suite.recovery.identify import LARGEST, simplicity
 from suite.recovery.remarks import remarks
-from suite.recovery.table import LINES, lines, named, substituted
+from suite.recovery.weight_lines import LINES, lines, named, substituted
 
 
-def text(found: Findings) -> str:
+def as_text(found: Findings) -> str:
     """The report."""
-    return "\n".join([headline(found), *remarks(found), "", *table(found)])
+    return "\n".join([headline(found), *remarks(found), "", *weight_table(found)])
 
 
-def html(found: Findings) -> str:
+def as_html(found: Findings) -> str:
     """The report as an HTML table, for notebooks."""
     said = "".join(f"<p>{escape(line)}</p>" for line in (headline(found), *remarks(found), *_caption(found)))
     rows = "".join(
@@ -29,7 +29,7 @@ def html(found: Findings) -> str:
     return f"<div>{said}<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>{more}</div>"
 
 
-def table(found: Findings) -> list[str]:
+def weight_table(found: Findings) -> list[str]:
     """The weights, those that are the same on one line; the first lines only of a long table."""
     rows = lines(found)[:LINES]
     wide = max(len(row.label) for row in rows)

@@ -9,12 +9,12 @@ from suite.engines.per_sample_gradients import Checked, per_sample_gradients
 from suite.errors import CaseError
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
-from suite.recovery.calm import in_eval_mode
-from suite.recovery.regime import Watch, is_narrow
-from suite.recovery.wide import Problem, problem
+from suite.recovery.eval_copy import in_eval_mode
+from suite.recovery.formats import Watch, is_narrow
+from suite.recovery.in_float64 import UnitProblem, problem
 
 
-def unit_gradients(given: Problem, engine: str) -> tuple[Checked, bool]:
+def unit_gradients(given: UnitProblem, engine: str) -> tuple[Checked, bool]:
     """The units' gradients, in float64 where the losses round to narrow formats; and whether they are.
 
     Losses that cannot be computed in float64 (a kernel that has none) are taken as they are.
@@ -32,7 +32,7 @@ def unit_gradients(given: Problem, engine: str) -> tuple[Checked, bool]:
     return _computed(problem(*given, wide=False), engine), False
 
 
-def _computed(given: Problem, engine: str) -> Checked:
+def _computed(given: UnitProblem, engine: str) -> Checked:
     return per_sample_gradients(
         given.model, given.batch, given.losses, engine=engine, regulariser=given.regulariser
     )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from suite.algebra.units import Column, Units
 from suite.conventions import conventions
-from suite.recovery.apart import other_batch
+from suite.recovery.other_batch import other_batch
 from suite.strategies import units as units_tables
 from suite.strategies.profiles import PROFILE_VARIABLE
 from tests.recovery.made import TWINS, doubted, identified, root, rows

@@ -13,7 +13,7 @@ from torch import nn
 
 from suite.algebra.units import Units
 from suite.recovery import Recovery, recover
-from suite.recovery.table import fraction, label
+from suite.recovery.weight_lines import fraction, label
 from tests.recovery.steps import losses, mean, setting, weighted
 
 

@@ -19,13 +19,13 @@ from suite.errors import UsageError
 from suite.loops import batch as batches
 from suite.recovery.causes.cause import Cause, Trial, beneath
 from suite.recovery.experiment import Experiment
-from suite.recovery.reading import even
+from suite.recovery.losses import even
 from suite.recovery.solve import roots, solve, together
-from suite.recovery.step import Blocks
+from suite.recovery.step import GradientByName
 
 LOOKED_AT = 6  # samples that the step is run on alone
 ADDED = 64  # the most of them whose gradients are added up
-PAIRS = 3  # of directions in which a derivative is asked whether it is symmetric
+SYMMETRY_PAIRS = 3  # of directions in which a derivative is asked whether it is symmetric
 
 
 def other_function(trial: Trial) -> Cause | None:
@@ -54,7 +54,7 @@ def other_function(trial: Trial) -> Cause | None:
     return _adds_up(trial, heard) if len(pieces[0]) == 1 and samples <= ADDED else None
 
 
-def _on(trial: Trial, pieces: list[list[int]]) -> list[Blocks] | None:
+def _on(trial: Trial, pieces: list[list[int]]) -> list[GradientByName] | None:
     """What the step leaves on each piece of the batch; None where it fails on one."""
     try:
         return [
@@ -67,7 +67,7 @@ def _on(trial: Trial, pieces: list[list[int]]) -> list[Blocks] | None:
         return None
 
 
-def _apart(tried: Experiment, rows: list[int], left: Blocks) -> float | None:
+def _apart(tried: Experiment, rows: list[int], left: GradientByName) -> float | None:
     """How much of a gradient no weighting of these samples' units explains; None where it is zero."""
     units = np.flatnonzero(np.isin(tried.units.sample, rows) | ~tried.units.data)
     blocks = {name: block[torch.as_tensor(units)] for name, block in tried.blocks.items()}
@@ -128,7 +128,7 @@ def _of_a_function(trial: Trial, row: int) -> bool | None:
     sample = batches.select(tried.batch, torch.tensor([row]))
     far = 1e-4 if tried.epsilon < 1e-10 else 1e-2
 
-    def slope(direction: Blocks) -> Blocks:
+    def slope(direction: GradientByName) -> GradientByName:
         ends = []
         for sign in (1.0, -1.0):
             with tried.displaced(direction, sign * far):
@@ -137,7 +137,7 @@ def _of_a_function(trial: Trial, row: int) -> bool | None:
 
     apart, whole, noise = 0.0, 0.0, 0.0
     try:
-        for seed in range(0, 2 * PAIRS, 2):
+        for seed in range(0, 2 * SYMMETRY_PAIRS, 2):
             u, v = tried.direction(seed), tried.direction(seed + 1)
             ahead, back = _inner(u, slope(v)), _inner(v, slope(u))
             apart, whole = apart + abs(ahead - back), whole + abs(ahead) + abs(back)
@@ -149,5 +149,5 @@ def _of_a_function(trial: Trial, row: int) -> bool | None:
     return True if apart <= 0.01 * whole else False if apart >= 0.1 * whole else None
 
 
-def _inner(a: Blocks, b: Blocks) -> float:
+def _inner(a: GradientByName, b: GradientByName) -> float:
     return sum(float((a[name].double() * b[name].double()).sum()) for name in b)

@@ -13,7 +13,7 @@ import torch
 from suite.errors import CaseError, UsageError
 from suite.recovery.experiment import Experiment, Weighting
 from suite.recovery.identify import Match
-from suite.recovery.step import Blocks
+from suite.recovery.step import GradientByName
 
 if TYPE_CHECKING:
     from suite.algebra.units import Column
@@ -57,7 +57,7 @@ class Trial:
 
     tried: Experiment
     without: tuple[str, ...]
-    gradient: Blocks
+    gradient: GradientByName
 
     @cached_property
     def as_is(self) -> Experiment:
@@ -109,7 +109,7 @@ def attempt(experiment: Callable[[], T]) -> T | None:
         return None
 
 
-def norm_of(gradient: Blocks, names: Sequence[str] | None = None) -> float:
+def norm_of(gradient: GradientByName, names: Sequence[str] | None = None) -> float:
     """The norm over the parameters of these names; over all if None."""
     squares = [gradient[name].double().square().sum() for name in (gradient if names is None else names)]
     return float(torch.stack(squares).sum().sqrt())

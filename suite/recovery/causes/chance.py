@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from suite.recovery.causes.cause import SEEDS, Cause, Trial, attempt
 from suite.recovery.experiment import Experiment
-from suite.recovery.step import Blocks
+from suite.recovery.step import GradientByName
 
 FROM_CALL_TO_CALL = "changes from call to call"
 
@@ -37,7 +37,7 @@ def counted(tried: Experiment) -> Cause | None:
     )
 
 
-def _share(tried: Experiment, other: Blocks) -> str:
+def _share(tried: Experiment, other: GradientByName) -> str:
     return f", by {tried.distance(other, tried.gradient) / max(tried.size, 1e-300):.2g} of its norm"
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from suite.algebra.units import Column
 from suite.recovery.causes.cause import SEEDS, Cause, Trial, beneath, norm_of
 from suite.recovery.experiment import Experiment
-from suite.recovery.identify import Match, plainness, rounded
+from suite.recovery.identify import Match, match_plainness, rounded
 
 BY_NORM = "clipped by norm"
 
@@ -74,7 +74,7 @@ def by_tensor(trial: Trial) -> Cause | None:
             found.append((Match(convention, top, column), factors))
     if not found:
         return None
-    best, factors = min(found, key=lambda pair: plainness(pair[0]))
+    best, factors = min(found, key=lambda pair: match_plainness(pair[0]))
     clipped = _clipped_groups(trial, best, factors)
     if clipped is not None:
         return clipped

@@ -7,10 +7,10 @@ is a weighting of what they then are, that is what it computes.
 from __future__ import annotations
 
 from suite.loops import batch as batches
-from suite.recovery.calm import in_eval_mode
 from suite.recovery.causes.cause import Cause, Trial, beneath
-from suite.recovery.reading import even
-from suite.recovery.rereading import cuts, read_in, read_of
+from suite.recovery.eval_copy import in_eval_mode
+from suite.recovery.losses import even
+from suite.recovery.losses_reread import cuts, read_in, read_of
 
 
 def coupled_losses(trial: Trial) -> Cause | None:

@@ -8,7 +8,7 @@ from suite.recovery.experiment import Experiment, Weighting
 
 def rounded_off(tried: Experiment, found: Weighting) -> Cause:
     """That the step's formats are coarse, with the weights beneath, if they can be told."""
-    name = f"rounding of {tried.regime.name}"
+    name = f"rounding of {tried.formats.name}"
     if tried.blind:
         return Cause(
             name,

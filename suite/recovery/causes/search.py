@@ -43,11 +43,11 @@ def why(tried: Experiment) -> Cause | None:
             cause = attempt(lambda: explain(trial))  # noqa: B023  called at once
             if cause is not None:
                 return _with_clipping(trial, _named(trial, cause))
-    calm = attempt(lambda: _calm(tried))
-    if calm is None:
+    quiet = attempt(lambda: _switched_off(tried))
+    if quiet is None:
         return None
     for explain in LAST:
-        cause = attempt(lambda: explain(calm))  # noqa: B023  called at once
+        cause = attempt(lambda: explain(quiet))  # noqa: B023  called at once
         if cause is not None:
             return cause
     return None
@@ -64,7 +64,7 @@ def _trials(tried: Experiment) -> Iterator[Trial]:
                 yield Trial(tried, without, gradient)
 
 
-def _calm(tried: Experiment) -> Trial:
+def _switched_off(tried: Experiment) -> Trial:
     """The step without all layers that mix samples or draw numbers."""
     active = tried.active
     return Trial(tried, active, tried.again(without=active) if active else tried.gradient)

@@ -10,7 +10,7 @@ from torch import nn
 
 from suite.algebra.units import Units
 from suite.recovery import recover
-from suite.recovery.reading import even
+from suite.recovery.losses import even
 from tests.recovery.steps import losses, mean, setting
 
 N = 8

@@ -9,7 +9,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from suite.recovery import recover
-from suite.recovery.calm import in_eval_mode
+from suite.recovery.eval_copy import in_eval_mode
 from tests.recovery.steps import losses, mean, setting
 
 

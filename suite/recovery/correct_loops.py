@@ -19,13 +19,13 @@ from suite.recovery.solve import Root
 
 TORCH_ADDS = 1e-6  # to a norm before it divides by it: clip_grad_norm_, Opacus
 LEVELS = ("microbatch", "rank")
-PROBES = 8  # random directions: what is seen in one of them need not be looked at in all
-Named = Iterator[tuple[str, Column]]
+PROBED_DIRECTIONS = 8  # random directions: what is seen in one of them need not be looked at in all
+NamedColumns = Iterator[tuple[str, Column]]
 Slack = Callable[[Column], float]
 
 
 @dataclass(frozen=True, eq=False)
-class Count:
+class DividingCount:
     """A denominator: its name, the scope that it counts in, and `[units]` one over it."""
 
     name: str
@@ -48,7 +48,7 @@ def innocent(root: Root, slack: Slack, units: Units) -> str | None:
     square = float((aside**2).sum())
     if square > 0.0:
         matrix = matrix - aside @ (aside.T @ matrix) / square
-    probes = np.random.default_rng(0).normal(size=(PROBES, len(matrix)))
+    probes = np.random.default_rng(0).normal(size=(PROBED_DIRECTIONS, len(matrix)))
     seen = probes @ matrix / np.linalg.norm(probes, axis=1, keepdims=True)
     for name, column in _all(units, root.gram):
         given = np.append(-units.column(column, 0.0), 1.0)
@@ -63,7 +63,7 @@ def composition(name: str, units: Units, gram: Gram) -> Column:
     return dict(_all(units, gram))[name]
 
 
-def _all(units: Units, gram: Gram) -> Named:
+def _all(units: Units, gram: Gram) -> NamedColumns:
     """Each product of levels, plain and then clipped, by a name that is the same on every table."""
     plain = {
         " · ".join((weight, count.name, repeat)): a * count.column * b
@@ -74,7 +74,7 @@ def _all(units: Units, gram: Gram) -> Named:
     yield from _clipped(units, gram, plain)
 
 
-def _weights(units: Units) -> Named:
+def _weights(units: Units) -> NamedColumns:
     """What stands before the loss of a unit."""
     ones = np.ones(len(units))
     yield "1", ones
@@ -86,22 +86,24 @@ def _weights(units: Units) -> Named:
             yield "wλ", units.weight * units.term_weight
 
 
-def _counts(units: Units) -> Iterator[Count]:
+def _counts(units: Units) -> Iterator[DividingCount]:
     """What the losses are divided by: nothing, or samples or elements that are counted in one place."""
     inside = list(_per_sample(units))
-    yield from (Count(name, "sample", column) for name, column in inside)
+    yield from (DividingCount(name, "sample", column) for name, column in inside)
     if units.expected_batch_size:
         for name, column in inside:
-            yield Count(f"{name}/L", "batch", column / units.expected_batch_size)
+            yield DividingCount(f"{name}/L", "batch", column / units.expected_batch_size)
     for scope, index in _scopes(units):
         for name, values in _countable(units):
-            yield Count(f"1/{name} in {scope}", scope, _over(_totals(values, index, units)))
+            yield DividingCount(f"1/{name} in {scope}", scope, _over(_totals(values, index, units)))
         if scope not in ("sample", "unit"):
             samples = _over(_distinct(index, units.sample, units))
-            yield from (Count(f"{name}/n in {scope}", scope, column * samples) for name, column in inside)
+            yield from (
+                DividingCount(f"{name}/n in {scope}", scope, column * samples) for name, column in inside
+            )
 
 
-def _per_sample(units: Units) -> Named:
+def _per_sample(units: Units) -> NamedColumns:
     """What a sample's losses are divided by before samples are counted."""
     ones = np.ones(len(units))
     yield "1", ones
@@ -115,7 +117,7 @@ def _per_sample(units: Units) -> Named:
         yield "1/P", ones / len(units.parts)
 
 
-def _countable(units: Units) -> Named:
+def _countable(units: Units) -> NamedColumns:
     """What a denominator can count."""
     yield "elements", units.elements
     if units.positions is not None:
@@ -140,7 +142,7 @@ def _scopes(units: Units) -> Iterator[tuple[str, Index]]:
         yield from ((f"{name}, part", _meet(index, units.part)) for name, index in given.items())
 
 
-def _repeats(units: Units, scope: str) -> Named:
+def _repeats(units: Units, scope: str) -> NamedColumns:
     """What the levels above a count are divided by: the mean over them, or the sum.
 
     A count of the whole batch, or of a rank's whole window, has no level above it: to divide it once more
@@ -162,7 +164,7 @@ def _repeats(units: Units, scope: str) -> Named:
         yield " · ".join(name for name, _ in chosen), np.asarray(np.prod([ones, *columns], axis=0))
 
 
-def _clipped(units: Units, gram: Gram, plain: dict[str, Column]) -> Named:
+def _clipped(units: Units, gram: Gram, plain: dict[str, Column]) -> NamedColumns:
     """Each product, its gradient clipped to C; and as PyTorch does it, with 1e-6 added to the norm."""
     if units.max_norm is None:
         return

@@ -14,12 +14,12 @@ from suite.algebra.columns import UNIT_COLUMNS
 from suite.algebra.gram import Gram
 from suite.algebra.units import Column, Index, Units
 
-Weighting = Callable[[Units, Gram], Column]
+WeightsOf = Callable[[Units, Gram], Column]
 SEVERAL = "with more elements in each sample"
 FAR = 1e-3  # times the threshold or over it: gradients of length one are surely clipped, or surely not
 
 
-def other_batch(first: Weighting, others: Sequence[Weighting], units: Units) -> str | None:
+def other_batch(first: WeightsOf, others: Sequence[WeightsOf], units: Units) -> str | None:
     """What a batch must be like to tell `first` from all of `others`; None where none tried would.
 
     The words follow "a batch": "with micro-batches of unequal size".

@@ -7,9 +7,9 @@ from dataclasses import replace
 from suite.errors import CaseError, UsageError
 from suite.loops.batch import Batch
 from suite.recovery.experiment import Experiment
-from suite.recovery.reading import Cut, Reading, even, in_turn
+from suite.recovery.in_float64 import UnitProblem
+from suite.recovery.losses import Cut, Reading, even, in_turn
 from suite.recovery.unit_gradients import unit_gradients
-from suite.recovery.wide import Problem
 
 
 def cuts(tried: Experiment) -> list[Cut]:
@@ -33,7 +33,7 @@ def read_of(tried: Experiment, batch: Batch, reading: Reading) -> Experiment | N
     """The experiment with other samples or another reading; None where the losses cannot be read so."""
     try:
         with tried.surroundings.kept():
-            given = Problem(tried.model, batch, reading, tried.regulariser)
+            given = UnitProblem(tried.model, batch, reading, tried.regulariser)
             found, wide = unit_gradients(given, tried.found.engine)
     except (UsageError, CaseError, RuntimeError, IndexError):
         return None

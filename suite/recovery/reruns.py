@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from suite.errors import UsageError
 from suite.loops.batch import Batch, map_tensors, tensors
+from suite.recovery.formats import Watch
 from suite.recovery.put_back import same
-from suite.recovery.regime import Watch
-from suite.recovery.step import Blocks, Step, gradient_of, left_by
+from suite.recovery.step import GradientByName, Step, gradient_of, left_by
 from suite.recovery.surroundings import Surroundings
 from suite.recovery.switches import switched, switches
 
@@ -34,12 +34,12 @@ class Runs:
     step: Step
     model: nn.Module
     batch: Batch
-    gradient: Blocks
+    gradient: GradientByName
     surroundings: Surroundings
 
     def again(
         self, *, seed: int | None = None, without: Sequence[str] = (), batch: Batch | None = None
-    ) -> Blocks:
+    ) -> GradientByName:
         """The gradient of another call.
 
         Args:
@@ -55,7 +55,7 @@ class Runs:
             return gradient_of(self.step, self.model, given, seed=seed, surroundings=self.surroundings)
 
     @cached_property
-    def control(self) -> Blocks:
+    def control(self) -> GradientByName:
         """The gradient of the step unchanged, once more: only what differs from it is evidence.
 
         Where the step fails when it is called once more, that of the first call.
@@ -73,7 +73,7 @@ class Runs:
         return self._observed[2]
 
     @cached_property
-    def _observed(self) -> tuple[Blocks, set[str], Watch]:
+    def _observed(self) -> tuple[GradientByName, set[str], Watch]:
         with switched() as seen, Watch() as watch:
             try:
                 gradient = gradient_of(self.step, self.model, self.batch, surroundings=self.surroundings)
@@ -89,7 +89,7 @@ class Runs:
             left_by(self.step, self.model, given)
         return None if all(map(same, tensors(given), tensors(self.batch))) else given
 
-    def next_call(self) -> tuple[Blocks | None, tuple[str, ...]]:
+    def next_call(self) -> tuple[GradientByName | None, tuple[str, ...]]:
         """The gradient of a call with the plain values that a first one left behind, and their names.
 
         All else is as at first, random numbers too. None where there are no such values.
@@ -107,7 +107,7 @@ class Runs:
                 redo()
             return self.called(), tuple(left)
 
-    def called(self, without: Sequence[str] = (), batch: Batch | None = None) -> Blocks:
+    def called(self, without: Sequence[str] = (), batch: Batch | None = None) -> GradientByName:
         """What one call leaves, with random numbers as at first; nothing is put back.
 
         Raises:
@@ -129,7 +129,7 @@ class Runs:
                         parameter.add_(far * direction[name].to(parameter))
             yield
 
-    def direction(self, seed: int) -> Blocks:
+    def direction(self, seed: int) -> GradientByName:
         """A random direction, in each tensor as long as the tensor is."""
         generator = torch.Generator().manual_seed(seed)
         return {
@@ -139,7 +139,7 @@ class Runs:
             if p.requires_grad
         }
 
-    def distance(self, a: Blocks, b: Blocks) -> float:
+    def distance(self, a: GradientByName, b: GradientByName) -> float:
         """The norm of `a − b`."""
         squares = [(a[name].double() - b[name].double()).square().sum() for name in a]
         return float(torch.stack(squares).sum().sqrt())

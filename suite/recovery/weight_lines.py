@@ -20,7 +20,7 @@ DECISIVE = 1e-3
 
 
 @dataclass(frozen=True)
-class Line:
+class WeightLine:
     """Units that have one weight.
 
     Args:
@@ -34,11 +34,13 @@ class Line:
     share: str
 
 
-def lines(found: Findings) -> list[Line]:
+def lines(found: Findings) -> list[WeightLine]:
     """The table, in the order of the first unit of each line."""
     weights, error = shown(found)
     groups = _groups(weights, error, found.explanation.values)
-    return [Line(label(found.units, group), *_written(found, group, weights, error)) for group in groups]
+    return [
+        WeightLine(label(found.units, group), *_written(found, group, weights, error)) for group in groups
+    ]
 
 
 def shown(found: Findings) -> tuple[Column, Column]:

@@ -16,13 +16,13 @@ from torch.overrides import TorchFunctionMode
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses, Regulariser
-from suite.recovery.calm import in_eval_mode
+from suite.recovery.eval_copy import in_eval_mode
 
 TO_NARROWER = ("float", "half", "bfloat16")
 LIKE = ("randn_like", "rand_like")
 
 
-class Problem(NamedTuple):
+class UnitProblem(NamedTuple):
     """What has unreduced losses: a model in eval mode with its batch."""
 
     model: nn.Module
@@ -33,12 +33,12 @@ class Problem(NamedTuple):
 
 def problem(
     model: nn.Module, batch: Batch, losses: Losses, regulariser: Regulariser | None, *, wide: bool
-) -> Problem:
+) -> UnitProblem:
     """A copy of the model in eval mode with its batch and losses, all in float64 if `wide`."""
-    calm = in_eval_mode(model)
+    evaluated = in_eval_mode(model)
     if not wide:
-        return Problem(calm, batch, losses, regulariser)
-    first = next(calm.parameters())
+        return UnitProblem(evaluated, batch, losses, regulariser)
+    first = next(evaluated.parameters())
     usual, device = first.dtype, first.device
 
     def widely(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -48,8 +48,8 @@ def problem(
 
         return wide_function
 
-    return Problem(
-        calm.double(),
+    return UnitProblem(
+        evaluated.double(),
         batches.map_tensors(lambda t: t.to(device).double() if t.is_floating_point() else t, batch),
         widely(losses),
         None if regulariser is None else widely(regulariser),

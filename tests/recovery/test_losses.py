@@ -11,7 +11,7 @@ from torch import nn
 from suite.algebra.units import Units
 from suite.errors import UsageError
 from suite.recovery import recover
-from suite.recovery.reading import even, in_turn
+from suite.recovery.losses import even, in_turn
 from tests.recovery.steps import losses, mean, setting
 
 N = 6

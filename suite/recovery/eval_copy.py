@@ -30,17 +30,18 @@ def in_eval_mode(model: nn.Module) -> nn.Module:
         UsageError: The model cannot be copied.
     """
     memo: dict[int, Any] = {}
-    calm = copied(model, memo).eval()
-    for module in calm.modules():
+    evaluated = copied(model, memo).eval()
+    for module in evaluated.modules():
         for name, value in list(vars(module).items()):
             if isinstance(value, types.FunctionType):
                 vars(module)[name] = _Carried(_carried(value, memo))
-        # Opacus sees layers in train mode only, and cuDNN differentiates recurrent ones only there.
-        if isinstance(module, INDIFFERENT):
+        # Opacus sees layers in train mode only, and cuDNN differentiates recurrent ones only there. A hook may
+        # ask for the mode: the old spectral_norm iterates in train mode.
+        if isinstance(module, INDIFFERENT) and not module._forward_pre_hooks:
             module.training = True
         if isinstance(module, nn.RNNBase):
             module.dropout = 0.0
-    return calm
+    return evaluated
 
 
 def with_shapes(model: nn.Module, batch: Batch, losses: Losses) -> None:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from suite.loops import batch as batches
-from suite.recovery.calm import in_eval_mode
-from suite.recovery.wide import Problem
+from suite.recovery.eval_copy import in_eval_mode
+from suite.recovery.in_float64 import UnitProblem
 
 SINGLE = float(torch.finfo(torch.float32).eps)
 TF32 = 2.0**-10
@@ -21,7 +21,7 @@ TF32 = 2.0**-10
 
 
 @dataclass(frozen=True)
-class Regime:
+class Formats:
     """The formats that a step's gradient went through.
 
     Args:
@@ -69,7 +69,7 @@ class Regime:
 
 
 @dataclass(eq=False)
-class Seen:
+class SeenFormats:
     """What was watched."""
 
     dtypes: set[torch.dtype] = field(default_factory=set)
@@ -83,7 +83,7 @@ class Watch(TorchFunctionMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.seen = Seen()
+        self.seen = SeenFormats()
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Call `func` and look at what it returns."""
@@ -104,14 +104,14 @@ class Watch(TorchFunctionMode):
             self.seen.tf32 |= _tf32()
 
 
-def regime(seen: Seen, model: nn.Module) -> Regime:
+def formats_of(seen: SeenFormats, model: nn.Module) -> Formats:
     """The formats that were `seen` while a step of `model` ran."""
     own = {p.dtype for p in model.parameters() if p.is_floating_point()}
     narrow = [dtype for dtype in seen.dtypes | own if is_narrow(dtype)]
     dtype = max(narrow, key=lambda d: torch.finfo(d).eps, default=None)
     autocast = frozenset((kind, d) for kind, d in seen.autocast if is_narrow(d))
     cast = dtype is not None and dtype not in own and dtype not in {d for _, d in autocast}
-    return Regime(dtype, autocast, seen.tf32 and dtype is None, cast, max(1, seen.backwards))
+    return Formats(dtype, autocast, seen.tf32 and dtype is None, cast, max(1, seen.backwards))
 
 
 def is_narrow(dtype: torch.dtype) -> bool:
@@ -119,12 +119,12 @@ def is_narrow(dtype: torch.dtype) -> bool:
     return dtype.is_floating_point and float(torch.finfo(dtype).eps) > SINGLE
 
 
-def in_regime(given: Problem, found: Regime) -> Problem:
+def in_formats(given: UnitProblem, found: Formats) -> UnitProblem:
     """A copy of the model in eval mode whose losses round as the step's do."""
-    calm, batch = in_eval_mode(given.model), given.batch
+    evaluated, batch = in_eval_mode(given.model), given.batch
     if found.cast and found.dtype is not None:
         narrow = found.dtype
-        calm = calm.to(narrow)
+        evaluated = evaluated.to(narrow)
         batch = batches.map_tensors(lambda t: t.to(narrow) if t.is_floating_point() else t, batch)
 
     def rounding(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -135,7 +135,9 @@ def in_regime(given: Problem, found: Regime) -> Problem:
         return rounded
 
     penalty = given.regulariser
-    return Problem(calm, batch, rounding(given.losses), None if penalty is None else rounding(penalty))
+    return UnitProblem(
+        evaluated, batch, rounding(given.losses), None if penalty is None else rounding(penalty)
+    )
 
 
 def _tf32() -> bool:  # uncovered: needs a CUDA device
