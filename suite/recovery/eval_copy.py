@@ -35,9 +35,9 @@ def in_eval_mode(model: nn.Module) -> nn.Module:
         for name, value in list(vars(module).items()):
             if isinstance(value, types.FunctionType):
                 vars(module)[name] = _Carried(_carried(value, memo))
-        # Opacus sees layers in train mode only, and cuDNN differentiates recurrent ones only there. A hook may
-        # ask for the mode: the old spectral_norm iterates in train mode.
-        if isinstance(module, INDIFFERENT) and not module._forward_pre_hooks:
+        # Opacus sees layers in train mode only, and cuDNN differentiates recurrent ones only there.
+        # A hook may ask for the mode, as the old spectral_norm does.
+        if isinstance(module, INDIFFERENT) and not module._forward_pre_hooks:  # noqa: SLF001
             module.training = True
         if isinstance(module, nn.RNNBase):
             module.dropout = 0.0

@@ -309,7 +309,8 @@ def test_losses_that_fail_are_one_line() -> None:
         return model(x) - y
 
     x = torch.randn(3, 2)
-    with pytest.raises(UsageError, match=r"the losses failed \(test_recovery.py:\d+\): ValueError: not enough values") as error:
+    said = r"the losses failed \(test_recovery.py:\d+\): ValueError: not enough values"
+    with pytest.raises(UsageError, match=said) as error:
         recover(lambda model, batch: model(batch).sum().backward(), nn.Linear(2, 1), x, losses)
     assert "\n" not in str(error.value)
 
