@@ -52,7 +52,9 @@ def shortened(value: object) -> str:
     return shown if len(shown) <= 60 else f"{shown[:20]}… ({len(shown)} characters)"
 
 
-def unknown(kind: str, name: str, known: Iterable[str], listed: str = "gradsuite list") -> UsageError:
+def unknown(
+    kind: str, name: str, known: Iterable[str], listed: str = "gradsuite list", *, meant: Iterable[str] = ()
+) -> UsageError:
     """The error for a `name` that no `kind` has, with the nearest names that there are.
 
     Args:
@@ -60,9 +62,10 @@ def unknown(kind: str, name: str, known: Iterable[str], listed: str = "gradsuite
         name: the one that was given.
         known: those that there are.
         listed: what prints them all, where they are too many for a line.
+        meant: those of them that `name` means elsewhere; they are all that is suggested then.
     """
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = list(meant) or _nearest(name, names)
     if near:
         hint = f"did you mean {' or '.join(repr(n) for n in near)}?"
     elif len(names) <= 12:
@@ -70,3 +73,22 @@ def unknown(kind: str, name: str, known: Iterable[str], listed: str = "gradsuite
     else:
         hint = f"there are {len(names)}; `{listed}` names them"
     return UsageError(f"no {kind} is named {name!r}: {hint}")
+
+
+def spelling(name: str) -> str:
+    """`name` without what people do not mean by it: capitals, and underscores for hyphens."""
+    return name.lower().replace("_", "-")
+
+
+def _nearest(name: str, names: list[str]) -> list[str]:
+    """The same name spelt otherwise; else those that it ends; else those that look like it."""
+    spelt = spelling(name)
+    same = [one for one in names if spelling(one) == spelt]
+    ended = [one for one in names if spelling(one).rpartition(":")[2] == spelt.rpartition(":")[2]]
+    if same or ended:
+        return same or ended[:3]
+    by_spelling: dict[str, list[str]] = {}
+    for one in names:
+        by_spelling.setdefault(spelling(one), []).append(one)
+    like = difflib.get_close_matches(spelt, by_spelling, n=3, cutoff=0.6)
+    return [one for spelt in like for one in by_spelling[spelt]][:3]

@@ -183,6 +183,14 @@ DECLARED: Mapping[str, Declaration] = {
                 Size("max_elements", "--max-elements", "Lmax", "longest", "longest sequence allowed"),
             ),
         ),
+        Declaration(
+            "moving_average", "table", "number",
+            need=Need(
+                "moving_average",
+                "no moving average of the denominators before is stated",
+                beyond="divides by a moving average of the batches before, so its scale moves with each step",
+            ),
+        ),
         Declaration("max_norm", "table", "number", "min(1, C/‖g‖)", need=_CLIPPING),
         Declaration("added_to_norm", "table", "number", "min(1, C/‖g‖)", need=_CLIPPING),
         Declaration("values", "table", "whole"),

@@ -51,6 +51,7 @@ class Units:
         world_size: the number of ranks that training began with.
         expected_batch_size: L, the batch size that the sampling aims at.
         max_elements: L_max, the longest sequence that the configuration allows.
+        moving_average: of the denominators of the batches before this one.
         max_norm: C, the clip threshold.
         values: how many values a sample's loss was seen to have though nobody stated `elements`: what
             divides by elements does not apply then; None where elements are as they stand.
@@ -74,6 +75,7 @@ class Units:
     world_size: int = 1
     expected_batch_size: float | None = None
     max_elements: int | None = None
+    moving_average: float | None = None
     max_norm: float | None = None
     added_to_norm: float = 0.0
     values: int | None = None

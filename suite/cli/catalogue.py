@@ -8,7 +8,9 @@ from typing import Any, Protocol
 
 from suite.registry import Registry
 
-KINDS = ("cases", "claims", "conventions", "engines", "papers", "dialects", "rules")
+KINDS = (
+    "cases", "claims", "conventions", "parameterwise", "frameworks", "engines", "papers", "dialects", "rules",
+)  # fmt: skip
 
 
 class Listed(Protocol):
@@ -43,6 +45,8 @@ def catalogue(kind: str, files: Sequence[str] = ()) -> Registry[Any]:
 
 _HOMES = {
     "conventions": ("suite.conventions", "conventions"),
+    "parameterwise": ("suite.conventions.parameterwise", "parameterwise"),
+    "frameworks": ("suite.frameworks", "words"),
     "engines": ("suite.engines", "engines"),
     "papers": ("suite.papers.card", "papers"),
     "dialects": ("suite.equivalence.dialects", "dialects"),

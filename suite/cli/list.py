@@ -1,4 +1,4 @@
-"""List cases, claims, conventions, engines, papers, dialects and batch-size rules."""
+"""List cases, claims, conventions, frameworks' words, engines, papers, dialects and batch-size rules."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ EPILOG = """\
 examples:
   gradsuite list
   gradsuite list conventions
+  gradsuite list frameworks
   gradsuite list papers --json
 """
 

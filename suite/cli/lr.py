@@ -36,11 +36,12 @@ examples:
   gradsuite lr --scale 1/32 --optimizer SGD --set lr=0.1 --max-norm 5
   gradsuite lr --dialect keras --optimizer SGD --set l2=0.01
   gradsuite lr --paper dqn-2015 --to mean
+  gradsuite lr --from verl:seq-mean-token-sum --to trl:dapo --batch-size 512 --elements 1000 --optimizer AdamW
   gradsuite lr --optimizer SGD --set lr=0.1 --scale 1 --batch-size 32 --rule linear --to-batch-size 256
   gradsuite lr --laws
 
-An answer is exact, exact with a schedule, or not exact; then the reason and the nearest values are
-printed. --check trains both sides and compares their weights.
+An answer is exact, exact with a schedule, exact only if all sizes are equal, or not exact; then the
+reason and the nearest values are printed. --check trains both sides and compares their weights.
 
 exit codes: 0 all is well, 1 --check found that hyperparameters called exact are not, 2 the input is wrong.
 """
@@ -61,12 +62,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--max-norm", metavar="C", type=float, help="clip threshold of the old convention")
     what.add_argument(
         "--clip",
-        choices=("norm", "plain", "value"),
+        choices=("norm", "plain", "value", "tensor", "group"),
         default="norm",
-        help="norm: clip_grad_norm_ (default); plain: min(1, C/‖g‖); value: clip_grad_value_",
+        help="norm: clip_grad_norm_ (default); plain: min(1, C/‖g‖); value: clip_grad_value_, each entry; "
+        "tensor, group: clip_grad_norm_ of each by itself",
     )
     between = parser.add_argument_group("between which conventions")
-    between.add_argument("--from", dest="source", metavar="CONVENTION", help="the old convention")
+    between.add_argument(
+        "--from",
+        dest="source",
+        metavar="CONVENTION",
+        help="the old convention, or a framework's word such as trl:grpo",
+    )
     between.add_argument("--to", dest="target", metavar="CONVENTION", help="the new convention")
     for size in SIZES:
         kind = int if size.whole else float
@@ -116,6 +123,7 @@ def execute(args: argparse.Namespace) -> int:
     if args.json:
         answer = _as_json(scaling, result, check)
         answer |= _plain(sources.as_dict(source, result) | ({"rules": rules} if rules else {}))
+        answer["exact"] = answer["exact"] and scaling.ragged is None
         print(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
         within = "" if source.plain else "Within PyTorch: "
@@ -201,10 +209,9 @@ def _as_text(scaling: Scaling, result: Equivalence, check: TrainingCheck | None,
     rows = [[c.name, _show(c.old), _show(c.new), _factor(c.exponent), c.why] for c in result.changes]
     head = ["hyperparameter", scaling.source, scaling.target, "factor", "why"]
     blocks = [
-        f"{result.optimizer}, from {scaling.source} to {scaling.target}: "
-        f"the gradient becomes s = {_show(scaling.scale)} times what it was.",
+        _headline(scaling, result),
         tabulate(rows, head, tablefmt="simple", disable_numparse=True),
-        f"{_verdict(result, within)}.",
+        f"{_verdict(scaling, result, within)}.",
         result.python,
     ]
     blocks += [_schedule(result)] if result.schedule else []
@@ -213,8 +220,19 @@ def _as_text(scaling: Scaling, result: Equivalence, check: TrainingCheck | None,
     return "\n\n".join(block.rstrip() for block in blocks)
 
 
-def _verdict(result: Equivalence, within: str) -> str:
+def _headline(scaling: Scaling, result: Equivalence) -> str:
+    """What becomes of the gradient; with what that assumes of sizes, and what other sizes would do."""
+    between = f"{result.optimizer}, from {scaling.source} to {scaling.target}"
+    becomes = f"the gradient becomes s = {_show(scaling.scale)} times what it was"
+    if scaling.ragged is None:
+        return f"{between}: {becomes}."
+    return f"{between}, if {scaling.ragged.assumes}: {becomes}; {scaling.ragged.text}."
+
+
+def _verdict(scaling: Scaling, result: Equivalence, within: str) -> str:
     verdict = result.reason if result.exact else f"not exact: {result.reason}"
+    if scaling.ragged is not None:
+        verdict = f"only if {scaling.ragged.assumes}: {verdict}"
     sentence = f"{within}{verdict}"
     return f"{sentence[0].upper()}{sentence[1:]}"
 
@@ -274,6 +292,7 @@ def _as_json(scaling: Scaling, result: Equivalence, check: TrainingCheck | None)
             "penalty_factor": float(scaling.penalty),
             "python": result.python,
             "notes": list(scaling.notes),
+            "ragged": None if scaling.ragged is None else asdict(scaling.ragged),
             "proof": None if check is None else asdict(check),
         }
     )

@@ -13,13 +13,16 @@ EPILOG = """\
 examples:
   gradsuite show token-mean
   gradsuite show dqn-2015
+  gradsuite show trl:grpo
   gradsuite show fault:kept-as-views --json
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `gradsuite show`."""
-    parser.add_argument("name", metavar="NAME", help="of a case, convention, engine, paper, dialect or rule")
+    parser.add_argument(
+        "name", metavar="NAME", help="of a case, convention, framework's word, engine, paper, dialect or rule"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--cases", action="append", default=[], metavar="PATH", help="a file with cases")
 

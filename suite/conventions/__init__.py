@@ -17,6 +17,7 @@ from suite.conventions import (  # isort: skip
     clipping,
     sampling,
     faults,
+    parameterwise,
 )
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "convention",
     "conventions",
     "faults",
+    "parameterwise",
     "parts",
     "ranks",
     "sampling",

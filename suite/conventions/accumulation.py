@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from suite.algebra.units import per
 from suite.conventions.convention import convention
 
@@ -105,3 +107,28 @@ def partial_window_over_full_k(units: Units) -> Column:
         share * per(units.total(by="microbatch")),
         regulariser=float(share * units.groups("microbatch")),
     )
+
+
+def share_weighted_microbatch_means_loop(loop: Loop) -> None:
+    for microbatch in loop.microbatches():
+        (mean_loss(microbatch) * (microbatch.n / loop.n)).backward()
+
+
+@convention(
+    reference_loop=share_weighted_microbatch_means_loop,
+    formula="Σ_k (n_k/n) (1/V_k) Σ_{u∈k} g_u, n_k the samples and V_k the elements of micro-batch k",
+    product="n_k/(n·V_k)",
+    denominator="element of the micro-batch, by its share of the samples",
+    used_by="verl's FSDP actor with use_dynamic_bsz and loss_agg_mode=token-mean: how DAPO was trained",
+    source="volcengine/verl@b178a3c, verl/workers/actor/dp_actor.py, update_policy",
+    needs=("microbatches",),
+    against="window-exact",
+)
+def share_weighted_microbatch_means(units: Units) -> Column:
+    """Each micro-batch's mean times its share of the samples, summed.
+
+    Where samples have one element each this is the mean. Where their lengths differ it is neither the token
+    mean nor the mean of micro-batch means.
+    """
+    samples = units.total(np.full(len(units), 1 / max(len(units.parts), 1)), by="microbatch")
+    return units.column(samples * per(units.n) * per(units.total(by="microbatch")))

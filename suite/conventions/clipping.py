@@ -152,6 +152,27 @@ def clip_each_rank_then_sum(units: Units, gram: Gram) -> Column:
     return _clip_groups(units, gram, "rank")
 
 
+def clip_each_rank_then_mean_loop(loop: Loop) -> None:
+    gradients = [loop.clip(rank.gradient(mean_loss(rank))) for rank in loop.ranks()]
+    loop.accumulate(loop.all_reduce(gradients), divide_by=len(gradients))
+
+
+@convention(
+    reference_loop=clip_each_rank_then_mean_loop,
+    formula="(1/R) Σ_r min(1, C/‖ḡ_r‖) ḡ_r, ḡ_r the mean over rank r",
+    product="min(1, C/‖g_r‖)/(R·V_r)",
+    denominator="rank, after element",
+    used_by="DDPM on TPUs (with R·C: each shard clips its share, the shares are summed); loops that clip "
+    "before the all-reduce",
+    source="hojonathanho/diffusion@1e0dceb, diffusion_tf/utils.py, make_optimizer",
+    needs=("max_norm", "ranks"),
+    against="clip-mean",
+)
+def clip_each_rank_then_mean(units: Units, gram: Gram) -> Column:
+    """Each rank's mean clipped to C, then the mean over ranks."""
+    return _clip_groups(units, gram, "rank") * per(units.groups("rank"))
+
+
 def _clipped(units: Units, column: Column, gram: Gram, max_norm: float | None = None) -> Column:
     threshold = units.require("max_norm") if max_norm is None else max_norm
     return column * clip_factor(norm(gram, column), threshold, units.added_to_norm)

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from suite.algebra.units import Units
-from suite.conventions import conventions
 from suite.equivalence.law import Scale
 from suite.equivalence.scales import Sizes
 from suite.equivalence.trajectory import Backward, following
+from suite.frameworks import convention_of
 from suite.loops.loop import Loop
 
 PIXELS = 64
@@ -40,9 +40,9 @@ class DigitsProblem:
         return self.inputs[rows], self.targets[rows]
 
     def follow(self, name: str, units: Units) -> Backward:
-        """The literal loop of the convention `name`."""
+        """The literal loop of the convention `name`; of a framework's word, its weights on the losses."""
         return following(
-            conventions[name], lambda model, step: Loop(model, self.batch(step), squared_errors, units)
+            convention_of(name), lambda model, step: Loop(model, self.batch(step), squared_errors, units)
         )
 
     def scaled(self, scale: Scale) -> Backward:

@@ -11,8 +11,9 @@ from suite.equivalence.law import Law, Powers, Scale, check_scale, is_finite, po
 from suite.equivalence.laws import law
 from suite.errors import UsageError, shortened
 
-Clip = Literal["norm", "plain", "value"]
-"""`norm`: torch's clip_grad_norm_; `plain`: min(1, C/‖g‖); `value`: clip_grad_value_."""
+Clip = Literal["norm", "plain", "value", "tensor", "group"]
+"""`norm`: torch's clip_grad_norm_; `plain`: min(1, C/‖g‖); `value`: clip_grad_value_, each entry; `tensor`,
+`group`: clip_grad_norm_ of each tensor, or of each of the optimizer's groups, by itself."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,11 @@ class Equivalence:
         if self.max_norm is None:
             return []
         function = "clip_grad_value_" if self.clip == "value" else "clip_grad_norm_"
-        return [f"torch.nn.utils.{function}(model.parameters(), {self.max_norm!r})"]
+        loop, of = {
+            "tensor": ("for p in model.parameters(): ", "p"),
+            "group": ("for group in optimizer.param_groups: ", 'group["params"]'),
+        }.get(self.clip, ("", "model.parameters()"))
+        return [f"{loop}torch.nn.utils.{function}({of}, {self.max_norm!r})"]
 
 
 def equivalent(
@@ -215,7 +220,7 @@ def _threshold(max_norm: object, scale: Scale) -> float:
 
 
 def _clip_reason(max_norm: float, scale: Scale, clip: Clip) -> str:
-    if clip != "norm" or scale == 1:
+    if clip in ("plain", "value") or scale == 1:
         return ""
     # C·s/(s·‖g‖ + 1e-6) against C/(‖g‖ + 1e-6), where clipping begins: ‖g‖ = C.
     error = abs(1 - 1 / float(scale)) * 1e-6 / max_norm

@@ -7,12 +7,15 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from suite.algebra.columns import COUNTABLE, DECLARED, NEEDS, SAMPLES, SIZES
 from suite.algebra.units import Column, Units
-from suite.conventions import Convention, conventions
+from suite.conventions import Convention
+from suite.conventions.parameterwise import parameterwise
 from suite.equivalence.law import Scale, is_finite
 from suite.errors import UsageError, shortened
+from suite.frameworks import convention_of
 
 _ROUNDING = 8 * np.finfo(np.float64).eps
 
@@ -59,16 +62,31 @@ class Sizes:
                 raise UsageError(f"{size.option} is {shortened(value)}: a number above 0 is needed")
             if size.groups and value > self.samples:
                 raise UsageError(f"{size.option} is {value}, more than the {self.samples} samples of a batch")
+        if self.microbatches * self.ranks > self.samples:
+            raise UsageError(
+                f"--micro-batches is {self.microbatches} on each of --ranks {self.ranks}, more than the "
+                f"{self.samples} samples of a batch: --batch-size counts those of one step, on all ranks"
+            )
 
-    def units(self, *, ragged: bool = False, regulariser: bool = False) -> Units:
-        """The units table of such a batch; `ragged` makes samples and groups differ in size."""
+    def units(
+        self, *, lengths: NDArray[np.float64] | None = None, ragged: bool = False, regulariser: bool = False
+    ) -> Units:
+        """The units table of such a batch: ranks, each with its micro-batches.
+
+        Args:
+            lengths: `[samples]` the elements of each sample, if they are not all `elements`.
+            ragged: whether groups differ in size: all but one sample of each in the first.
+            regulariser: whether one more unit, the regulariser, follows.
+        """
         order = np.arange(self.samples)
-        columns: dict[str, Any] = {
-            "microbatch": _split(order, self.microbatches, ragged=ragged),
-            "rank": _split(order, self.ranks, ragged=ragged),
-        }
+        rank = _split(order, self.ranks, ragged=ragged)
+        columns: dict[str, Any] = {"rank": rank, "microbatch": np.zeros_like(order)}
+        for one in range(self.ranks) if self.microbatches > 1 else ():
+            rows = order[rank == one]
+            groups = min(self.microbatches, len(rows))
+            columns["microbatch"][rows] = _split(np.arange(len(rows)), groups, ragged=ragged)
         if self.elements is not None:
-            columns["elements"] = self.elements + (order if ragged else 0 * order)
+            columns["elements"] = self.elements if lengths is None else lengths
             columns["positions"] = columns["elements"]
         return Units.of(
             self.samples,
@@ -77,6 +95,45 @@ class Sizes:
             window=self.microbatches,
             world_size=self.ranks,
             **{name: getattr(self, name) for name in _AS_GIVEN},
+        )
+
+    @property
+    def longest(self) -> int:
+        """The longest sample that may be: the longest allowed, or as far above `elements` as 1 is below."""
+        assert self.elements is not None  # noqa: S101  the caller asks
+        return max(self.elements, self.max_elements or 2 * self.elements - 1)
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """What a scale assumes of the sizes of samples and groups, and what unequal ones would do.
+
+    Args:
+        assumes: what is equal, to be read after "if".
+        direction: whether unequal sizes change the direction, so that no rate is right.
+        spread: by how much the weights of two units can come apart, between lengths of 1 and `longest`; of
+            the scale, where the direction stays.
+        unequal: what was tried for that, to be read after "with".
+    """
+
+    assumes: str
+    direction: bool
+    spread: float
+    unequal: str
+
+    @property
+    def text(self) -> str:
+        """One sentence."""
+        if not self.direction:
+            return (
+                "for other sizes each batch has a scale of its own, which no constant follows: with "
+                f"{self.unequal} the largest is up to {self.spread:.4g} times the smallest"
+            )
+        beyond = (self.spread - 1) / (self.spread + 1)
+        return (
+            f"for other sizes the direction differs and no rate exists: with {self.unequal} one sample's "
+            f"elements weigh up to {self.spread:.4g} times as much as another's, and up to "
+            f"{100 * beyond:.4g} % of the step is beyond any rate (where gradients are at right angles)"
         )
 
 
@@ -89,7 +146,8 @@ class Scaling:
         target: the new one.
         scale: gradient of `target` / gradient of `source`.
         penalty: by what the coefficient of a penalty that is a term of the loss is to be multiplied.
-        notes: on what the scale rests; empty where it rests on nothing but the counts given.
+        notes: what else is to know of it.
+        ragged: what it assumes of sizes; None where it rests on nothing but the counts given.
     """
 
     source: str
@@ -97,16 +155,31 @@ class Scaling:
     scale: Scale
     penalty: Scale
     notes: tuple[str, ...]
+    ragged: Ragged | None = None
 
 
 def scale_between(source: str, target: str, sizes: Sizes) -> Scaling:
     """The scale from the convention `source` to the convention `target`, and what it rests on.
 
+    Args:
+        source: the old convention: a registered name (`sum`) or a framework's word (`trl:grpo`).
+        target: the new one.
+        sizes: of the batch of one optimizer step, all ranks and micro-batches in it.
+
+    Returns:
+        The scale, what becomes of a penalty in the loss, and what is assumed of sizes.
+
     Raises:
         UsageError: There is no such convention, it does not apply to such a batch, its coefficients
             depend on the data, or the two weigh samples differently.
+
+    Example:
+        >>> from suite.equivalence import Sizes, scale_between
+        >>> found = scale_between("verl:seq-mean-token-sum", "trl:dapo", Sizes(512, elements=1000))
+        >>> float(found.scale), found.ragged.assumes
+        (0.001, 'every sample has 1000 elements')
     """
-    pair = conventions[source], conventions[target]
+    pair = _meant(source), _meant(target)
     for convention in pair:
         _refuse_data(convention)
         missing = convention.missing(sizes.units())
@@ -118,11 +191,19 @@ def scale_between(source: str, target: str, sizes: Sizes) -> Scaling:
     if ratio is None:
         raise UsageError(
             f"no scale takes {source} to {target}: they weigh the samples of this batch differently, "
-            "which changes the direction; let --micro-batches and --ranks divide --batch-size"
+            "which changes the direction; let --micro-batches × --ranks divide --batch-size"
         )
     whole = sizes.units(regulariser=True)
     old, new = (float(convention.column(whole)[-1]) for convention in pair)
-    return Scaling(source, target, ratio, ratio * exact(old / new), tuple(_notes(*pair, sizes, ratio)))
+    notes = tuple(_notes(*pair, sizes, ratio))
+    return Scaling(source, target, ratio, ratio * exact(old / new), notes, _ragged(*pair, sizes, ratio))
+
+
+def _meant(name: str) -> Convention:
+    if name in parameterwise:
+        rule = parameterwise[name]
+        raise UsageError(f"no scale: {name} is no weighting of the units ({rule.why}); law: {rule.law}")
+    return convention_of(name)
 
 
 def _refuse_data(convention: Convention) -> None:
@@ -151,24 +232,50 @@ def exact(ratio: float) -> Scale:
 
 
 def _notes(source: Convention, target: Convention, sizes: Sizes, ratio: Scale) -> list[str]:
-    notes = []
     if sizes.samples > 1:
         twice = replace(sizes, samples=2 * sizes.samples)  # which K and R divide too
         if _ratio(source, target, twice.units()) != ratio:
-            notes.append(
-                "the scale goes with the batch size: a smaller last batch of an epoch has one of its own"
-            )
-        ragged = _ratio(source, target, sizes.units(ragged=True))
-        if ragged is None:
-            notes.append(
-                "this holds for groups and samples of equal sizes; for others the direction differs, "
-                "which no hyperparameter mends"
-            )
-        elif ragged != ratio:
-            notes.append(
-                "this holds for samples of equal lengths; for others the scale changes from batch to batch"
-            )
-    return notes
+            return ["the scale goes with the batch size: a smaller last batch of an epoch has one of its own"]
+    return []
+
+
+def _ragged(source: Convention, target: Convention, sizes: Sizes, ratio: Scale) -> Ragged | None:
+    """What is assumed of lengths and of groups: whether others give another scale, or none."""
+    grouped = sizes.microbatches * sizes.ranks > 1
+    lengths: list[NDArray[np.float64] | None] = [None, *(() if sizes.elements is None else _lengths(sizes))]
+    smallest = largest = float(ratio)
+    apart, by_length, by_group = 1.0, False, False
+    for ragged in (False, True) if grouped else (False,):
+        for length in lengths:
+            units = sizes.units(lengths=length, ragged=ragged)
+            ratios = target.column(units) / source.column(units)
+            low, high = float(ratios.min()), float(ratios.max())
+            differs = bool(max(high / float(ratio), float(ratio) / low) > 1 + _ROUNDING)
+            by_length |= differs and not ragged
+            by_group |= differs and length is None
+            smallest, largest, apart = min(smallest, low), max(largest, high), max(apart, high / low)
+    if largest <= smallest * (1 + _ROUNDING):
+        return None
+    direction = bool(apart > 1 + _ROUNDING)
+    assumes, unequal = [], []
+    if by_length or not by_group:
+        assumes.append(f"every sample has {sizes.elements} elements")
+        unequal.append(f"samples of 1 to {sizes.longest} elements")
+    if by_group:
+        counts = {"micro-batches": sizes.microbatches, "ranks": sizes.ranks}
+        groups = " and ".join(name for name, count in counts.items() if count > 1)
+        assumes.append(f"all {groups} have equally many samples")
+        unequal.append("groups of one sample beside one that has all others")
+    spread = apart if direction else largest / smallest
+    return Ragged(" and ".join(assumes), direction, spread, " and ".join(unequal))
+
+
+def _lengths(sizes: Sizes) -> list[NDArray[np.float64]]:
+    """`[samples]` each: lengths of 1 and of the longest in turn, all of one kind, all but one of either."""
+    order = np.arange(sizes.samples)
+    short, long, last = 1.0, float(sizes.longest), sizes.samples - 1
+    kinds = (order % 2 == 0, order >= 0, order < 0, order > 0, order == 0, order < last, order == last)
+    return [np.where(is_long, long, short) for is_long in kinds]
 
 
 def _split(order: Any, groups: int, *, ragged: bool) -> Any:

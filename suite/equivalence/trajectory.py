@@ -238,7 +238,10 @@ def clip_gradient(parameters: Sequence[nn.Parameter], max_norm: float, clip: Cli
     """Clip the `.grad` of the parameters in the way that `clip` names."""
     if clip == "value":
         nn.utils.clip_grad_value_(parameters, max_norm)
-    elif clip == "norm":
+    elif clip == "tensor":
+        for parameter in parameters:
+            nn.utils.clip_grad_norm_(parameter, max_norm)
+    elif clip in ("norm", "group"):  # `Training` has one group
         nn.utils.clip_grad_norm_(parameters, max_norm)
     else:
         gradients = [p.grad for p in parameters if p.grad is not None]

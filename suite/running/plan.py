@@ -12,6 +12,7 @@ import torch
 from suite.algebra.pairs import PAIRS_BATCH_SIZE
 from suite.algebra.units import Units
 from suite.case import Case, Problem
+from suite.conventions.sampling import AT_FIRST
 from suite.errors import CaseError, UsageError
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
@@ -73,6 +74,7 @@ class Cell:
                 world_size=-(-self.batch_size // per_rank),
                 expected_batch_size=float(self.batch_size),
                 max_elements=problem.max_elements,
+                moving_average=AT_FIRST,
                 max_norm=problem.max_norm,
             )
         except UsageError as error:

@@ -41,6 +41,7 @@ DRAWN_NUMBERS: Mapping[str, tuple[tuple[float, ...], Callable[[Any, Any], float]
     "world_size": (_MORE, lambda of, more: max(2, int(of["rank"].max()) + 1) + more),
     "max_elements": (_MORE, lambda of, more: max(1, int(of["elements"].max())) + more),
     "expected_batch_size": (_MORE, lambda of, more: float(len(of["elements"]) + more)),
+    "moving_average": ((100.0, 0.0, 3.5), lambda _, drawn: drawn),
     "max_norm": ((1.0, 0.125, 100.0), lambda _, drawn: drawn),
     "added_to_norm": ((0.0, 1e-6, 0.5), lambda _, drawn: drawn),
 }

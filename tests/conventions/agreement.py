@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from suite import Units, per_sample_gradients
-from suite.conventions import conventions
+from suite.frameworks import convention_of
 from suite.loops.batch import Batch, size
 from suite.loops.loop import Losses, Regulariser
 
@@ -40,7 +40,7 @@ def by_convention(
     """`[params]` the reduced gradient `cᵀG`, `c` the coefficients of the convention `name`.
 
     Args:
-        name: of the convention.
+        name: of the convention, or a framework's word.
         model: in float64.
         batch: the samples.
         losses: unreduced, `[samples]` or `[samples, parts]`.
@@ -50,7 +50,7 @@ def by_convention(
     """
     units = Units.of(size(batch), columns, regulariser=regulariser is not None, **settings)
     unit_gradients = per_sample_gradients(model, batch, losses, engine="loop", regulariser=regulariser)
-    coefficients = conventions[name].coefficients(units, unit_gradients.gram())
+    coefficients = convention_of(name).coefficients(units, unit_gradients.gram())
     return unit_gradients.reduce(coefficients)[0]
 
 

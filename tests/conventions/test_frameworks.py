@@ -357,7 +357,7 @@ def test_data_parallel_ranks_of_torch_average_their_means_and_join_keeps_the_div
     torch.multiprocessing.spawn(train, args=(str(tmp_path),), nprocs=WORLD)
     found = torch.load(tmp_path / "gradients.pt")
     for step, convention in (
-        (0, {"divided-True": "mean-of-rank-means", "divided-False": "mean-of-rank-means"}),
+        (0, {"divided-True": "mean-of-rank-means", "divided-False": "torch:ddp"}),
         (1, {"divided-True": "joined-ranks-over-world-size", "divided-False": "mean-of-rank-means"}),
     ):
         rows = np.concatenate(STEPS[step]).astype(int)

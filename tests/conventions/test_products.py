@@ -33,6 +33,7 @@ def table(samples: int) -> Example:
         window=samples,
         world_size=samples // 2,
         expected_batch_size=samples + 0.5,
+        moving_average=samples / 3,
         max_norm=0.01,
     )
     return Example.of(units, np.random.default_rng(samples).normal(size=(samples, samples + 3)))

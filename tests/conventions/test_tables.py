@@ -22,6 +22,7 @@ UNITS = Units.of(
     expected_batch_size=8.0,
     max_elements=20,
     max_norm=1.0,
+    moving_average=100.0,
 )
 GRAM = np.diag([4.0, 1.0, 0.25, 0.0])  # norms 2, 1, ½, 0
 
@@ -52,6 +53,9 @@ EXPECTED = {
     "clip-each-unit": [1 / 8, 1 / 4, 1 / 4, 1 / 4],
     "clip-sum-then-divide": np.full(4, 1 / np.sqrt(5.25) / 4),
     "expected-batch-size": [1 / 8] * 4,
+    "moving-average-normaliser": [1 / 93.6] * 4,  # 0.9 · 100 + 0.1 · 36
+    "share-weighted-microbatch-means": [3 / 4 / 27, 3 / 4 / 27, 3 / 4 / 27, 1 / 4 / 9],
+    "clip-each-rank-then-mean": [1 / 40, 1 / 40, 1 / 32, 1 / 32],
 }
 
 

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 
-from suite.equivalence.equivalent import equivalent
+from suite.equivalence.equivalent import Clip, equivalent
+from suite.equivalence.trajectory import check_training, clip_gradient
 from suite.errors import UsageError
-from tests.equivalence.problems import network
+from tests.equivalence.problems import network, squares
 
 THIRTY_SECOND = 1 / 32  # from the sum to the mean over 32 samples
 
@@ -82,6 +84,31 @@ def test_a_threshold_goes_with_the_gradient_and_torchs_clipping_is_called_inexac
     assert (result.given_max_norm, result.max_norm, result.exact) == (32.0, 1.0, False)
     assert "‖g‖ + 1e-6" in result.reason
     assert equivalent("SGD", {}, scale=THIRTY_SECOND, max_norm=32.0, clip="plain").exact
+
+
+@pytest.mark.parametrize("clip", get_args(Clip))
+def test_the_line_that_clips_is_what_a_training_check_does(clip):
+    result = equivalent("SGD", {"lr": 0.1}, scale=0.25, max_norm=2.0, clip=clip)
+    assert result.exact == (clip in ("plain", "value"))
+    (line,) = result.clipping
+    if clip == "plain":
+        return  # which is no function of torch
+    pasted, called = network(0), network(0)
+    for model in (pasted, called):
+        (9 * model(torch.ones(1, 3, dtype=torch.float64)).sum()).backward()
+    optimizer = torch.optim.SGD(pasted.parameters())
+    exec(line, {"torch": torch, "model": pasted, "optimizer": optimizer})  # noqa: S102  the text is our own
+    clip_gradient(list(called.parameters()), 0.5, clip)
+    pairs = zip(pasted.parameters(), called.parameters(), strict=True)
+    assert all(torch.equal(a.grad, b.grad) for a, b in pairs)
+
+
+@pytest.mark.parametrize("clip", ["norm", "tensor", "group"])
+def test_a_threshold_of_each_tensor_goes_with_the_gradient_too(clip):
+    result = equivalent("SGD", {"lr": 0.01}, scale=4.0, max_norm=0.5, clip=clip)
+    assert check_training(network(0), squares(0), squares(0, 4.0), result, steps=20).converted < 1e-5
+    kept = replace(result, max_norm=0.5)
+    assert check_training(network(0), squares(0), squares(0, 4.0), kept, steps=20).converted > 1e-3
 
 
 def test_radam_comes_with_a_schedule():

@@ -89,7 +89,7 @@ APART = Example.of(
     Units.of(
         4,
         {
-            "elements": [[1, 2], [3, 1], [2, 2], [1, 4]],
+            "elements": [[1, 2], [3, 1], [2, 3], [1, 4]],
             "positions": 4,
             "weight": [1.0, 3.0, 0.25, 1.0],
             "microbatch": [0, 1, 1, 2],

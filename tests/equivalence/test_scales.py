@@ -2,12 +2,15 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from suite.algebra.units import Units
 from suite.equivalence.scales import Sizes, exact, scale_between
 from suite.errors import UsageError
+from suite.frameworks import convention_of
 
 COUNTS = st.integers(1, 500)
 
@@ -46,14 +49,70 @@ def test_a_scale_that_goes_with_the_batch_size_says_so():
     assert scale_between("sum", "half-sum", Sizes(32)).notes == ()
 
 
-def test_a_scale_that_goes_with_the_lengths_says_so():
-    notes = scale_between("mean", "element-mean", Sizes(4, elements=10)).notes
-    assert "from batch to batch" in notes[0]
+def test_a_scale_that_goes_with_the_lengths_assumes_equal_ones() -> None:
+    found = scale_between("mean", "element-mean", Sizes(4, elements=10)).ragged
+    assert (found.assumes, found.direction, found.spread) == ("every sample has 10 elements", False, 19.0)
+    assert "each batch has a scale of its own" in found.text
 
 
-def test_a_direction_that_changes_with_the_lengths_says_so():
-    notes = scale_between("mean", "mean-of-sample-means", Sizes(4, elements=10)).notes
-    assert "the direction differs" in notes[0]
+def test_a_direction_that_changes_with_the_lengths_assumes_equal_ones_and_says_how_far_others_go() -> None:
+    found = scale_between("mean", "mean-of-sample-means", Sizes(4, elements=10, max_elements=41)).ragged
+    assert found.direction
+    assert found.spread == pytest.approx(41)
+    assert "no rate exists: with samples of 1 to 41 elements" in found.text
+    assert "95.24 % of the step" in found.text  # (41 − 1)/(41 + 1)
+
+
+def test_groups_are_assumed_to_be_equal_too() -> None:
+    found = scale_between("token-mean", "trl:grpo", Sizes(8, elements=2, microbatches=2, ranks=2)).ragged
+    assert found.assumes == (
+        "every sample has 2 elements and all micro-batches and ranks have equally many samples"
+    )
+    assert scale_between("mean", "mean-of-microbatch-means", Sizes(8, microbatches=2)).ragged.assumes == (
+        "all micro-batches have equally many samples"
+    )
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("sum", "mean"),
+        ("constant-normaliser", "mean"),
+        ("trl:dapo", "token-mean"),
+        ("trl:bnpo", "nanogpt:gradient_accumulation_steps"),
+    ],
+)
+def test_what_holds_for_all_sizes_assumes_nothing(source: str, target: str) -> None:
+    sizes = Sizes(8, elements=10, max_elements=20, microbatches=2, ranks=2)
+    assert scale_between(source, target, sizes).ragged is None
+
+
+PAIRS = [
+    ("token-mean", "mean-of-sequence-means"),
+    ("token-mean", "mean"),
+    ("trl:grpo", "trl:dapo"),
+    ("trl:bnpo", "verl:seq-mean-token-mean"),
+    ("mean-of-rank-means", "mean-of-microbatch-means"),
+    ("verl:token-mean-fsdp-actor-dynamic", "position-mean"),
+]
+
+
+@pytest.mark.parametrize(("source", "target"), PAIRS)
+@given(data=st.data())
+def test_no_lengths_and_no_groups_do_worse_than_what_is_said(
+    source: str, target: str, data: st.DataObject
+) -> None:
+    sizes = Sizes(8, elements=4, microbatches=2, ranks=2)
+    said = scale_between(source, target, sizes).ragged
+    lengths = np.array(data.draw(st.lists(st.integers(1, sizes.longest), min_size=8, max_size=8)))
+    cells = data.draw(st.permutations([(0, 0), (0, 1), (1, 0), (1, 1)])) + data.draw(
+        st.lists(st.sampled_from([(0, 0), (0, 1), (1, 0), (1, 1)]), min_size=4, max_size=4)
+    )
+    rank, microbatch = np.array(cells).T
+    columns = {"elements": lengths, "positions": lengths, "rank": rank, "microbatch": microbatch}
+    units = Units.of(8, columns, window=2, world_size=2)
+    ratios = convention_of(target).column(units) / convention_of(source).column(units)
+    assert np.ptp(ratios) == 0 or ratios.max() / ratios.min() <= said.spread * (1 + 1e-12)
 
 
 def test_groups_of_different_sizes_have_no_scale():
@@ -95,6 +154,7 @@ def test_a_size_that_is_missing_is_named(name, option):
         {"samples": 0},
         {"samples": 4, "elements": 0},
         {"samples": 4, "microbatches": 5},
+        {"samples": 4, "microbatches": 3, "ranks": 2},
         {"samples": 4, "ranks": -1},
         {"samples": 4, "expected_batch_size": 0.0},
     ],

@@ -86,7 +86,13 @@ def test_the_mean_of_the_unreduced_cross_entropy_is_the_mean_over_samples():
 
 
 @pytest.mark.parametrize(
-    ("use_grad_mean", "convention"), [(True, "mean-of-microbatch-means"), (False, "sum-of-microbatch-means")]
+    ("use_grad_mean", "convention"),
+    [
+        (True, "mean-of-microbatch-means"),
+        (True, "optax:MultiSteps"),
+        (False, "sum-of-microbatch-means"),
+        (False, "optax:MultiSteps-sum"),
+    ],
 )
 def test_multi_steps_weighs_uneven_microbatches_alike(use_grad_mean, convention):
     optimizer = optax.MultiSteps(
