@@ -6,11 +6,14 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from suite.registry import Registry
 
 PREFIX = "claims/"
+STEP_PREFIX = "papers/"
+"""What the names of papers' steps begin with, which are sources of claims too."""
 FORMER = "threads/"
 """What the names of sources of claims began with before."""
 
@@ -94,6 +97,11 @@ class ClaimSource:
     def claims(self) -> tuple[Claim, ...]:
         """Its claims, in the order in which the text makes them."""
         return import_module(self.module).CLAIMS  # type: ignore[no-any-return]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What its claims depend on besides the code."""
+        return ()
 
     def card(self) -> dict[str, Any]:
         """All that a person may want to know of it, for `gradsuite show`."""

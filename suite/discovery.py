@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 
 from suite.case import Case, cases
-from suite.claim import PREFIX, ClaimSource, claim_sources, current_name
+from suite.claim import PREFIX, STEP_PREFIX, ClaimSource, claim_sources, current_name
 from suite.errors import UsageError, one_line
 from suite.registry import Registry
 
@@ -77,15 +77,15 @@ def choose(
 ) -> tuple[list[Case], list[ClaimSource]]:
     """The cases and the sources of claims whose names match any of the glob `patterns`.
 
-    Without patterns these are all cases and no claims: claims are asked for (`claims/*`).
+    Without patterns these are all cases and no claims: claims are asked for (`claims/*`, `papers/*`).
 
     Raises:
         UsageError: A pattern matches nothing; or see `load`.
     """
     found, sources = load_cases(files), load_claims()
     patterns = [current_name(pattern) for pattern in patterns]
-    claimed = [pattern for pattern in patterns if pattern.startswith(PREFIX)]
-    others = [pattern for pattern in patterns if not pattern.startswith(PREFIX)]
+    claimed = [pattern for pattern in patterns if pattern.startswith((PREFIX, STEP_PREFIX))]
+    others = [pattern for pattern in patterns if not pattern.startswith((PREFIX, STEP_PREFIX))]
     return (
         found.match(others) if others or not claimed else [],
         sources.match(claimed) if claimed else [],

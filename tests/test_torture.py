@@ -34,7 +34,7 @@ from suite.records import file as records
 from suite.report.heatmap import heatmap
 from suite.report.run_result import RunResult
 from suite.report.text_table import Table, latex_escape
-from tests.papers.test_card import CARD
+from tests.papers.test_load import CARD
 
 CASES = Path(__file__).with_name("torture_cases.py")
 

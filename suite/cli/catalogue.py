@@ -48,7 +48,7 @@ _HOMES = {
     "parameterwise": ("suite.conventions.parameterwise", "parameterwise"),
     "frameworks": ("suite.frameworks", "words"),
     "engines": ("suite.engines", "engines"),
-    "papers": ("suite.papers.card", "papers"),
+    "papers": ("suite.papers.library", "papers"),
     "dialects": ("suite.equivalence.dialects", "dialects"),
     "rules": ("suite.batch_size.rules", "rules"),
 }

@@ -12,7 +12,7 @@ from suite.errors import UsageError
 if TYPE_CHECKING:
     from suite.equivalence.dialects import Translation
     from suite.equivalence.equivalent import Equivalence
-    from suite.papers.card import Paper
+    from suite.papers.paper import Paper
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,17 @@ def read_source(args: argparse.Namespace, settings: dict[str, Any]) -> Source:
 
 
 def _paper(args: argparse.Namespace) -> Paper:
-    from suite.papers.card import papers
+    from suite.papers.library import papers
 
     paper = papers[args.paper]
     for option in ("optimizer", "dialect"):
         if getattr(args, option) is not None:
             raise UsageError(f"--paper says the {option}: leave out --{option}, or --paper")
     if args.source is None and args.scale is None:
+        if paper.formula and args.target is not None:
+            raise UsageError(
+                f"the weights of {paper.name} are {paper.formula}, which no convention is: give --scale"
+            )
         args.source = paper.convention
     for name, value in paper.sizes.items():
         if getattr(args, name) in (None, 1):
@@ -123,7 +127,7 @@ def source_text(source: Source, result: Equivalence, *, checked: bool) -> tuple[
     """What is to be said before the conversion (the card, the verdict) and after (the loop)."""
     from suite.equivalence.dialects import scaled
 
-    before = [_card(source.paper)] if source.paper else []
+    before = [_card(source.paper, source.given)] if source.paper else []
     if source.translation.dialect == "torch":
         return before, []
     translation = scaled(source.translation, result.scale)
@@ -159,14 +163,19 @@ def own_words(source: Source, result: Equivalence) -> str:
     return f"In {translation.dialect}'s own words, exactly:\n  {translation.written}({settings})"
 
 
-def _card(paper: Paper) -> str:
+def _card(paper: Paper, given: Mapping[str, Any]) -> str:
+    from suite.papers.unstated import unstated_text
+
+    left = unstated_text(paper, given)
     lines = [
         f"{paper.name}: {paper.summary} ({paper.reference})",
         f"  gradient: {paper.convention}; {paper.where} ({paper.verified})",
         f"  optimizer: {paper.optimizer}; {paper.optimizer_where} ({paper.optimizer_verified})",
     ]
+    lines += [f"  not stated: {left}"] if left else []
+    lines += [f"  groups: {group}" for group in paper.groups]
     if paper.max_norm is not None:
-        lines.append(f"  clipping: at {paper.max_norm:g}; not converted here, see the notes")
+        lines.append(f"  clipping: {paper.clipping}; not converted here, see the notes")
     return "\n".join([*lines, *(f"  note: {note}" for note in paper.notes)])
 
 

@@ -17,6 +17,7 @@ examples:
   gradsuite run --cases mine.py --case my-regression         a case of yours
   gradsuite run --convention 'fault:*'                       known mistakes
   gradsuite run --case 'claims/*'                            claims of forum threads, put to the test
+  gradsuite run --case 'papers/*'                            the steps of papers, held against their cards
   gradsuite run -j 8 --time-limit 600 --output results/all   in 8 processes, unattended
 
 The run prints two tables and writes DIR/records.jsonl, CSV files, and the tables as Markdown and LaTeX.

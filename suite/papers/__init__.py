@@ -1,5 +1,6 @@
 """Papers: cards that say which convention and optimizer a paper trains with, and how that is known."""
 
-from suite.papers.card import Paper, papers
+from suite.papers.library import papers
+from suite.papers.paper import Paper
 
 __all__ = ["Paper", "papers"]

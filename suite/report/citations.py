@@ -15,7 +15,7 @@ from suite.version import __version__
 
 if TYPE_CHECKING:
     from suite.conventions import Convention
-    from suite.papers.card import Paper
+    from suite.papers.paper import Paper
 
 YEAR = 2026
 
@@ -63,7 +63,7 @@ def entries(names: Iterable[str]) -> list[str]:
         names: of conventions; those that are not registered any more are passed over.
     """
     from suite.conventions import conventions
-    from suite.papers.card import papers
+    from suite.papers.library import papers
 
     chosen = [conventions[name] for name in dict.fromkeys(names) if name in conventions]
     cards = list(papers)

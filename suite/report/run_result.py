@@ -14,6 +14,7 @@ from suite.errors import UsageError
 from suite.records.fields import TABLES, Row, csv_columns, fields_of
 from suite.report.learning_rates import pair_of
 from suite.report.rows import RunRows
+from suite.report.step_table import step_rows, step_table
 from suite.report.tables import claim_table, discrepancy_table, learning_rate_table
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class RunResult(RunRows):
 
     @property
     def tables(self) -> list[Table]:
-        """Discrepancies and equivalent learning rates, and the claims if threads were asked for."""
+        """Discrepancies and equivalent learning rates; claims and steps of papers if they were asked for."""
         return self._tables(brief=False)
 
     @property
@@ -129,7 +130,9 @@ class RunResult(RunRows):
         found = []
         if self.of("discrepancy"):
             found += [discrepancy_table(self, brief=brief), learning_rate_table(self, brief=brief)]
-        return [*found, claim_table(self)] if self.of("claim") else found
+        if len(step_rows(self)) < len(self.of("claim")):
+            found.append(claim_table(self))
+        return [*found, step_table(self)] if step_rows(self) else found
 
 
 _UNSTATED = UNSTATED.partition("{")[0]

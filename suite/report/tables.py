@@ -7,6 +7,7 @@ from typing import get_args
 
 from suite.algebra.discrepancy import Verdict
 from suite.algebra.significant import significant
+from suite.claim import STEP_PREFIX
 from suite.records.declaration import Status
 from suite.records.fields import Row, fields_of
 from suite.report.learning_rates import Formulas, pair_of
@@ -100,6 +101,7 @@ def claim_table(report: RunRows) -> Table:
         rows=[
             [row["case"].partition("/")[2], row["claimed"], row["measured"], row["verdict"]]
             for row in report.of("claim")
+            if not row["case"].startswith(STEP_PREFIX)
         ],
         widths={"claimed": 34, "measured": 52, "verdict": 28},
         paragraphs=("claimed", "measured", "verdict"),

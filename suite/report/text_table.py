@@ -131,7 +131,8 @@ def latex_escape(text: str) -> str:
         "½": r"$\tfrac12$", "≠": r"$\neq$", "Σ": r"$\sum$", "∈": r"$\in$", "√": r"$\surd$",
         "²": r"$^2$", "≤": r"$\leq$", "≥": r"$\geq$", "→": r"$\rightarrow$", "∝": r"$\propto$",
         "‖": r"$\|$", "θ": r"$\theta$", "δ": r"$\delta$", "λ": r"$\lambda$", "∞": r"$\infty$",
-        "“": "``", "”": "''", "ε": r"$\varepsilon$",
+        "“": "``", "”": "''", "ε": r"$\varepsilon$", "…": r"\ldots{}", "σ": r"$\sigma$", "γ": r"$\gamma$",
+        "β": r"$\beta$",
     }  # fmt: skip
     return "".join(signs.get(sign, sign) for sign in text)
 

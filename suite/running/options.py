@@ -129,8 +129,9 @@ class RunOptions:
         default=(),
         metavar="GLOB",
         repeatable=True,
-        help="cases to measure, or claims/* for claims; repeatable (default: all cases)",
-        about="glob patterns of names, of sources of claims too (`claims/*`); all cases where there is none.",
+        help="cases to measure, or claims/* for claims, papers/* for steps; repeatable (default: all cases)",
+        about="glob patterns of names, of claims (`claims/*`) and papers' steps (`papers/*`) too; all cases "
+        "where there is none.",
     )
     conventions: Sequence[str] = option(
         "--convention",

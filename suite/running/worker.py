@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -216,7 +217,8 @@ class Worker:
     def _code(self, kind: str, case: str) -> str:
         """The machine, its engines and the case; of other cases and of conventions nothing counts here."""
         if kind == "claim":  # whatever it uses
-            return digest([claim_sources[case].module])
+            source = claim_sources[case]
+            return short([digest([source.module]), *(_file_digest(path) for path in source.files)])
         home = cases[case].build.__module__
         others = {c.column.__module__ for c in conventions} | {other.build.__module__ for other in cases}
         used = [engine.module for engine in engines] if kind == "cell" else []
@@ -227,6 +229,10 @@ class Worker:
             chosen = conventions[name]
             self._conventions[name] = digest({chosen.column.__module__, chosen.reference_loop.__module__})
         return self._conventions[name]
+
+
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _data_digest(data: batches.Batch) -> str:

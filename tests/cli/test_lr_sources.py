@@ -5,7 +5,7 @@ import json
 import pytest
 
 from suite.cli.main import main
-from suite.papers.card import papers
+from suite.papers.library import papers
 
 
 def run(capsys, *arguments):
@@ -31,7 +31,7 @@ def test_dqn_says_what_is_exact_and_what_is_not(capsys):
     assert plain["exact"] is False
     assert plain["own_words"]["eps"] == 0.01 / 32**2
     assert plain["hyperparameters"]["eps"] == 0.1 / 32
-    assert plain["paper"]["verified"] == "source read"
+    assert plain["paper"]["verified"] == "code read"
 
 
 def test_a_dialect_is_translated_and_converted_at_once(capsys):
@@ -75,7 +75,7 @@ def test_a_cards_hyperparameters_can_be_replaced_in_either_spelling(capsys):
         assert plain["hyperparameters"]["lr"] == 0.5
 
 
-TRANSLATED = [name for name in papers.names if papers[name].has_rate and name != "simclr-2020"]
+TRANSLATED = [p.name for p in papers if p.has_rate and p.optimizer != "LARS"]
 
 
 @pytest.mark.parametrize("name", TRANSLATED)

@@ -510,7 +510,7 @@ def test_a_translation_says_everything_in_words_and_in_json():
 
 
 def test_every_dialect_says_where_its_formulas_were_read_and_how_they_were_verified():
-    marks = {"measured", "source read", "paper read", "third party", "not checked"}
+    marks = {"measured", "code read", "paper read", "third party", "not checked"}
     for dialect in dialects:
         assert dialect.source
         assert dialect.verified in marks

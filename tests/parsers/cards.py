@@ -12,8 +12,9 @@ from unittest import mock
 
 from hypothesis import strategies as st
 
-from suite.papers.card import load_card, papers
-from tests.papers.test_card import CARD
+from suite.papers.library import papers
+from suite.papers.load import load_card
+from tests.papers.test_load import CARD
 from tests.parsers.mutations import changed_bytes, changed_tree
 from tests.parsers.parser import Parser, run
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from suite.conventions import conventions
-from suite.papers.card import papers
+from suite.papers.library import papers
 from suite.report.citations import entries, suite
 
 

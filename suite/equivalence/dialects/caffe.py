@@ -53,7 +53,7 @@ CAFFE = dialects.add(
         name="caffe",
         summary="Caffe's solvers",
         source="caffe/src/caffe/solvers/*_solver.cpp; defaults in caffe.proto, SolverParameter",
-        verified="source read",
+        verified="code read",
         optimizers=(
             Written(
                 "SGD",
@@ -127,7 +127,7 @@ MXNET = dialects.add(
         name="mxnet",
         summary="Apache MXNet's sgd_mom_update",
         source="mxnet/src/operator/optimizer_op-inl.h, SGDMomKernel",
-        verified="source read",
+        verified="code read",
         optimizers=(
             Written(
                 "SGD",
@@ -148,7 +148,7 @@ DARKNET = dialects.add(
         name="darknet",
         summary="Darknet's update of summed gradients",
         source="darknet/src/convolutional_layer.c, update_convolutional_layer",
-        verified="source read",
+        verified="code read",
         optimizers=(
             Written(
                 "SGD",

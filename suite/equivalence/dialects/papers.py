@@ -118,7 +118,7 @@ BERT = dialects.add(
         name="bert",
         summary="BERT's AdamWeightDecayOptimizer: Adam without bias correction",
         source="google-research/bert, optimization.py, AdamWeightDecayOptimizer.apply_gradients",
-        verified="source read",
+        verified="code read",
         optimizers=(
             Written(
                 "AdamWeightDecayOptimizer",
@@ -141,7 +141,7 @@ DQN = dialects.add(
         name="dqn",
         summary="DeepMind's RMSProp of the DQN: centered, eps inside the root, no momentum",
         source="DeepMind's DQN 3.0 code, dqn/NeuralQLearner.lua, qLearnMinibatch",
-        verified="source read",
+        verified="code read",
         optimizers=(
             Written(
                 "RMSProp",

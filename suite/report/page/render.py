@@ -13,6 +13,7 @@ from suite.report.page.calculator import calculator
 from suite.report.page.history import history
 from suite.report.provenance import provenance
 from suite.report.series import noise_scales
+from suite.report.step_table import step_rows, step_table
 from suite.report.tables import claim_table, discrepancy_table, learning_rate_table
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def _context(report: RunResult, run: Path, markup: type[str]) -> dict[str, Any]:
         "measurements": sections.measurement_data(report),
         "calculator": calculator(),
     }
-    verdicts = [row["verdict"] for row in measured]
+    verdicts, steps = [row["verdict"] for row in measured], step_rows(report)
     return {
         "name": run.resolve().name,
         "environment": {k: v for k, v in report.environment.items() if k not in ("kind", "schema")},
@@ -69,7 +70,8 @@ def _context(report: RunResult, run: Path, markup: type[str]) -> dict[str, Any]:
         },
         "verdicts": {v: verdicts.count(v) for v in ("identical", "rounding", "scale", "direction")},
         "summaries": [markup(table.html()) for table in summaries],
-        "claims": markup(claim_table(report).html()) if report.of("claim") else None,
+        "claims": markup(claim_table(report).html()) if len(steps) < len(report.of("claim")) else None,
+        "steps": markup(step_table(report).html()) if steps else None,
         "cases": cases,
         "noise": _noise(report),
         "failures": report.failures,

@@ -1,0 +1,23 @@
+"""ESPnet: the token losses of the batch over its sentences."""
+
+import torch
+from torch import nn
+
+from cases.papers import problems
+from suite.replication import updates
+from suite.replication.step import PaperStep
+
+
+def step(model: nn.Module, batch: problems.Pair) -> None:
+    losses, _ = problems.token_losses(model, batch)
+    denom = len(batch[1])
+    (losses.sum() / denom).backward()
+
+
+STEP = PaperStep(
+    "espnet-transformer-2019",
+    problems.text,
+    step,
+    updates.of_torch(torch.optim.Adam, lr=1e-3, betas=(0.9, 0.98), eps=1e-9),
+    problems.TOKENS,
+)

@@ -1,0 +1,1 @@
+"""Replication: the step that a paper's code takes, run and held against its card."""
