@@ -7,8 +7,11 @@ import os
 import pytest
 
 from suite.strategies.profiles import PROFILE_VARIABLE, load_profile
+from tests.constants import leave_constants_out
 
 load_profile()
+if os.environ.get(PROFILE_VARIABLE, "ci") == "ci":
+    leave_constants_out()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -13,7 +13,6 @@ from hypothesis.errors import HypothesisException, NoSuchExample
 from suite.errors import one_line
 from suite.fuzz.examples import Budget, database_in, least_that
 from suite.fuzz.target import Target
-from suite.strategies.everywhere import everywhere_alike
 
 
 @dataclass(frozen=True)
@@ -39,18 +38,13 @@ def search(goal: Target, budget: Budget, *, seed: int = 0, folder: Path | None =
     Args:
         goal: what is searched.
         budget: how long.
-        seed: of the examples; the same one finds the same, wherever the suite is installed.
+        seed: of the examples; the same one finds the same in the same environment.
         folder: where what was found before is kept, and tried first; None to keep nothing.
 
     Raises:
         UsageError: The folder cannot be used.
     """
     database = database_in(folder, goal.name)
-    with everywhere_alike():
-        return _search(goal, budget, seed, database)
-
-
-def _search(goal: Target, budget: Budget, seed: int, database: ExampleDatabase | None) -> Found:
     begin, tried = time.monotonic(), 0
 
     def contradicts(example: Any) -> bool:

@@ -15,7 +15,6 @@ from hypothesis.errors import NoSuchExample
 from hypothesis.strategies import SearchStrategy
 
 from suite.fuzz.examples import ROUND, Budget, database_in, least_that
-from suite.strategies.everywhere import everywhere_alike
 
 REPLAY = (Phase.reuse, Phase.shrink)
 SEARCH = (Phase.generate, Phase.shrink)
@@ -59,25 +58,24 @@ def worst(
     stages = [*small, examples, examples]
     databases = [database_in(folder, f"{name} {step}") for step in range(len(stages))]
     best = _Best(measure)
-    with everywhere_alike():
-        for few, database in zip(stages, databases, strict=True):
-            _replay(best, few, database)
-        kept = best.value
-        begin, climb = time.monotonic(), (0, 1)
-        for number, size in enumerate(budget.rounds(begin)):
-            if best.value >= 1.0:  # there is no more
-                break
-            if _climb(best, examples, size, (seed, number)):
-                climb = number, size
-        if best.value <= 0.0:
-            return None
-        for _ in range(AGAIN):
-            enough = max(kept, best.value * NEARLY)
-            found = _least(best, enough, list(zip(stages, databases, strict=True)), seed, climb)
-            # On its way it may have climbed higher.
-            if found is None or found[1] >= best.value * NEARLY:
-                return found or (best.example, best.value)
-        return best.example, best.value
+    for few, database in zip(stages, databases, strict=True):
+        _replay(best, few, database)
+    kept = best.value
+    begin, climb = time.monotonic(), (0, 1)
+    for number, size in enumerate(budget.rounds(begin)):
+        if best.value >= 1.0:  # there is no more
+            break
+        if _climb(best, examples, size, (seed, number)):
+            climb = number, size
+    if best.value <= 0.0:
+        return None
+    for _ in range(AGAIN):
+        enough = max(kept, best.value * NEARLY)
+        found = _least(best, enough, list(zip(stages, databases, strict=True)), seed, climb)
+        # On its way it may have climbed higher.
+        if found is None or found[1] >= best.value * NEARLY:
+            return found or (best.example, best.value)
+    return best.example, best.value
 
 
 def _least(

@@ -8,7 +8,6 @@ from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
 from suite.errors import unknown
-from suite.strategies.everywhere import leave_constants_out, take_constants
 
 PROFILE_VARIABLE = "HYPOTHESIS_PROFILE"
 EXAMPLES_BY_PROFILE = {"dev": 10, "ci": 50, "nightly": 1500}
@@ -41,7 +40,3 @@ def load_profile(name: str | None = None) -> None:
             suppress_health_check=(HealthCheck.too_slow, HealthCheck.data_too_large),
         )
     settings.load_profile(chosen)
-    if chosen == "ci":
-        leave_constants_out()
-    else:
-        take_constants()
