@@ -114,7 +114,7 @@ def tortured() -> tuple[RunResult, dict, dict]:
     with pinned(torch.device("cpu")):
         pass  # torch imports more of itself now, once
     before = world()
-    report = suite.run(["torture-*"], ["sum", "mean", "element-mean"], from_files=[CASES], prove=0)
+    report = suite.run(["torture-*"], ["sum", "mean", "element-mean"], from_files=[CASES], check_steps=0)
     return report, before, world()
 
 
@@ -158,7 +158,7 @@ def test_a_case_without_a_seed_finds_the_same_numbers_whatever_was_drawn_before(
         torch.manual_seed(seed)
         random.seed(seed)
         np.random.seed(seed)  # noqa: NPY002  others draw from it
-        asked = {"cases": ["torture-draws"], "conventions": ["sum"], "from_files": [CASES], "prove": 0}
+        asked = {"cases": ["torture-draws"], "conventions": ["sum"], "from_files": [CASES], "check_steps": 0}
         found.append(suite.run(**asked).discrepancies.max_abs.tolist())
     assert found[0] == found[1]
 
@@ -187,7 +187,7 @@ def test_every_number_of_the_tables_is_finite_or_explained(tortured) -> None:
 
 
 def test_a_gradient_that_is_turned_round_is_direction_everywhere() -> None:
-    report = suite.run(["turned-round"], ["weighted-*", "sum"], from_files=[CASES], prove=1)
+    report = suite.run(["turned-round"], ["weighted-*", "sum"], from_files=[CASES], check_steps=1)
     (row,) = [
         row
         for row in report.of("discrepancy")
@@ -218,7 +218,7 @@ def hanging(*cases: str, **how: object) -> RunResult:
 
 def test_a_case_that_does_not_end_is_one_row_and_loses_nothing(tmp_path: Path) -> None:
     # Not less: the sound case before it imports an engine, under coverage on a busy machine too.
-    report = hanging("holding-the-lock", prove=0, time_limit=15, output=tmp_path)
+    report = hanging("holding-the-lock", check_steps=0, time_limit=15, output=tmp_path)
     ((case, reason, seconds),) = [(row["case"], row["reason"], row["seconds"]) for row in report.failures]
     assert case == "hangs-holding-the-lock"
     assert re.fullmatch(
@@ -227,7 +227,7 @@ def test_a_case_that_does_not_end_is_one_row_and_loses_nothing(tmp_path: Path) -
         reason,
     )
     assert 15 <= seconds < 60
-    sound = hanging(prove=0, output=tmp_path)  # on with it, in this process
+    sound = hanging(check_steps=0, output=tmp_path)  # on with it, in this process
     assert report.discrepancies.equals(sound.discrepancies)
     assert set(report.discrepancies.case) == {"hangs-not"}
 
@@ -235,18 +235,28 @@ def test_a_case_that_does_not_end_is_one_row_and_loses_nothing(tmp_path: Path) -
 @pytest.mark.slow
 @pytest.mark.parametrize("processes", [None, 2])
 def test_wherever_a_case_hangs_it_is_one_row_and_the_others_run_on(processes: int | None) -> None:
-    cases = ["when-built", "asleep", "holding-the-lock", "in-proofs"]
-    report = hanging(*cases, prove=2, time_limit=10, processes=processes)
+    cases = ["when-built", "asleep", "holding-the-lock", "in-checks"]
+    report = hanging(*cases, check_steps=2, time_limit=10, processes=processes)
     assert [row["case"] for row in report.failures] == [f"hangs-{case}" for case in cases]
     assert all("it did not end within 10 s" in row["reason"] for row in report.failures)
-    assert set(report.discrepancies.case) == {"hangs-not", "hangs-in-proofs"}
-    assert {row["case"] for row in report.of("proof")} == {"hangs-not"}
+    assert set(report.discrepancies.case) == {"hangs-not", "hangs-in-checks"}
+    assert {row["case"] for row in report.of("training_check")} == {"hangs-not"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_driver_that_ends_while_a_case_hangs_leaves_no_process(tmp_path: Path, ending: int) -> None:
-    command = ["run", "--cases", str(CASES), "--case", "hangs-not", "--case", "hangs-asleep", "--prove", "0"]
+    command = [
+        "run",
+        "--cases",
+        str(CASES),
+        "--case",
+        "hangs-not",
+        "--case",
+        "hangs-asleep",
+        "--check-steps",
+        "0",
+    ]
     run = subprocess.Popen(
         [
             sys.executable,
@@ -331,7 +341,7 @@ def test_a_card_is_read_or_refused_in_one_line(tmp_path_factory, content: bytes)
 @pytest.fixture(scope="module")
 def record(tmp_path_factory) -> bytes:
     folder = tmp_path_factory.mktemp("record")
-    suite.run(["torture-first-sound"], ["sum"], from_files=[CASES], prove=0, output=folder)
+    suite.run(["torture-first-sound"], ["sum"], from_files=[CASES], check_steps=0, output=folder)
     return (folder / "records.jsonl").read_bytes()
 
 
@@ -373,7 +383,7 @@ OPTIONS = {
     "fuzz": ["--target", "--expect", "--minutes", "--seed", "--worst", "--between"],
     "run": [
         "--case", "--convention", "--batch-size", "--reference", "--engine", "--device", "--dtype", "--seed",
-        "--optimizer", "--prove",
+        "--optimizer", "--check-steps",
     ],
 }  # fmt: skip
 NEVER_STARTS = {"fuzz": ["--examples", "0"], "run": ["--batch-size", "0"], "recover": ["no such file"]}

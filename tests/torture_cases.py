@@ -373,11 +373,11 @@ def hangs_holding_the_lock():
 
 
 @hanging
-def hangs_in_proofs():
+def hangs_in_checks():
     """As it is trained."""
 
     def sometimes(model, batch):
-        if any(frame.name == "proofs" for frame in traceback.extract_stack()):
+        if any(frame.name == "check_rates" for frame in traceback.extract_stack()):
             time.sleep(10_000)
         return losses(model, batch)
 

@@ -88,7 +88,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how to answer")
     how.add_argument(
         "--check",
-        "--prove",
+        "--prove",  # as it was called before
         dest="check",
         action="store_true",
         help="training check: train both sides on real digits and compare the weights",
@@ -293,7 +293,7 @@ def _as_json(scaling: Scaling, result: Equivalence, check: TrainingCheck | None)
             "python": result.python,
             "notes": list(scaling.notes),
             "ragged": None if scaling.ragged is None else asdict(scaling.ragged),
-            "proof": None if check is None else asdict(check),
+            "training_check": None if check is None else asdict(check),
         }
     )
     return answer

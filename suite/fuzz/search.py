@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hypothesis.database import ExampleDatabase
 from hypothesis.errors import HypothesisException, NoSuchExample
 
 from suite.errors import one_line

@@ -156,7 +156,13 @@ def _slower(pairs: Iterable[tuple[Row, Row]]) -> list[str]:
     seen: set[Key] = set()
     ratios: dict[str, list[float]] = {}
     for old, new in pairs:
-        item = new["case"], new.get("batch_size"), new.get("batch"), new.get("claim"), new["kind"] == "proof"
+        item = (
+            new["case"],
+            new.get("batch_size"),
+            new.get("batch"),
+            new.get("claim"),
+            new["kind"] == "training_check",
+        )
         if item not in seen and old["seconds"] > 0:
             seen.add(item)
             ratios.setdefault(new["case"], []).append(new["seconds"] / old["seconds"])

@@ -100,7 +100,7 @@ TRAINED = (
     _largest("distance_unchanged", "training", "apart, unchanged", default=None),
     _largest("distance_best_constant", "training", "apart, best constant rate", default=None),
     _largest("distance_per_step", "training", "apart, a rate a step", default=None),
-    Field("proof_reason", str, "", csv=True),
+    Field("check_reason", str, "", csv=True),
 )
 """What a training check found; learning rates show it beside what they promise."""
 
@@ -196,7 +196,7 @@ RECORDED: dict[str, tuple[Field, ...]] = {
         *_MEASURED,
     ),
     # A training check: two conventions trained with equivalent hyperparameters.
-    "proof": (
+    "training_check": (
         _CASE,
         _BATCH_SIZE,
         _SAMPLES,

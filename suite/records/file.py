@@ -207,6 +207,9 @@ def plain(value: Any) -> Any:
 
 
 _START = f'{{"schema": {SCHEMA}, '.encode()
+_FORMER_NAMES = {"proof": "training_check", "proof_reason": "check_reason"}
+"""Kinds and fields that records of earlier versions call otherwise."""
+
 _DONE = _START + b'"kind": "done", '
 
 
@@ -290,7 +293,8 @@ def _row(line: bytes, file: Path, number: int) -> Row:
             f"{where}: schema {schema} is of a newer gradsuite; this one, {__version__}, reads to {SCHEMA}: "
             "pip install --upgrade gradsuite"
         )
-    return dict(row)
+    row = {_FORMER_NAMES.get(name, name): value for name, value in row.items()}
+    return row | {"kind": _FORMER_NAMES.get(row["kind"], row["kind"])}
 
 
 def _checked(row: Row, file: Path, number: int) -> Row:

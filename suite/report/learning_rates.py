@@ -35,7 +35,7 @@ def learning_rates(
     Args:
         discrepancies: rows of kind `discrepancy`.
         optimizers: names of optimizers whose laws are wanted.
-        checks: rows of kind `proof`, training checks, joined where the pair and the optimizer were trained.
+        checks: rows of kind `training_check`, joined where the pair and the optimizer were trained.
     """
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in discrepancies:

@@ -23,7 +23,7 @@ class RunRows:
     optimizers: tuple[str, ...] = ("SGD",)
 
     def of(self, kind: str) -> list[Row]:
-        """The rows of one kind: `discrepancy`, `pair`, `noise`, `proof` (training checks), `claim`, …."""
+        """The rows of one kind: `discrepancy`, `pair`, `noise`, `training_check`, `claim`, …."""
         return [row for row in self.rows if row["kind"] == kind]
 
     @property
@@ -42,7 +42,7 @@ class RunRows:
     @cached_property
     def learning_rate_rows(self) -> list[Row]:
         """Rows of kind `learning_rate`, of the discrepancies, joined with the training checks."""
-        return learning_rates(self.of("discrepancy"), self.optimizers, self.of("proof"))
+        return learning_rates(self.of("discrepancy"), self.optimizers, self.of("training_check"))
 
     @cached_property
     def formulas(self) -> Formulas:

@@ -89,7 +89,7 @@ class RunResult(RunRows):
                 f"Left out where they do not apply: {len(left_out)} of the pairs of case and convention; "
                 "the reasons are in records.jsonl."
             )
-        trained = [row for row in self.of("proof") if row.get("distance") is not None]
+        trained = [row for row in self.of("training_check") if row.get("distance") is not None]
         if trained:
             most = max(row["distance"] for row in trained)
             parted = [row["distance_unchanged"] for row in trained if row["distance_unchanged"] is not None]

@@ -74,7 +74,7 @@ def paths(report: RunResult) -> list[TrainingPath]:
         TrainingPath(
             row["case"], row["convention"], row["reference"], row["optimizer"], remedy, tuple(row[key])
         )
-        for row in report.of("proof")
+        for row in report.of("training_check")
         for key, remedy in REMEDIES.items()
         if row.get(key)
     ]

@@ -21,6 +21,9 @@ from suite.running.declaration import option
 CHECK_STEPS = 10
 """How many steps a training check has where nobody says."""
 
+FORMER_NAMES = {"prove": "check_steps"}
+"""What arguments of `suite.run` were called before, and are called now."""
+
 # Checks import what they need when they run: `--help` answers without torch.
 
 
@@ -288,9 +291,9 @@ class RunOptions:
         help=f"optimizers in learning_rates.csv; repeatable (default: {', '.join(OPTIMIZERS)})",
         about="whose hyperparameters are tabulated besides SGD's learning rate; glob patterns.",
     )
-    prove: int | None = option(
-        "--prove",
+    check_steps: int | None = option(
         "--check-steps",
+        "--prove",  # as it was called before
         default=None,
         type=int,
         metavar="STEPS",
@@ -317,7 +320,7 @@ class RunOptions:
     @property
     def steps(self) -> int:
         """The steps of each training check; 0 where none is made."""
-        return (0 if self.quick else CHECK_STEPS) if self.prove is None else self.prove
+        return (0 if self.quick else CHECK_STEPS) if self.check_steps is None else self.check_steps
 
     @property
     def device_type(self) -> str:

@@ -15,7 +15,7 @@ CHECK_BATCH_SIZE = 8
 def training_check(cells: Sequence[Task]) -> Task:
     """The training check of a case, without its rates, at the batch size nearest to 8 that its cells have."""
     size = min((cell.batch_size for cell in cells), key=lambda n: abs(n - CHECK_BATCH_SIZE))
-    return Task("proof", cells[0].case, size)
+    return Task("training_check", cells[0].case, size)
 
 
 def pairs_to_train(task: Task, rows: Iterable[Row]) -> list[Task]:

@@ -15,7 +15,7 @@ from suite.machine.progress import Progress
 from suite.running.declaration import checked, documented, for_workers
 from suite.running.driver import Driver, make
 from suite.running.executors import time_limit as limits
-from suite.running.options import RunOptions
+from suite.running.options import FORMER_NAMES, RunOptions
 from suite.running.order import Shard
 from suite.running.tasks import Executor
 
@@ -35,7 +35,8 @@ def _taking(
     def decorate(function: Callable[[RunOptions], RunResult]) -> Callable[Given, RunResult]:
         @functools.wraps(function)
         def taking(*args: Given.args, **kwargs: Given.kwargs) -> RunResult:
-            return function(options(*args, **kwargs))
+            given = {FORMER_NAMES.get(name, name): value for name, value in kwargs.items()}
+            return function(options(*args, **given))
 
         section = f"    Args:\n{documented(options)}\n\n    Returns:"
         taking.__doc__ = (function.__doc__ or "").replace("    Returns:", section, 1)

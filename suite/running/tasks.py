@@ -17,8 +17,8 @@ class Task:
     """What is measured at a time: the cells of a case are planned, one is measured, and so on.
 
     Args:
-        kind: `plan` builds a case and finds its batches, `cell` measures one, `proof` trains what its
-            rates promise, `claim` puts one claim of a thread to the test.
+        kind: `plan` builds a case and finds its batches, `cell` measures one, `training_check` trains
+            what its rates promise, `claim` puts one claim of a thread to the test.
         case: the name of the case or thread.
         batch_size: of the cell or the training check.
         batch: the name of the cell's batch.
@@ -28,7 +28,7 @@ class Task:
         rates: their rows of kind `learning_rate`.
     """
 
-    kind: Literal["plan", "cell", "proof", "claim"]
+    kind: Literal["plan", "cell", "training_check", "claim"]
     case: str
     batch_size: int = 0
     batch: str = ""
@@ -43,7 +43,7 @@ class Task:
         return {
             "plan": "its batches",
             "cell": f"batch size {self.batch_size}, batch {self.batch}",
-            "proof": f"proof of {' ≠ '.join(self.pair)} at batch size {self.batch_size}",
+            "training_check": f"training check of {' ≠ '.join(self.pair)} at batch size {self.batch_size}",
             "claim": self.claim,
         }[self.kind]
 
@@ -131,7 +131,7 @@ def fingerprint(task: Task, base: str, options: RunOptions) -> str:
         base: the digest of the code, the data, the versions and the options.
         options: of the run.
     """
-    steps = options.steps if task.kind == "proof" else 0
+    steps = options.steps if task.kind == "training_check" else 0
     return short([base, task.kind, task.name, task.marks, task.rates, steps])
 
 
@@ -142,7 +142,7 @@ def work(task: Task, options: RunOptions) -> str:
         return short(task.name)
     # The patterns of conventions are the identity of a selection, whatever they match today.
     asked = [o.conventions, o.reference, o.engine, o.dtype, o.seed, o.deterministic, o.device_type]
-    return short([task.kind, task.name, asked, o.steps if task.kind == "proof" else 0])
+    return short([task.kind, task.name, asked, o.steps if task.kind == "training_check" else 0])
 
 
 def short(value: Any) -> str:

@@ -79,7 +79,7 @@ def check_rates(
     context: MeasureContext,
     trained: TrainedWeights | None = None,
 ) -> Iterator[Row]:
-    """Rows of kind `proof` for those of SGD's `rates` that training can check.
+    """Rows of kind `training_check` for those of SGD's `rates` that training can check.
 
     Args:
         problem: of the case.
@@ -95,7 +95,7 @@ def check_rates(
     for rate in rates:
         pair = conventions[rate["convention"]], conventions[rate["reference"]]
         trained.start((rate["case"], rate["batch_size"], len(loops)))
-        identity = {"kind": "proof", **{key: rate[key] for key in PAIR_KEYS}, "steps": len(loops)}
+        identity = {"kind": "training_check", **{key: rate[key] for key in PAIR_KEYS}, "steps": len(loops)}
         if rate["status"] == "exact" and rate["factor"] != 1:
             for optimizer, given in HYPERPARAMETERS.items():
                 found = equivalent(optimizer, given, scale=_exact(rate["scale_min"]))
@@ -116,13 +116,13 @@ def _same(
         weights = trained.weights(model, loops, reference, found.optimizer, found.given)
         check = check_training(model, weights, _backward(new, loops), found, steps=len(loops))
     except UsageError as error:
-        return {"proof_reason": one_line(error)}
+        return {"check_reason": one_line(error)}
     return {
         "distance": check.converted,
         "distance_unchanged": _finite(check.unchanged),
         "distance_by_step": check.converted_by_step,
         "distance_unchanged_by_step": check.unchanged_by_step,
-        "proof_reason": "" if math.isfinite(check.unchanged) else "left unchanged, training diverges",
+        "check_reason": "" if math.isfinite(check.unchanged) else "left unchanged, training diverges",
     }
 
 
@@ -132,7 +132,7 @@ def _each(
     """Plain SGD, which has no memory: setting its rate at each step is exact."""
     scales = [_ratio(loop, pair) for loop in loops]
     if None in scales:
-        return {"proof_reason": "a batch has no weight at all: it has no scale"}
+        return {"check_reason": "a batch has no weight at all: it has no scale"}
     new, reference = pair
     given = {"lr": HYPERPARAMETERS["SGD"]["lr"]}
     weights = trained.weights(model, loops, reference, "SGD", given)

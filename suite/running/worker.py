@@ -35,7 +35,10 @@ from suite.running.rounding import precisions
 from suite.running.tasks import Outcome, Task, fingerprint, options_of_rows, short
 from suite.running.training_check import TrainedWeights, check_rates
 
-ROOTS = {"cell": ("suite.running.measure", "suite.running.plan"), "proof": ("suite.running.training_check",)}
+ROOTS = {
+    "cell": ("suite.running.measure", "suite.running.plan"),
+    "training_check": ("suite.running.training_check",),
+}
 """The modules that measure cells and check training, besides engines, the case and its conventions."""
 
 CLAIMED: Row = {"device": "cpu", "dtype": "float64"}
@@ -168,7 +171,7 @@ class Worker:
         for cell in cells:
             more = {k: v for k, v in vars(cell).items() if k not in ("batch_size", "batch", "rows")}
             found.append(Task("cell", case, cell.batch_size, cell.batch, marks=tuple(sorted(more.items()))))
-        bases = {kind: self.base(kind, case) for kind in ("cell", "proof")}
+        bases = {kind: self.base(kind, case) for kind in ("cell", "training_check")}
         return Outcome([], cells=tuple(found), bases=bases)
 
     def _require_room(self, case: str, cell: plan.Cell) -> None:
@@ -189,7 +192,7 @@ class Worker:
             yield measure_claim(source, claim)
             return
         problem = self._problem(task.case)
-        if task.kind == "proof":
+        if task.kind == "training_check":
             batches = plan.training(problem, task.batch_size, context.seed, self.options.steps)
             yield from check_rates(problem, batches, task.rates, context, self._trained)
             return

@@ -22,7 +22,7 @@ NAMES = ["sum", "mean", "half-mean", "clip-each-unit", "mean-of-microbatch-means
 
 @pytest.fixture(scope="module")
 def report() -> RunResult:
-    return suite.run(["next-token", "mse"], NAMES, batch_sizes=[2, 8], prove=0)
+    return suite.run(["next-token", "mse"], NAMES, batch_sizes=[2, 8], check_steps=0)
 
 
 def test_pairs_are_measured_on_the_first_batch_of_the_size_nearest_to_eight(report: RunResult) -> None:

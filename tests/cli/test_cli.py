@@ -45,7 +45,7 @@ def test_a_run_imports_opacus_only_if_that_engine_runs_and_the_compiler_for_none
         "import suite\n"
         "assert not {'torch', 'pandas', 'opacus', 'sklearn'} & set(sys.modules)\n"
         "def run(engine, cases=('mse', 'next-token')):\n"
-        "    report = suite.run(cases, ['sum'], batch_sizes=[2], engine=engine, prove=0)\n"
+        "    report = suite.run(cases, ['sum'], batch_sizes=[2], engine=engine, check_steps=0)\n"
         "    assert {row['engine'] for row in report.of('discrepancy')} == {engine}\n"
         "for engine in ('streaming', 'loop'):\n"
         "    run(engine)\n"

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -50,7 +48,7 @@ def test_old_and_new_stand_side_by_side_with_why_and_a_line_to_paste(capsys):
 def test_json_is_for_machines(capsys):
     said = answer(capsys, *ADAM, "--json")
     assert said["hyperparameters"] == {"lr": 1e-3, "eps": 3.125e-10, "weight_decay": 0.0003125}
-    assert (said["exact"], said["scale"], said["proof"]) == (True, 0.03125, None)
+    assert (said["exact"], said["scale"], said["training_check"]) == (True, 0.03125, None)
     assert [change["exponent"] for change in said["changes"]] == [0, 1, 1]
 
 
@@ -77,7 +75,7 @@ def test_what_comes_with_it_is_said_too(capsys):
     assert "a penalty that is a term of the loss: multiply its coefficient by 1/4 = 0.25" in said
 
 
-def test_it_is_proven_on_real_data_bit_for_bit_for_a_power_of_two(capsys):
+def test_it_is_checked_by_training_on_real_data_bit_for_bit_for_a_power_of_two(capsys):
     assert main([*ADAM, "--check"]) == 0
     said = capsys.readouterr().out
     assert "Measured: 100 steps on scikit-learn's digits in float64" in said
@@ -87,34 +85,38 @@ def test_it_is_proven_on_real_data_bit_for_bit_for_a_power_of_two(capsys):
 @pytest.mark.parametrize(
     "optimizer", ["SGD", "RMSprop", "Adadelta", "ASGD", "Adagrad", "AdamW", "Adamax", "NAdam"]
 )
-def test_it_is_proven_within_1e_10_for_any_batch_size(capsys, optimizer):
+def test_it_is_checked_to_be_within_1e_10_for_any_batch_size(capsys, optimizer):
     said = answer(
         capsys, "lr", "--from", "sum", "--to", "mean", "--batch-size", "10",
-        *("--optimizer", optimizer, "--prove", "--json"),
+        *("--optimizer", optimizer, "--check", "--json"),
     )  # fmt: skip
     assert said["exact"]
-    assert said["proof"]["steps"] == 100
-    assert said["proof"]["converted"] <= 1e-10 < said["proof"]["unchanged"]
+    assert said["training_check"]["steps"] == 100
+    assert said["training_check"]["converted"] <= 1e-10 < said["training_check"]["unchanged"]
 
 
 def test_rprop_looks_at_signs_alone_so_that_nothing_is_to_be_changed(capsys):
     said = answer(
         capsys, "lr", "--from", "sum", "--to", "mean", "--batch-size", "10",
-        *("--optimizer", "Rprop", "--set", "lr=0.02", "--prove", "--json"),
+        *("--optimizer", "Rprop", "--set", "lr=0.02", "--check", "--json"),
     )  # fmt: skip
     assert said["exact"]
     assert said["hyperparameters"] == said["given"] == {"lr": 0.02}
-    assert (said["proof"]["steps"], said["proof"]["converted"], said["proof"]["unchanged"]) == (100, 0, 0)
+    assert (
+        said["training_check"]["steps"],
+        said["training_check"]["converted"],
+        said["training_check"]["unchanged"],
+    ) == (100, 0, 0)
 
 
-def test_conventions_with_micro_batches_are_proven_by_their_literal_loops(capsys):
+def test_conventions_with_micro_batches_are_checked_by_their_literal_loops(capsys):
     said = answer(
-        capsys, "lr", "--from", "element-mean", "--to", "sum-of-microbatch-means", "--prove", "--json",
+        capsys, "lr", "--from", "element-mean", "--to", "sum-of-microbatch-means", "--check", "--json",
         *("--batch-size", "8", "--elements", "3", "--micro-batches", "4", "--steps", "20"),
         *("--optimizer", "SGD", "--set", "lr=0.1", "--set", "momentum=0.9"),
     )  # fmt: skip
     assert said["hyperparameters"]["lr"] == 0.025
-    assert said["proof"]["converted"] <= 1e-10 < 1e-3 < said["proof"]["unchanged"]
+    assert said["training_check"]["converted"] <= 1e-10 < 1e-3 < said["training_check"]["unchanged"]
 
 
 @pytest.mark.parametrize(
@@ -142,8 +144,8 @@ def test_conventions_with_micro_batches_are_proven_by_their_literal_loops(capsys
         (["--from", "sun", "--to", "mean", "--batch-size", "2", "--optimizer", "SGD"], "'sum'"),
         (["--from", "sum", "--to", "mean", "--batch-size", "0", "--optimizer", "SGD"], "at least 1"),
         (["--from", "sum", "--to", "mean", "--batch-size", "x", "--optimizer", "SGD"], "--help"),
-        (["--scale", "2", "--optimizer", "SparseAdam", "--prove"], "take Adam, which has the same law"),
-        (["--scale", "2", "--optimizer", "SGD", "--prove", "--steps", "0"], "--steps is 0"),
+        (["--scale", "2", "--optimizer", "SparseAdam", "--check"], "take Adam, which has the same law"),
+        (["--scale", "2", "--optimizer", "SGD", "--check", "--steps", "0"], "--steps is 0"),
     ],
 )  # fmt: skip
 def test_wrong_input_gets_one_clear_line(capsys, arguments, says):
@@ -171,24 +173,14 @@ def test_it_answers_without_torch(arguments):
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-@pytest.mark.skipif("COVERAGE_RUN" in os.environ, reason="coverage.py slows down what is timed")
-def test_it_answers_in_under_a_second():
-    def once():
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "suite", *ADAM], capture_output=True, check=True)
-        return time.perf_counter() - start
-
-    assert min(once() for _ in range(3)) < 1
-
-
-def test_a_scale_alone_is_proved_on_scaled_losses(capsys):
+def test_a_scale_alone_is_checked_on_scaled_losses(capsys):
     assert (
-        main(["lr", "--optimizer", "SGD", "--set", "lr=0.1", "--scale", "8", "--prove", "--steps", "3"]) == 0
+        main(["lr", "--optimizer", "SGD", "--set", "lr=0.1", "--scale", "8", "--check", "--steps", "3"]) == 0
     )
     assert "Measured: 3 steps on scikit-learn's digits in float64" in capsys.readouterr().out
 
 
-def test_a_proof_measures_the_schedule_where_there_is_one(capsys):
+def test_a_training_check_measures_the_schedule_where_there_is_one(capsys):
     options = [
         "--optimizer",
         "RAdam",
@@ -201,7 +193,7 @@ def test_a_proof_measures_the_schedule_where_there_is_one(capsys):
         "--batch-size",
         "8",
     ]
-    assert main(["lr", *options, "--prove", "--steps", "8"]) == 0
+    assert main(["lr", *options, "--check", "--steps", "8"]) == 0
     assert "with the schedule" in capsys.readouterr().out
 
 

@@ -173,10 +173,10 @@ def test_a_source_that_is_given_takes_the_place_of_the_cards(capsys):
     assert plain["own_words"]["eps"] == 0.01
 
 
-def test_a_proof_says_which_way_was_measured(capsys):
+def test_a_training_check_says_which_way_was_measured(capsys):
     code, out, _ = run(
         capsys, "--dialect", "keras", "--optimizer", "Adam", "--set", "lr=1e-3",
-        "--from", "sum", "--to", "mean", "--batch-size", "8", "--prove", "--steps", "2",
+        "--from", "sum", "--to", "mean", "--batch-size", "8", "--check", "--steps", "2",
     )  # fmt: skip
     assert code == 0
     assert "is tested against keras's formulas, step by step" in out

@@ -11,7 +11,7 @@ import suite
 from suite.cli.main import main
 from suite.errors import UsageError
 
-SMALL = ["--case", "cross-entropy-mlp", "--batch-size", "64", "--prove", "0", "--quick"]
+SMALL = ["--case", "cross-entropy-mlp", "--batch-size", "64", "--check-steps", "0", "--quick"]
 
 
 def discrepancies(report: suite.RunResult) -> list[dict]:
@@ -19,7 +19,7 @@ def discrepancies(report: suite.RunResult) -> list[dict]:
 
 
 def test_a_run_in_pieces_finds_what_a_run_at_once_finds() -> None:
-    options = {"batch_sizes": [64], "prove": 0}
+    options = {"batch_sizes": [64], "check_steps": 0}
     whole = suite.run(["cross-entropy-mlp"], **options)
     pieces = suite.run(["cross-entropy-mlp"], memory="4.5MB", **options)
     assert not whole.failures
@@ -61,7 +61,7 @@ def test_what_is_no_amount_is_bad_input(
 
 
 def test_as_much_as_is_said_to_be_needed_is_enough() -> None:
-    options = {"batch_sizes": [8], "prove": 0, "quick": True}
+    options = {"batch_sizes": [8], "check_steps": 0, "quick": True}
     with pytest.raises(UsageError) as told:
         suite.run(["mse"], memory=1000, **options)
     enough = str(told.value).partition("give --memory ")[2].removesuffix(" or more")

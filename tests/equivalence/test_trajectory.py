@@ -48,7 +48,7 @@ def test_trajectories_of_different_lengths_are_not_compared():
         distance([torch.ones(2)], [])
 
 
-def test_the_model_that_is_proven_on_is_not_changed():
+def test_the_model_that_is_checked_on_is_not_changed():
     model = network(0)
     before = [p.clone() for p in model.parameters()]
     list(trajectory(model, squares(0), "SGD", {"lr": 0.1}, steps=3))

@@ -186,7 +186,8 @@ def test_cells_that_are_too_small_for_numbers_have_none() -> None:
 
 def test_trainings_that_never_meet_have_no_zero_on_the_axis() -> None:
     apart = [
-        {**row, "distance_by_step": [1e-9, 1e-8, 1e-7]} if row["kind"] == "proof" else row for row in rows()
+        {**row, "distance_by_step": [1e-9, 1e-8, 1e-7]} if row["kind"] == "training_check" else row
+        for row in rows()
     ]
     together, without = (
         drawn(lambda figure, r=r: trajectory.draw(figure, paths(RunResult(r)))) for r in (rows(), apart)

@@ -69,8 +69,8 @@ COMMANDS = (
     ("show", "torture-drawn", "--cases", "drawn.py"),
     ("show", "torture-drawn", "--cases", "drawn.py", "--json"),
     ("run", "--cases", "drawn.py", "--case", "torture-drawn", "--convention", "sum", "--convention",
-     "clip-*", "--convention", "weighted-*", "--prove", "0", "--output", "out"),
-    ("run", "--cases", "drawn.py", "--case", "torture-drawn", "--convention", "mean*", "--prove", "2",
+     "clip-*", "--convention", "weighted-*", "--check-steps", "0", "--output", "out"),
+    ("run", "--cases", "drawn.py", "--case", "torture-drawn", "--convention", "mean*", "--check-steps", "2",
      "--optimizer", "SGD", "--output", "out"),
 )  # fmt: skip
 
@@ -135,5 +135,5 @@ PARSER = Parser(
     st.deferred(_inputs),
     _read,
     tuple((command, source(base)) for command in COMMANDS for base in (VALID, PARTS)),
-    seconds=20.0,  # a run with a proof takes one
+    seconds=20.0,  # a run with a training check takes one
 )

@@ -19,7 +19,7 @@ from tests.made_up import record_environment, record_row
 from tests.running.same import SMALL
 
 ASKED = {"cases": ["mse", "next-token"], "conventions": ["sum", "token-mean", "clip-*", "position-mean"],
-         "batch_sizes": [4], "prove": 0}  # fmt: skip
+         "batch_sizes": [4], "check_steps": 0}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -149,10 +149,10 @@ def test_another_kind_of_device_is_compared_where_a_run_has_one(baseline: list[d
 
 
 def test_training_checks_and_claims_are_compared() -> None:
-    asked = {"cases": ["small-works"], "conventions": ["sum"], "from_files": [SMALL], "prove": 2}
+    asked = {"cases": ["small-works"], "conventions": ["sum"], "from_files": [SMALL], "check_steps": 2}
     rows = suite.run(**asked).rows
     assert not diff(rows, suite.run(**asked).rows).changes
-    worse = [{**row, "distance": 1e-4} if row["kind"] == "proof" else row for row in rows]
+    worse = [{**row, "distance": 1e-4} if row["kind"] == "training_check" else row for row in rows]
     assert {change.what for change in diff(rows, worse).changes} == {"distance"}
     claim = record_row("claim", case="claims/t", claim="c", verdict="holds")
     one, same, two = ({**claim, "numbers": {"x": x, "n": 3}} for x in (1.0, 1.0 + 1e-12, 1.0 + 1e-6))

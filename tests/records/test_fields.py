@@ -49,7 +49,7 @@ def own_fails():
 ASKED = {
     "cases": ["own-weighted", "own-fails", "claims/reduction-methods"],
     "conventions": ["sum", "weighted-*", "clip-each-unit", "token-mean"],
-    "prove": 2,
+    "check_steps": 2,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from pathlib import Path
 
@@ -194,6 +195,20 @@ def test_a_lost_worker_loses_no_result_but_a_changed_case_does() -> None:
 def test_the_number_of_a_device_is_no_part_of_what_a_row_is_of() -> None:
     one, two = (encode([record_row(device=f"cuda:{k}")], done(str(k)), [ENVIRONMENT]) for k in range(2))
     assert len(latest(parse(one + two, Path()).blocks)) == 2  # an environment and one row
+
+
+def test_kinds_and_fields_are_read_under_their_former_names(tmp_path: Path) -> None:
+    now = encode([record_row("training_check", check_reason="it diverges")], done("a"), [ENVIRONMENT])
+    before = now.replace(b"training_check", b"proof").replace(b"check_reason", b"proof_reason")
+    parts = [data.splitlines(keepends=True) for data in (now, before)]
+    digests = [hashlib.sha256(b"".join(lines[:-1])).hexdigest()[:16].encode() for lines in parts]
+    write(tmp_path, *parts[1][:-1], parts[1][-1].replace(*digests))
+    row = read(tmp_path)[-1]
+    assert (row["kind"], row["check_reason"], "proof_reason" in row) == (
+        "training_check",
+        "it diverges",
+        False,
+    )
 
 
 def test_a_record_of_schema_1_is_refused_in_one_line(tmp_path: Path) -> None:

@@ -51,8 +51,8 @@ def rows(cases: tuple[str, ...] = ("one", "two"), sizes: tuple[int, ...] = (2, 8
         ]
         found += [
             row(
-                "proof", case=case, batch_size=8, samples=8, optimizer=optimizer, steps=3, distance=0.0,
-                distance_unchanged=0.3, proof_reason="", distance_by_step=[0.0, 0.0, 0.0],
+                "training_check", case=case, batch_size=8, samples=8, optimizer=optimizer, steps=3,
+                distance=0.0, distance_unchanged=0.3, check_reason="", distance_by_step=[0.0, 0.0, 0.0],
                 distance_unchanged_by_step=[0.1, 0.2, 0.3],
             ) for optimizer in ("SGD", "Adam")
         ]  # fmt: skip

@@ -22,7 +22,7 @@ TABLE = Table(
 def report() -> RunResult:
     cases = ["mse-several-outputs", "cross-entropy-l2", "cross-entropy-class-weights"]
     names = ["sum", "element-mean", "batchmean", "weighted-*", "clip-mean"]
-    return suite.run(cases, names, batch_sizes=[8], prove=0)
+    return suite.run(cases, names, batch_sizes=[8], check_steps=0)
 
 
 def cells(table: Table) -> dict[str, list[str]]:

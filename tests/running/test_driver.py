@@ -20,7 +20,12 @@ from suite.running import worker as benches
 from suite.running.tasks import Task
 from tests.running.same import SMALL, multiset, results, written
 
-ASKED = {"cases": ["small-works*"], "conventions": ["sum", "half-mean"], "from_files": [SMALL], "prove": 2}
+ASKED = {
+    "cases": ["small-works*"],
+    "conventions": ["sum", "half-mean"],
+    "from_files": [SMALL],
+    "check_steps": 2,
+}
 
 
 @pytest.fixture
@@ -87,7 +92,7 @@ def test_all_is_measured_again_if_asked_and_counts_once(tmp_path: Path, measured
 
 
 def test_other_settings_are_kept_beside(tmp_path: Path, measured: list) -> None:
-    one = {**ASKED, "prove": 0}
+    one = {**ASKED, "check_steps": 0}
     suite.run(**one, output=tmp_path)
     count = len(measured)
     report = suite.run(**one, output=tmp_path, seed=1)
@@ -100,7 +105,7 @@ def test_other_settings_are_kept_beside(tmp_path: Path, measured: list) -> None:
 def test_a_change_of_what_a_result_depends_on_measures_again(
     what: str, tmp_path: Path, measured: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = {**ASKED, "cases": ["small-works"], "prove": 0}
+    asked = {**ASKED, "cases": ["small-works"], "check_steps": 0}
     suite.run(**asked, output=tmp_path)
     count = len(measured)
     if what == "version":
@@ -135,7 +140,7 @@ def test_a_change_of_what_a_result_depends_on_measures_again(
 def test_a_convention_that_is_not_measured_changes_nothing(
     tmp_path: Path, measured: list, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = {**ASKED, "prove": 0}
+    asked = {**ASKED, "check_steps": 0}
     suite.run(**asked, output=tmp_path)
     count = len(measured)
     changed = code.source_file(conventions["clip-mean"].column.__module__)
@@ -199,7 +204,7 @@ def test_a_worker_with_other_code_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         return outcome if task.kind == "plan" else dataclasses.replace(outcome, fingerprint="other")
 
     monkeypatch.setattr(benches.Worker, "perform", perform)
-    report = suite.run(**{**ASKED, "prove": 0})
+    report = suite.run(**{**ASKED, "check_steps": 0})
     assert not report.of("discrepancy")
     assert {row["reason"] for row in report.failures} == {
         "the code, the data or the versions changed during the run, or differ on a worker"
@@ -213,7 +218,7 @@ def test_a_shard_that_cannot_be_is_refused(text: str) -> None:
 
 
 def test_a_run_is_not_merged_into_itself(tmp_path: Path) -> None:
-    suite.run(**{**ASKED, "prove": 0}, output=tmp_path)
+    suite.run(**{**ASKED, "check_steps": 0}, output=tmp_path)
     with pytest.raises(UsageError, match="is among the runs to merge and the output as well"):
         merge([tmp_path], tmp_path, print)
     assert multiset(written(tmp_path))
@@ -223,7 +228,7 @@ def test_a_run_is_not_merged_into_itself(tmp_path: Path) -> None:
 def test_merging_once_more_writes_nothing_twice(tmp_path: Path) -> None:
     parts = [tmp_path / str(k) for k in (1, 2)]
     for k, part in enumerate(parts, start=1):
-        suite.run(**{**ASKED, "prove": 0}, output=part, shard=f"{k}/2")
+        suite.run(**{**ASKED, "check_steps": 0}, output=part, shard=f"{k}/2")
     once = merge(parts, tmp_path / "merged", print)
     before = (tmp_path / "merged" / "records.jsonl").read_bytes()
     assert merge(parts, tmp_path / "merged", print) == once

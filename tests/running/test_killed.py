@@ -18,11 +18,25 @@ from suite.errors import UsageError
 from suite.records.file import read, read_log
 from tests.running.same import SMALL, multiset, results, written
 
-ASKED = {"cases": ["small-works*"], "conventions": ["*mean*", "*sum*"], "from_files": [SMALL], "prove": 3}
+ASKED = {
+    "cases": ["small-works*"],
+    "conventions": ["*mean*", "*sum*"],
+    "from_files": [SMALL],
+    "check_steps": 3,
+}
 
 
 def start(folder: Path, *more: str) -> subprocess.Popen[str]:
-    asked = ["--case", "small-works*", "--convention", "*mean*", "--convention", "*sum*", "--prove", "3"]
+    asked = [
+        "--case",
+        "small-works*",
+        "--convention",
+        "*mean*",
+        "--convention",
+        "*sum*",
+        "--check-steps",
+        "3",
+    ]
     command = [sys.executable, "-m", "suite", "run", "--cases", str(SMALL), *asked, "--output", str(folder)]
     return subprocess.Popen(
         [*command, *more],

@@ -164,7 +164,9 @@ def test_run_takes_the_options_and_says_what_they_are() -> None:
 def test_defaults_are_allowed_and_checking_twice_changes_nothing() -> None:
     once = checked(RunOptions())
     assert once == RunOptions() == checked(once)
-    asked = checked(RunOptions(memory="2GiB", from_files=[Path("a.py"), "b.c"], batch_sizes=[2], prove=3))
+    asked = checked(
+        RunOptions(memory="2GiB", from_files=[Path("a.py"), "b.c"], batch_sizes=[2], check_steps=3)
+    )
     assert asked.memory == 2**31
     assert asked.from_files == (str(Path("a.py").absolute()), "b.c")
     assert checked(asked) == asked
@@ -173,7 +175,7 @@ def test_defaults_are_allowed_and_checking_twice_changes_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("words", "steps"),
-    [((), 10), (("--quick",), 0), (("--quick", "--prove", "2"), 2), (("--check-steps", "4"), 4)],
+    [((), 10), (("--quick",), 0), (("--quick", "--check-steps", "2"), 2), (("--prove", "4"), 4)],
 )
 def test_the_steps_of_a_training_check(words: tuple[str, ...], steps: int) -> None:
     assert given(*words).steps == steps

@@ -44,4 +44,4 @@ def test_a_training_check_is_a_task_a_pair_with_rates_of_its_own_full_batches() 
     (found,) = pairs_to_train(whole, rows)
     assert found.pair == ("sum", "mean")
     assert [rate["factor"] for rate in found.rates] == [0.5]
-    assert found.name == "mse, proof of sum ≠ mean at batch size 2"
+    assert found.name == "mse, training check of sum ≠ mean at batch size 2"

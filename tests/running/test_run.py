@@ -21,7 +21,7 @@ BROKEN = Path(__file__).parents[1] / "broken_cases.py"
 @pytest.fixture(scope="module")
 def report() -> suite.RunResult:
     names = ["mse-several-outputs", "cross-entropy-class-weights", "next-token", "cross-entropy-l2"]
-    return suite.run(names, batch_sizes=[8, 32], prove=0)
+    return suite.run(names, batch_sizes=[8, 32], check_steps=0)
 
 
 def pick(frame: pd.DataFrame, **where: object) -> pd.DataFrame:
@@ -135,7 +135,7 @@ def test_the_folder_holds_records_and_both_tables_three_times(tmp_path: Path) ->
     tables = {f"{t}.{end}" for t in ("discrepancies", "learning_rates") for end in ("csv", "md", "tex")}
     assert names == tables | {"records.jsonl", ".lock"}
     rows = [json.loads(line) for line in (tmp_path / "records.jsonl").read_text().splitlines()]
-    assert {row["kind"] for row in rows} == {"environment", "discrepancy", "noise", "proof", "done"}
+    assert {row["kind"] for row in rows} == {"environment", "discrepancy", "noise", "training_check", "done"}
     assert all(row["schema"] == 2 for row in rows)
     assert rows[0]["torch"] == torch.__version__.split("+")[0] or rows[0]["torch"] == torch.__version__
     with (tmp_path / "discrepancies.csv").open() as file:
@@ -234,13 +234,13 @@ def test_a_loss_that_changes_with_its_batch_is_refused(tmp_path: Path) -> None:
         "    return Problem(lambda: torch.nn.Linear(3, 1), (torch.randn(8, 3),),\n"
         "                   lambda m, b: m(b[0]).square().sum(1) * len(b[0]))\n"
     )
-    found = suite.run(["coupled-of-tests"], ["sum"], from_files=[tmp_path / "coupled.py"], prove=0)
+    found = suite.run(["coupled-of-tests"], ["sum"], from_files=[tmp_path / "coupled.py"], check_steps=0)
     assert "the loss of a sample changes when it is alone in its batch" in found.failures[0]["reason"]
 
 
 def test_a_negative_number_of_steps_is_refused() -> None:
     with pytest.raises(UsageError, match="a training check takes 0 steps or more, -1 was given"):
-        suite.run(["mse"], ["sum"], prove=-1)
+        suite.run(["mse"], ["sum"], check_steps=-1)
 
 
 def test_an_interrupt_of_a_run_without_a_folder_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +249,7 @@ def test_an_interrupt_of_a_run_without_a_folder_is_passed_on(monkeypatch: pytest
 
     monkeypatch.setattr("suite.running.driver.Driver.go", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        suite.run(["mse"], ["sum"], prove=0)
+        suite.run(["mse"], ["sum"], check_steps=0)
 
 
 def test_a_disk_that_refuses_a_record_gets_no_tables_either(
@@ -260,14 +260,14 @@ def test_a_disk_that_refuses_a_record_gets_no_tables_either(
 
     monkeypatch.setattr("suite.records.writer.Recorder.write", refuse)
     with pytest.raises(UsageError, match="the disk is full"):
-        suite.run(["mse"], ["sum"], batch_sizes=[2], prove=0, output=tmp_path)
+        suite.run(["mse"], ["sum"], batch_sizes=[2], check_steps=0, output=tmp_path)
     assert not list(tmp_path.glob("*.csv"))
 
 
 def test_tables_that_cannot_be_written_leave_the_records(tmp_path: Path) -> None:
     (tmp_path / "discrepancies.csv").mkdir()
     with pytest.raises(UsageError, match=r"cannot write tables to .*: the records are kept there"):
-        suite.run(["mse"], ["sum"], batch_sizes=[2], prove=0, output=tmp_path)
+        suite.run(["mse"], ["sum"], batch_sizes=[2], check_steps=0, output=tmp_path)
     assert (tmp_path / "records.jsonl").stat().st_size
 
 
@@ -277,7 +277,7 @@ WIDE = Path(__file__).parents[1] / "wide_case.py"
 @pytest.fixture(scope="module")
 def wide() -> suite.RunResult:
     names = ["sum", "element-mean", "mean-of-microbatch-means", "weighted-mean"]
-    return suite.run(["wide-*"], names, from_files=[WIDE], prove=0)
+    return suite.run(["wide-*"], names, from_files=[WIDE], check_steps=0)
 
 
 def test_where_wide_losses_state_no_elements_what_divides_by_them_is_left_out(wide: suite.RunResult) -> None:
@@ -297,5 +297,5 @@ def test_stated_elements_are_believed(wide: suite.RunResult) -> None:
 
 
 def test_a_reference_that_divides_by_elements_nobody_stated_does_not_apply() -> None:
-    report = suite.run(["wide-unstated"], ["sum"], reference="element-mean", from_files=[WIDE], prove=0)
+    report = suite.run(["wide-unstated"], ["sum"], reference="element-mean", from_files=[WIDE], check_steps=0)
     assert "'element-mean' does not apply: the case does not state elements" in report.failures[0]["reason"]

@@ -20,11 +20,11 @@ from suite.strategies import Example
 def report() -> RunResult:
     names = ["mse-several-outputs", "cross-entropy-class-weights"]
     wanted = ["sum", "element-mean", "weighted-sum", "clip-mean", "sum-of-microbatch-means"]
-    return suite.run(names, wanted, batch_sizes=[8], prove=10)
+    return suite.run(names, wanted, batch_sizes=[8], check_steps=10)
 
 
 def check(report: RunResult, convention: str, optimizer: str = "SGD", reference: str = "mean") -> dict:
-    rows = [r for r in report.of("proof") if (r["convention"], r["optimizer"], r["reference"])
+    rows = [r for r in report.of("training_check") if (r["convention"], r["optimizer"], r["reference"])
             == (convention, optimizer, reference)]  # fmt: skip
     assert rows
     return rows[0]
@@ -52,7 +52,7 @@ def test_where_the_scale_varies_the_rate_of_each_step_does_what_no_constant_does
 
 
 def test_a_scale_that_comes_of_the_weights_themselves_is_not_promised(report: RunResult) -> None:
-    assert not [row for row in report.of("proof") if row["convention"] == "clip-mean"]
+    assert not [row for row in report.of("training_check") if row["convention"] == "clip-mean"]
 
 
 def test_checks_are_joined_to_every_hyperparameter_of_their_optimizer(report: RunResult) -> None:
@@ -99,14 +99,14 @@ def test_a_training_that_cannot_be_checked_says_why(monkeypatch: pytest.MonkeyPa
         raise UsageError("the reference diverges")
 
     monkeypatch.setattr("suite.running.training_check.check_training", diverge)
-    found = suite.run(["mse"], ["sum"], batch_sizes=[8], prove=2).of("proof")
+    found = suite.run(["mse"], ["sum"], batch_sizes=[8], check_steps=2).of("training_check")
     assert found
-    assert {row["proof_reason"] for row in found} == {"the reference diverges"}
+    assert {row["check_reason"] for row in found} == {"the reference diverges"}
 
 
 def test_a_batch_without_weight_has_no_scale() -> None:
     loop = Example.of(Units.of(2, {"weight": 0.0}), [[1.0], [2.0]]).loop
     pair = conventions["weighted-sum"], conventions["weighted-mean"]
     assert _each(loop.model, [loop], pair, TrainedWeights()) == {
-        "proof_reason": "a batch has no weight at all: it has no scale"
+        "check_reason": "a batch has no weight at all: it has no scale"
     }

@@ -20,7 +20,12 @@ from tests.running.same import SMALL, multiset, results
 
 distributed = pytest.importorskip("distributed", reason="needs Dask: pip install 'gradsuite[cluster]'")
 
-ASKED = {"cases": ["small-works*"], "conventions": ["*mean*", "*sum*"], "from_files": [SMALL], "prove": 3}
+ASKED = {
+    "cases": ["small-works*"],
+    "conventions": ["*mean*", "*sum*"],
+    "from_files": [SMALL],
+    "check_steps": 3,
+}
 
 TORTURE = Path(__file__).parents[1] / "torture_cases.py"
 
@@ -64,8 +69,10 @@ def test_a_worker_that_is_killed_half_way_loses_nothing(
 
 @pytest.mark.slow
 def test_a_case_that_kills_each_worker_is_reported_and_the_rest_goes_on(address: str) -> None:
-    report = suite.run(["small-works", "small-exits"], ["sum"], from_files=[SMALL], prove=0, cluster=address)
-    alone = suite.run(["small-works"], ["sum"], from_files=[SMALL], prove=0)
+    report = suite.run(
+        ["small-works", "small-exits"], ["sum"], from_files=[SMALL], check_steps=0, cluster=address
+    )
+    alone = suite.run(["small-works"], ["sum"], from_files=[SMALL], check_steps=0)
     assert multiset(report.of("discrepancy")) == multiset(alone.of("discrepancy"))
     assert {(row["case"], row["reason"]) for row in report.failures} == {
         ("small-exits", "it ended its process, as each of 2 workers that took it did")
@@ -76,7 +83,7 @@ def test_a_case_that_kills_each_worker_is_reported_and_the_rest_goes_on(address:
 def test_a_case_that_does_not_end_is_one_row_and_leaves_no_process(address: str) -> None:
     import psutil
 
-    asked = {"conventions": ["sum"], "from_files": [TORTURE], "prove": 0}
+    asked = {"conventions": ["sum"], "from_files": [TORTURE], "check_steps": 0}
     report = suite.run(
         ["hangs-not", "hangs-when-built", "hangs-holding-the-lock"], **asked, cluster=address, time_limit=10
     )

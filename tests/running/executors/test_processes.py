@@ -32,7 +32,7 @@ def deaf(ready: Connection) -> None:
 def test_a_worker_that_cannot_start_says_what_a_script_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_work", dies)
     with pytest.raises(UsageError, match=r"could not start \(exit code 7\): .* `if __name__ == "):
-        suite.run(["small-works"], ["sum"], from_files=[SMALL], prove=0, processes=1)
+        suite.run(["small-works"], ["sum"], from_files=[SMALL], check_steps=0, processes=1)
 
 
 def says_nothing(pipe: Connection, *_: object) -> None:
@@ -44,7 +44,9 @@ def says_nothing(pipe: Connection, *_: object) -> None:
 def test_a_worker_that_neither_answers_nor_ends_in_time_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "_work", says_nothing)
     monkeypatch.setattr("suite.running.executors.time_limit.GRACE", 0.1)
-    found = suite.run(["small-works"], ["sum"], from_files=[SMALL], prove=0, processes=1, time_limit=0.1)
+    found = suite.run(
+        ["small-works"], ["sum"], from_files=[SMALL], check_steps=0, processes=1, time_limit=0.1
+    )
     assert {row["reason"] for row in found.failures} == {
         "it did not end within 0.1 s, the time limit, and was stopped"
     }
