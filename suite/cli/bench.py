@@ -102,7 +102,7 @@ def _prepare(
 
     from suite.engines.engine import Refused
     from suite.engines.memory_plan import DoesNotFit, plan_memory
-    from suite.engines.per_sample_gradients import size_of
+    from suite.engines.size import size_of
     from suite.errors import UsageError
     from suite.loops import batch as batches
     from suite.machine.memory import format_bytes

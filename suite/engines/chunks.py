@@ -8,8 +8,7 @@ must be together once. A reduced gradient takes one pass for each group and chun
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,8 +18,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from suite.algebra.gram import Gram
+from suite.algebra.units import Column
 from suite.engines.basis import basis
-from suite.engines.unit_gradients import CONVERTED, Blocks, UnitGradients, products
+from suite.engines.sharing import only
+from suite.engines.unit_gradients import CONVERTED, Beside, Blocks, UnitGradients, products, reduced_beside
 from suite.errors import CaseError
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
@@ -213,6 +214,10 @@ class Chunked:
         spanned = basis(coefficients)
         return torch.as_tensor(spanned.weights).to(self._like.detach()), self.reduce(spanned.rows)
 
+    def beside(self, column: Column, other: Blocks) -> Iterator[Beside]:
+        """The units' gradients, weighted by `column`, beside others."""
+        return reduced_beside(self, column, other)
+
     def append(self, unit: Blocks) -> Chunked:
         """The same with one more unit, its gradient given by parameter."""
         return Chunked(self._job, unit, self._gram)
@@ -253,15 +258,6 @@ def reduction_bytes(engine: Engine, groups: Sequence[ParameterGroup], rows: int)
     """What so many reduced gradients take while they grow: themselves, and what is added and its parts."""
     step = 1 if engine.materialises else rows
     return sum(rows * g.gradient for g in groups) + 2 * step * max(g.gradient for g in groups)
-
-
-def only(model: nn.Module, names: frozenset[str]) -> nn.Module:
-    """A model of its own to hook and to differentiate by these parameters, whose numbers it shares."""
-    memo: dict[int, object] = {
-        id(p): nn.Parameter(p.detach(), requires_grad=p.requires_grad and name in names)
-        for name, p in model.named_parameters()
-    }
-    return copy.deepcopy(model, memo)
 
 
 def _spans(start: int, stop: int, step: int) -> list[Span]:

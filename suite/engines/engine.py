@@ -34,6 +34,7 @@ class Engine:
         note: what it cannot do.
         module: where its function `compute(model, batch, losses)` is; imported when it is first used.
         materialises: whether it holds units × parameters in memory.
+        one_pass: whether it begins with one forward pass of the whole batch, whose graph it leaves to others.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Engine:
     note: str
     module: str
     materialises: bool = True
+    one_pass: bool = False
 
     def compute(
         self, model: nn.Module, batch: Batch, losses: Losses, memory: int | None = None
@@ -81,6 +83,7 @@ engines.add(
         note="Silently wrong for some models (permuted inputs of a convolution, weights used outside "
         "their module, padding_idx): the check that every engine has to pass finds them.",
         module="suite.engines.opacus",
+        one_pass=True,
     )
 )
 engines.add(
@@ -91,6 +94,7 @@ engines.add(
         "otherwise go through torch.func.",
         module="suite.engines.streaming",
         materialises=False,
+        one_pass=True,
     )
 )
 engines.add(

@@ -13,12 +13,12 @@ from warnings import catch_warnings, simplefilter
 import torch
 from torch import Tensor, nn
 
-from suite.engines.chunks import Chunked, Job, ParameterGroup, gram_bytes, only, reduction_bytes
+from suite.engines.chunks import Chunked, Job, ParameterGroup, gram_bytes, reduction_bytes
 from suite.engines.engine import Engine, Refused
-from suite.engines.streaming.capture import parameter_reads
+from suite.engines.sharing import only
 from suite.engines.unit_gradients import UnitGradients
 from suite.loops import batch as batches
-from suite.loops.autograd import values
+from suite.loops.autograd import parameter_reads, values
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
 from suite.machine.allocations import peak_tensor_bytes
@@ -135,12 +135,10 @@ def plan_memory(
         DoesNotFit: Not even of one parameter and two samples.
         Refused: The engine cannot do this model, or the losses cannot be computed in chunks.
     """
-    units = size.units + more
-    formed = units * size.gradient if engine.materialises else 0
-    # A copy of the model, what is reduced, and what is appended.
-    fixed = gram_bytes(units) + (1 + reductions + more) * size.gradient
-    if AMPLE * ((1 + more) * formed + size.saved + CHECKED * size.gradient) + fixed <= memory:
+    if is_ample(engine, size, memory, more=more, reductions=reductions):
         return MemoryPlan(engine, size, memory)
+    units = size.units + more
+    fixed = _fixed(size, more, reductions)
     probe = _Probe(engine, model, batch, losses, size, memory, fixed)
     at_once = probe.at_once(more)
     if at_once is not None and at_once <= memory:
@@ -157,6 +155,26 @@ def plan_memory(
     if plan.step is not None or any(group.fits(probe.pass_memory) < size.samples for group in groups):
         _require_separable(model, batch, losses, size, plan.step or size.samples, groups, probe.pass_memory)
     return plan
+
+
+def is_ample(engine: Engine, size: Workload, memory: int, *, more: int = 0, reductions: int = 4) -> bool:
+    """Whether all fits several times over: nothing need be measured, and graphs may be kept.
+
+    Args:
+        engine: the engine.
+        size: of the task.
+        memory: bytes, for everything that is held at a time.
+        more: units that will be appended.
+        reductions: how many reduced gradients will be asked for at a time.
+    """
+    formed = (size.units + more) * size.gradient if engine.materialises else 0
+    held = (1 + more) * formed + size.saved + CHECKED * size.gradient
+    return AMPLE * held + _fixed(size, more, reductions) <= memory
+
+
+def _fixed(size: Workload, more: int, reductions: int) -> int:
+    """A copy of the model, what is reduced, and what is appended."""
+    return gram_bytes(size.units + more) + (1 + reductions + more) * size.gradient
 
 
 class _Probe:

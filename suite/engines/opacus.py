@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.engines.engine import Refused
+from suite.engines.one_pass import keeps_graph
 from suite.engines.unit_gradients import Materialised
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
@@ -43,11 +44,12 @@ def _collected(wrapped: Any, model: nn.Module, batch: Batch, losses: Losses) -> 
     samples = batches.size(batch)
     entries = losses(wrapped, batch)
     parts = entries.numel() // samples
+    keep = keeps_graph(losses)
     if parts == 1:
-        entries.sum().backward()
+        entries.sum().backward(retain_graph=keep)
         return Materialised(_collect(model, samples))
     first = entries.reshape(samples, parts)[:, 0]
-    first.sum().backward()
+    first.sum().backward(retain_graph=keep)
     rows = {len(p.grad_sample) for p in _trained(model).values() if _has_rows(p)}
     if rows == {samples * parts}:
         # The units are the rows; rows of the other parts are zero so far, so run all at once.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -11,18 +13,18 @@ from torch import Tensor, nn
 
 from suite.algebra.gram import Gram
 from suite.engines.check import check_gradients
-from suite.engines.chunks import Chunked, only
+from suite.engines.chunks import Chunked
 from suite.engines.engine import RAISED, Engine, Refused, engines
-from suite.engines.memory_plan import DoesNotFit, Workload, plan_memory
+from suite.engines.memory_plan import AMPLE, DoesNotFit, Workload, is_ample, plan_memory
+from suite.engines.one_pass import OnePass
+from suite.engines.sharing import sharing
+from suite.engines.size import require_work, size_of
 from suite.engines.unit_gradients import UnitGradients, as_rows
-from suite.errors import CaseError, UsageError, one_line
-from suite.loops import batch as batches
+from suite.errors import CaseError, one_line
 from suite.loops.autograd import grad
 from suite.loops.batch import Batch
-from suite.loops.copies import copied
 from suite.loops.loop import Losses, Regulariser
 from suite.machine import memory as memories
-from suite.machine.allocations import DifferentiatesInside, peak_tensor_bytes, saved_for_backward_bytes
 
 
 @dataclass(frozen=True)
@@ -121,29 +123,99 @@ def per_sample_gradients(
         >>> bool(torch.allclose(mean[0, :8], model.weight.grad[0], atol=1e-5))
         True
     """
-    order = _order(engine)
+    more = int(regulariser is not None)
     with torch.random.fork_rng(devices=_cuda(model)), torch.enable_grad():
-        size = size_of(model, batch, losses)
+        require_work(model, batch)
         memory = memories.free_bytes(_device(model)) // 2 if memory is None else memory
+        task = _Task(model, batch, losses, memory, more)
         refused: dict[str, str] = {}
-        for candidate in order:
+        for candidate in _order(engine):
             try:
-                plan = plan_memory(
-                    candidate, model, batch, losses, size, memory, more=int(regulariser is not None)
-                )
-                with torch.random.fork_rng(devices=_cuda(model)):
-                    found = plan.compute(_copy(model), batch, losses)
-                # Autograd needs no numbers of its own.
-                shared = only(model, frozenset(name for name, _ in model.named_parameters()))
-                check_gradients(found, shared, batch, losses, plan.step)
+                found = task.by(candidate)
             except Refused as reason:
-                refused[candidate.name] = _said(reason, size)
+                refused[candidate.name] = _said(reason, task.size)
                 continue
             if regulariser is not None:
-                found = found.append(_penalty(_copy(model), regulariser))
-            return Checked(found, candidate.name, refused, size)
+                found = found.append(_penalty(sharing(model), regulariser))
+            return Checked(found, candidate.name, refused, task.size)
     told = "; ".join(f"{name} {reason}" for name, reason in refused.items())
     raise CaseError(f"no engine gives right per-sample gradients: {told}")
+
+
+class _Task:
+    """Whose gradients are asked for; how large that is, the first forward pass of the batch tells.
+
+    Args:
+        model: left as it is.
+        batch: of samples along the first axis.
+        losses: the unreduced losses.
+        memory: how many bytes there are.
+        more: units that will be appended.
+    """
+
+    def __init__(self, model: nn.Module, batch: Batch, losses: Losses, memory: int, more: int) -> None:
+        self._model, self._batch, self._losses = model, batch, losses
+        self._memory, self._more = memory, more
+        self._size: Workload | None = None
+
+    @property
+    def size(self) -> Workload:
+        """Of the task."""
+        if self._size is None:
+            self._size = size_of(self._model, self._batch, self._losses)
+        return self._size
+
+    def by(self, engine: Engine) -> UnitGradients:
+        """The units' gradients as `engine` computes them, checked.
+
+        Raises:
+            Refused: It cannot, or does it wrongly.
+        """
+        if self._size is None or self._admits(engine, self._size):
+            found = self._at_once(engine)
+            if found is not None:
+                return found
+        plan = plan_memory(
+            engine, self._model, self._batch, self._losses, self.size, self._memory, more=self._more
+        )
+        with self._same_draws():
+            found = plan.compute(sharing(self._model), self._batch, self._losses)
+        # Autograd needs no numbers of its own.
+        check_gradients(found, sharing(self._model), self._batch, self._losses, plan.step)
+        return found
+
+    def _at_once(self, engine: Engine) -> UnitGradients | None:
+        """From one forward pass, which the engine and its check share; None where it takes a plan."""
+        one = OnePass(
+            self._losses, self._size, self._memory // AMPLE, lambda size: self._admits(engine, size)
+        )
+        model = traced = sharing(self._model)
+        try:
+            if not engine.one_pass:
+                traced = sharing(self._model)
+                with self._same_draws():
+                    one(traced, self._batch)
+            with self._same_draws():
+                losses = one if engine.one_pass else self._losses
+                found = engine.compute(model, self._batch, losses, self._memory)
+        except Refused:
+            if one.entries is None:  # the pass failed, or it is too large: `size_of` tells
+                return None
+            raise
+        finally:
+            self._size = self._size or one.size
+        with warnings.catch_warnings():
+            # Hooks of Opacus that are still in the graph, and do nothing any more.
+            warnings.filterwarnings("ignore", message="Full backward hook is firing")
+            check_gradients(found, traced, self._batch, self._losses, entries=one.entries)
+        return found
+
+    def _same_draws(self) -> AbstractContextManager[None]:
+        """Each pass draws the same random numbers."""
+        return torch.random.fork_rng(devices=_cuda(self._model))
+
+    def _admits(self, engine: Engine, size: Workload) -> bool:
+        return is_ample(engine, size, self._memory, more=self._more)
 
 
 def require_memory(
@@ -202,75 +274,12 @@ def _order(name: str) -> list[Engine]:
     return [asked, *(e for e in list(engines)[engines.names.index(name) + 1 :])]
 
 
-def _copy(model: nn.Module) -> nn.Module:
-    """A model of its own for each attempt: hooks, buffers and `.grad` of the original stay untouched."""
-    return copied(model)
-
-
 def _cuda(model: nn.Module) -> list[torch.device]:
     return [p.device for p in model.parameters() if p.is_cuda][:1]
 
 
 def _device(model: nn.Module) -> torch.device:
     return next(p.device for p in model.parameters())
-
-
-def size_of(model: nn.Module, batch: Batch, losses: Losses) -> Workload:
-    """How large it all is, from one forward pass that keeps nothing.
-
-    Refused are losses that no engine could differentiate, before any fails obscurely.
-
-    Raises:
-        UsageError: The losses are not `[samples]` or `[samples, parts]`.
-        CaseError: They are no finite real numbers, or depend on no parameter.
-    """
-    samples = batches.size(batch)
-    if samples == 0:
-        raise UsageError("the batch has no sample")
-    model = _copy(model)
-    if not any(p.requires_grad for p in model.parameters()):
-        raise CaseError("the model has no parameter that requires a gradient")
-    entries, saved, inner = _forward(model, batch, losses)
-    if not isinstance(entries, Tensor) or entries.ndim not in (1, 2) or len(entries) != samples:
-        given = list(entries.shape) if isinstance(entries, Tensor) else type(entries).__name__
-        raise UsageError(
-            f"losses(model, batch) gave {given}; for {samples} samples it must be unreduced, "
-            f"[{samples}] or [{samples}, parts]: use reduction='none' and sum over each sample's elements"
-        )
-    if not entries.is_floating_point():
-        raise CaseError(
-            f"the losses are {str(entries.dtype).removeprefix('torch.')}; they must be real numbers"
-        )
-    if not bool(torch.isfinite(entries).all()):
-        bad = int((~torch.isfinite(entries)).sum())
-        raise CaseError(f"{bad} of the {entries.numel()} losses are nan or infinite")
-    if not entries.requires_grad:
-        raise CaseError("the losses depend on no parameter that requires a gradient")
-    gradient = sum(p.numel() * p.itemsize for p in model.parameters() if p.requires_grad)
-    return Workload(samples, entries.numel(), gradient, saved, inner)
-
-
-def _forward(model: nn.Module, batch: Batch, losses: Losses) -> tuple[Tensor, int, bool]:
-    """The losses, how many bytes their backward pass would need, and whether they have one inside.
-
-    What it would need is held only where they have.
-    """
-    idle = [*model.parameters(), *model.buffers(), *batches.tensors(batch)]
-
-    def forward() -> Tensor:
-        return losses(model, batch)
-
-    try:
-        return *saved_for_backward_bytes(forward, idle), False
-    except DifferentiatesInside:
-        return *saved_for_backward_bytes(forward, idle, keep=True), True
-    except RuntimeError as error:
-        if "saved tensor" not in str(error):
-            raise
-        # torch.func inside the losses admits no hooks: count all that they hold.
-        found: list[Tensor] = []
-        most, _ = peak_tensor_bytes(lambda: found.append(forward()), idle)
-        return found[0], most, True
 
 
 def _penalty(model: nn.Module, regulariser: Regulariser) -> dict[str, Tensor]:

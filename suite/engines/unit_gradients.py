@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -12,10 +12,27 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from suite.algebra.gram import Gram
+from suite.algebra.units import Column
 from suite.engines.basis import basis
 
 Blocks = Mapping[str, Tensor]
 """By parameter name, what belongs to the parameter: `[…, *parameter.shape]`."""
+
+
+class Beside(NamedTuple):
+    """A parameter's gradient from an engine, and from somewhere else.
+
+    Args:
+        name: of the parameter.
+        ours: the engine's, or its product with random columns.
+        theirs: the other's, or its product with the same columns.
+        whole: whether these are the gradients themselves.
+    """
+
+    name: str
+    ours: Tensor
+    theirs: Tensor
+    whole: bool = True
 
 
 class UnitGradients(Protocol):
@@ -39,6 +56,9 @@ class UnitGradients(Protocol):
 
     def project(self, vector: Blocks) -> NDArray[np.float64]:
         """`[units]` the inner products of the units' gradients with one more, given by parameter."""
+
+    def beside(self, column: Column, other: Blocks) -> Iterator[Beside]:
+        """The units' gradients, weighted by `column`, beside others: by parameter, in any order."""
 
     def append(self, unit: Blocks) -> UnitGradients:
         """The same with one more unit, its gradient given by parameter."""
@@ -90,6 +110,10 @@ class Materialised:
         """`[units]` the inner products `G v` with one more gradient."""
         return products(self.blocks, {name: part.unsqueeze(0) for name, part in vector.items()})[:, 0]
 
+    def beside(self, column: Column, other: Blocks) -> Iterator[Beside]:
+        """The units' gradients, weighted by `column`, beside others."""
+        return reduced_beside(self, column, other)
+
     def append(self, unit: Blocks) -> Materialised:
         """The same with one more unit, its gradient given by parameter."""
         return Materialised({
@@ -100,6 +124,15 @@ class Materialised:
 def as_rows(block: Tensor) -> Tensor:
     """`[units, numbers]` of `[units, *parameter.shape]`; a parameter may well have no axes."""
     return block.unsqueeze(1).flatten(1)
+
+
+def reduced_beside(gradients: UnitGradients, column: Column, other: Blocks) -> Iterator[Beside]:
+    """The units' gradients, weighted by `column`, beside others; all are formed."""
+    row = gradients.reduce(column[None])[0]
+    for (name, theirs), ours in zip(
+        other.items(), row.split([part.numel() for part in other.values()]), strict=True
+    ):
+        yield Beside(name, ours, theirs.flatten())
 
 
 CONVERTED = 1 << 17

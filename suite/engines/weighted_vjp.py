@@ -24,6 +24,7 @@ class WeightedVJP:
         trained: the parameters.
         step: how many samples have a graph at a time, a new one for each weighting; all of them, and one
             graph for all weightings, if None.
+        entries: the losses of the whole batch with their graph, where somebody has computed them.
     """
 
     def __init__(
@@ -33,12 +34,15 @@ class WeightedVJP:
         losses: Losses,
         trained: Sequence[nn.Parameter],
         step: int | None,
+        entries: Tensor | None = None,
     ) -> None:
         self._model, self._batch, self._losses, self._trained = model, batch, losses, trained
         self._samples = batches.size(batch)
         self._step = self._samples if step is None else step
-        self._whole: Tensor | None = None
-        if self._step >= self._samples:
+        self._whole = None if entries is None else entries.flatten()
+        if self._whole is not None:
+            self.units = len(self._whole)
+        elif self._step >= self._samples:
             self._whole = losses(model, batch).flatten()
             self.units = len(self._whole)
         else:

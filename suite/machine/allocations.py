@@ -45,7 +45,7 @@ def saved_for_backward_bytes(
     Raises:
         DifferentiatesInside: The forward pass has a backward pass in it, and nothing was kept for that.
     """
-    ledger = _Ledger(idle)
+    ledger = Ledger(idle)
 
     def pack(tensor: Tensor) -> Tensor | None:
         ledger.note(tensor)
@@ -65,7 +65,7 @@ class DifferentiatesInside(Exception):  # noqa: N818  it is a property, not a fa
     """A forward pass that takes derivatives itself: a gradient penalty, forces, MAML."""
 
 
-class _Ledger:
+class Ledger:
     """The memory behind tensors, each counted once while it lives."""
 
     def __init__(self, idle: Iterable[Tensor]) -> None:
@@ -96,7 +96,7 @@ class _Ledger:
 class _Counting(TorchDispatchMode):
     def __init__(self, idle: Iterable[Tensor]) -> None:
         super().__init__()
-        self.ledger = _Ledger(idle)
+        self.ledger = Ledger(idle)
         self.most: int = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -23,6 +23,7 @@ from suite.engines import per_sample_gradients as compute
 from suite.engines.chunks import gram_bytes
 from suite.engines.memory_plan import DoesNotFit, Workload
 from suite.engines.per_sample_gradients import per_sample_gradients
+from suite.engines.size import size_of
 from suite.errors import CaseError, one_line
 from suite.loops import batch as batches
 from suite.loops.autograd import values
@@ -177,7 +178,7 @@ def require_memory_for(problem: Problem, model: nn.Module, cell: Cell, context: 
     rank = sum(c.uses_gram for c in applying)
     rank += int(np.linalg.matrix_rank(np.stack(plain))) if plain else 0
     rank = min(rank, len(units))
-    needed = _memory_beside(compute.size_of(model, batch, problem.losses), rank)
+    needed = _memory_beside(size_of(model, batch, problem.losses), rank)
     try:
         compute.require_memory(
             model,

@@ -17,7 +17,8 @@ import suite
 from suite.engines import engines, memory_plan
 from suite.engines.chunks import Chunked, Job, ParameterGroup
 from suite.engines.engine import Refused
-from suite.engines.per_sample_gradients import require_memory, size_of
+from suite.engines.per_sample_gradients import require_memory
+from suite.engines.size import size_of
 from suite.errors import CaseError
 from suite.loops import batch as batches
 from suite.machine.allocations import peak_tensor_bytes, saved_for_backward_bytes

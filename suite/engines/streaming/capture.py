@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,21 +61,3 @@ def captured(layers: Sequence[nn.Module]) -> Iterator[list[ForwardCall]]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def parameter_reads(root: Tensor) -> Counter[int]:
-    """How often each leaf, by `id`, is read in the graph that `root` was computed by."""
-    found: Counter[int] = Counter()
-    seen, waiting = set(), [root.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        for following, _ in node.next_functions:  # type: ignore[union-attr]
-            if following is None:
-                continue
-            leaf = getattr(following, "variable", None)
-            if leaf is not None:
-                found[id(leaf)] += 1
-            elif following not in seen:
-                seen.add(following)
-                waiting.append(following)
-    return found

@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from suite.engines import torch_func as functional
-from suite.engines.streaming.capture import ForwardCall, captured, parameter_reads
+from suite.engines.one_pass import keeps_graph
+from suite.engines.streaming.capture import ForwardCall, captured
 from suite.engines.streaming.layer_gradients import LayerGradients
 from suite.engines.streaming.layers import LAYERS, LayerCall, rows, supported
 from suite.engines.streaming.outer_product import Formed
 from suite.engines.streaming.streamed import Streamed
 from suite.engines.streaming.tokens import unmixed
 from suite.loops import batch as batches
+from suite.loops.autograd import parameter_reads
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
 
@@ -62,7 +64,7 @@ def compute(model: nn.Module, batch: Batch, losses: Losses, memory: int | None =
         calls, gradients = found
         samples = units
     else:
-        gradients = _backward(entries, calls)
+        gradients = _backward(entries, calls, keep=keeps_graph(losses))
     known = {id(p): name for name, p in trained.items()}
     stray = _stray(trained, read, calls, gradients, samples)
     first = next(iter(trained.values()))
@@ -85,7 +87,7 @@ def _own(module: nn.Module) -> dict[str, nn.Parameter]:
     return {kind: p for kind, p in found if isinstance(p, nn.Parameter)}
 
 
-def _backward(entries: Tensor, calls: Sequence[ForwardCall]) -> list[list[Tensor | None]]:
+def _backward(entries: Tensor, calls: Sequence[ForwardCall], *, keep: bool) -> list[list[Tensor | None]]:
     """By call, by part: the gradient of the part's losses by the call's output."""
     edges = [call.edge for call in calls]
     if not edges:
@@ -95,7 +97,7 @@ def _backward(entries: Tensor, calls: Sequence[ForwardCall]) -> list[list[Tensor
     for part in range(parts):
         chosen = torch.zeros_like(entries)
         chosen[:, part] = 1
-        more = part + 1 < parts
+        more = keep or part + 1 < parts
         by_part.append(torch.autograd.grad(entries, edges, chosen, retain_graph=more, allow_unused=True))
     return [list(of_call) for of_call in zip(*by_part, strict=True)]
 

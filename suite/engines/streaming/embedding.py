@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from suite.engines.streaming.layer_gradients import CoefficientRows
+from suite.engines.streaming.layer_gradients import CoefficientRows, formed_beside
 from suite.engines.streaming.syrk import add_square
-from suite.engines.unit_gradients import Blocks
+from suite.engines.unit_gradients import Beside, Blocks
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,10 @@ class EmbeddingRows:
         for row, target in zip(rows.tensor, into[self.weight], strict=True):
             weighted = (b * row[:, None, None]).reshape(-1, width)[learnt]
             target.zero_().index_add_(0, tokens, weighted)
+
+    def beside(self, rows: CoefficientRows, other: Blocks) -> Iterator[Beside]:
+        """`rows @ G` of one row beside other gradients."""
+        return formed_beside(self, rows, other)
 
     def project(self, vector: Blocks) -> Tensor:
         """`Σ_t b_ut · v[token_ut]`."""

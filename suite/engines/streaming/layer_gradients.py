@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from suite.engines.unit_gradients import Blocks
+from suite.engines.unit_gradients import Beside, Blocks
 
 FEW = 0.75
 """Up to this share of the units, picking them out costs less than summing over the others as well."""
@@ -54,8 +54,30 @@ class LayerGradients(Protocol):
     def reduce(self, rows: CoefficientRows, into: Mapping[str, Tensor]) -> None:
         """Write `rows @ G` `into` `[rank, *parameter.shape]` by parameter."""
 
+    def beside(self, rows: CoefficientRows, other: Blocks) -> Iterator[Beside]:
+        """`rows @ G` of one row beside other gradients of the same parameters."""
+
     def project(self, vector: Blocks) -> Tensor:
         """`[units]` the inner products `G v` with one more gradient."""
 
     def formed(self) -> Blocks:
         """`[units, *parameter.shape]` by parameter."""
+
+
+def formed_beside(layer: LayerGradients, rows: CoefficientRows, other: Blocks) -> Iterator[Beside]:
+    """`rows @ G` of one row, formed, beside other gradients of the same parameters."""
+    ours = {name: torch.empty_like(other[name]) for name in layer.names}
+    layer.reduce(rows, {name: part.unsqueeze(0) for name, part in ours.items()})
+    return (Beside(name, part, other[name]) for name, part in ours.items())
+
+
+RANDOM_COLUMNS = 8
+"""How many random columns tell two matrices apart: that they agree in all, and differ by four times as much
+as they seem to, happens once in ten thousand times."""
+
+
+def random_signs(inputs: int, like: Tensor) -> Tensor:
+    """`[inputs, RANDOM_COLUMNS]` of random sign: `‖E S‖² / RANDOM_COLUMNS` is `‖E‖²` on average."""
+    draw = torch.Generator().manual_seed(inputs)
+    # Rows that are read as columns: the products of a large matrix with few columns are faster so.
+    return (torch.randint(0, 2, (RANDOM_COLUMNS, inputs), generator=draw) * 2 - 1).to(like).T

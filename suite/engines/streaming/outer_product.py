@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from suite.engines.streaming.layer_gradients import CoefficientRows
+from suite.engines.streaming.layer_gradients import (
+    RANDOM_COLUMNS,
+    CoefficientRows,
+    formed_beside,
+    random_signs,
+)
 from suite.engines.streaming.syrk import add_square, blocks
-from suite.engines.unit_gradients import Blocks, as_rows
+from suite.engines.unit_gradients import Beside, Blocks, as_rows
 
 SMALL_LAYER = 4096
 """Fewer parameters than that share one product with others."""
@@ -49,6 +54,10 @@ class Formed:
         """`rows @ G`."""
         for name, block in self.blocks.items():
             as_rows(into[name]).copy_(rows.tensor @ as_rows(block))
+
+    def beside(self, rows: CoefficientRows, other: Blocks) -> Iterator[Beside]:
+        """`rows @ G` of one row beside other gradients."""
+        return formed_beside(self, rows, other)
 
     def project(self, vector: Blocks) -> Tensor:
         """`G v`."""
@@ -115,6 +124,19 @@ class OuterProduct:
                 torch.mm((self.b[some] * row[some, None]).T, a[some], out=target)
             else:
                 torch.mm((self.b * row[:, None]).T, a, out=target)
+
+    def beside(self, rows: CoefficientRows, other: Blocks) -> Iterator[Beside]:
+        """`Σ_u c_u b_u a_uᵀ S` of random columns `S` beside other gradients times `S`."""
+        weighted = self.b * rows.tensor[0, :, None]
+        if self.bias is not None:
+            yield Beside(self.bias, weighted.sum(0), other[self.bias])
+        if self.weight is None:
+            return
+        a, theirs, whole = self._inputs(), other[self.weight], self.a.shape[1] <= RANDOM_COLUMNS
+        if not whole:
+            columns = random_signs(a.shape[1], a)
+            a, theirs = a @ columns, theirs @ columns
+        yield Beside(self.weight, weighted.T @ a, theirs, whole)
 
     def project(self, vector: Blocks) -> Tensor:
         """`b_uᵀ V a_u`."""

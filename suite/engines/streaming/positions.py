@@ -10,9 +10,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from suite.engines.streaming.layer_gradients import CoefficientRows
+from suite.engines.streaming.layer_gradients import (
+    RANDOM_COLUMNS,
+    CoefficientRows,
+    formed_beside,
+    random_signs,
+)
 from suite.engines.streaming.syrk import add_square, empty
-from suite.engines.unit_gradients import Blocks
+from suite.engines.unit_gradients import Beside, Blocks
 
 
 class Patches(Protocol):
@@ -167,6 +172,19 @@ class Positions:
         for some, formed in self._columns():
             part = rows.tensor @ formed.view(self.units, -1)
             target[..., some] = part.view(len(rows), groups, outputs, -1)
+
+    def beside(self, rows: CoefficientRows, other: Blocks) -> Iterator[Beside]:
+        """`Σ_ut c_u b_ut a_utᵀ S` of random columns `S` beside other gradients times `S`."""
+        _, parts, groups, outputs, _ = self.b.shape
+        inputs = self.a.shape[2]
+        if not isinstance(self.a, StoredPatches) or inputs <= RANDOM_COLUMNS or parts * groups > 1:
+            yield from formed_beside(self, rows, other)
+            return
+        columns = random_signs(inputs, self.b)
+        a = self.a.tensor[:, 0].mT @ columns
+        weighted = self.b[:, 0, 0] * rows.tensor[0, :, None, None]
+        ours = torch.tensordot(weighted, a, ([0, 2], [0, 1]))
+        yield Beside(self.weight, ours, other[self.weight].view(outputs, inputs) @ columns, whole=False)
 
     def project(self, vector: Blocks) -> Tensor:
         """`Σ_t b_utᵀ V a_ut`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -10,12 +10,13 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from suite.algebra.gram import Gram
+from suite.algebra.units import Column
 from suite.engines.basis import basis
 from suite.engines.streaming.layer_gradients import CoefficientRows, LayerGradients
 from suite.engines.streaming.outer_product import Formed, OuterProduct
 from suite.engines.streaming.positions import Positions
 from suite.engines.streaming.syrk import empty, mirror
-from suite.engines.unit_gradients import Blocks
+from suite.engines.unit_gradients import Beside, Blocks
 
 
 class Streamed:
@@ -47,6 +48,7 @@ class Streamed:
         self._last = last
         most = FORMED_NUMBERS * like.itemsize
         self._memory = most if memory is None else min(most, memory)
+        self._numbers = self._memory // like.itemsize
         self._gram: Gram | None = None
 
     @property
@@ -63,12 +65,7 @@ class Streamed:
 
     def _added_up(self) -> Gram:
         total = self._like.new_zeros(self._units, self._units)
-        numbers = self._memory // self._like.itemsize
-        for index, layer in enumerate(self._layers):
-            if isinstance(layer, Positions) and not layer.inner and layer.size <= numbers:
-                # Formed once for both verbs, and its patches and output gradients are let go.
-                layer = self._layers[index] = Formed(layer.formed())
-                numbers -= layer.size
+        for layer in self._kept():
             layer.gram(total)
         mirror(total)
         found = total.cpu().double().numpy()
@@ -77,6 +74,26 @@ class Streamed:
         square = sum(float(part.double().square().sum()) for part in self._last.values())
         side = self.project(self._last)
         return np.block([[found, side[:, None]], [side[None, :], np.array([[square]])]])
+
+    def _kept(self) -> Iterator[LayerGradients]:
+        """The layers; what all verbs need is formed by the first, while there is memory for it."""
+        for index, layer in enumerate(self._layers):
+            if isinstance(layer, Positions) and not layer.inner and layer.size <= self._numbers:
+                # Its patches and output gradients are let go.
+                self._layers[index] = Formed(layer.formed())
+                self._numbers -= layer.size
+            yield self._layers[index]
+
+    def beside(self, column: Column, other: Blocks) -> Iterator[Beside]:
+        """The units' gradients, weighted by `column`, beside others, or random columns of both."""
+        rows = CoefficientRows.of(column[None, : self._units], self._like)
+        missing = dict(other)
+        for layer in self._kept():
+            for pair in layer.beside(rows, other):
+                missing.pop(pair.name)
+                yield pair
+        for name, theirs in missing.items():
+            yield Beside(name, torch.zeros_like(theirs), theirs)
 
     def reduce(self, coefficients: ArrayLike) -> Tensor:
         """`[conventions, params]` the reduced gradients `C G` of coefficients `[conventions, units]`."""

@@ -62,6 +62,29 @@ def test_float32_agrees_with_float64_to_five_digits(found: Architecture, seed: i
     assert max(distances(got, expected, seed)) < 1e-5
 
 
+@given(architectures(), st.integers(0, 100))
+def test_beside_autograd_only_what_is_wrong_is_apart(found: Architecture, seed: int) -> None:
+    expected = found.unit_gradients()
+    assume(autograd_is_right(found, expected))
+    got = STREAMING.compute(found.model, found.batch, found.losses)
+    column = np.random.default_rng(seed).normal(size=len(expected))
+    shapes = {name: p.shape for name, p in found.model.named_parameters() if p.requires_grad}
+    parts = (torch.from_numpy(column) @ expected).split([s.numel() for s in shapes.values()])
+    right = {name: part.view(shapes[name]) for name, part in zip(shapes, parts, strict=True)}
+    wrong = {name: 1.01 * part for name, part in right.items()}
+    size = float(np.abs(column).sum() * expected.norm(dim=1).max())
+    for other, least, most in ((right, 0.0, 1e-12 * size), (wrong, 0.002, 0.05)):
+        pairs = list(got.beside(column, other))
+        assert sorted(pair.name for pair in pairs) == sorted(shapes)
+        for pair in pairs:
+            distance = float((pair.ours - pair.theirs).norm())
+            if other is wrong:  # the random columns, eight of them, lengthen both
+                norm = float(right[pair.name].norm())
+                distance = distance / norm if norm > 1e-9 * size else least
+                distance /= 1 if pair.whole else 8**0.5
+            assert least <= distance <= most
+
+
 def losses(model, batch):
     return model(batch[0]).flatten(1).square().sum(1)
 
