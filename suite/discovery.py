@@ -218,10 +218,17 @@ def _script_name(path: Path) -> str:
     if name in _scripts:
         return name
     try:
-        free = name not in sys.modules and importlib.util.find_spec(name) is None
+        other = importlib.util.find_spec(name)
     except (ImportError, ValueError):  # a name with dots
-        free = False
-    return name if free else f"gradsuite_file_{name}"
+        return f"gradsuite_file_{name}"
+    if name not in sys.modules and (other is None or _is_file(other.origin, path)):
+        return name
+    return f"gradsuite_file_{name}"
+
+
+def _is_file(origin: str | None, path: Path) -> bool:
+    """Whether a module is this very file: `python -m` looks in the folder that it was started in."""
+    return origin is not None and Path(origin).resolve() == path.resolve()
 
 
 def _attempt(what: str, action: Callable[[], object]) -> None:

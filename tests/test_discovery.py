@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from suite import discovery
+from suite.discovery import load_python
 from suite.errors import UsageError
 
 
@@ -73,3 +74,17 @@ def test_cases_are_loaded_from_a_module_by_its_name(monkeypatch: pytest.MonkeyPa
     assert sys.modules.pop("module_of_cases").loaded
     with pytest.raises(UsageError, match="module 'no_such_module_of_cases' failed"):
         discovery.load_cases(["no_such_module_of_cases"])
+
+
+def test_a_script_in_the_folder_that_python_was_started_in_keeps_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """So that the processes which it spawns find it: `python -m` puts that folder first on the path."""
+    path = tmp_path / "spawns_processes.py"
+    path.write_text("answer = 42\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert load_python(path, "a step").__name__ == "spawns_processes"
+    other = tmp_path / "below" / "fractions.py"
+    other.parent.mkdir()
+    other.write_text("answer = 42\n")
+    assert load_python(other, "a step").__name__ == "gradsuite_file_fractions"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from suite.conventions import conventions
-from suite.equivalence import equivalent, law
 from suite.errors import UsageError
+from suite.recovery.advice import advice
 from suite.recovery.experiment import Experiment
 from suite.recovery.identify import compared
 from suite.recovery.recovery import experiment, recovery
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from suite.loops.batch import Batch
     from suite.loops.loop import Losses, Regulariser
     from suite.recovery.step import Step
-
-TOLD = ("SGD", "Adam", "AdamW")
-COMMON = ("lr", "eps", "weight_decay")
 
 
 def assert_convention(
@@ -79,9 +76,9 @@ def assert_convention(
     wanted = conventions[name]
     tried = experiment(step, model, batch, losses, units, regulariser, engine)
     found = recovery(tried)
-    advice = complaint(tried, found, wanted, optimizer)
-    if advice:
-        raise AssertionError(f"the step does not compute {name!r}.\n{found}\n\n{advice}")
+    said = complaint(tried, found, wanted, optimizer)
+    if said:
+        raise AssertionError(f"the step does not compute {name!r}.\n{found}\n\n{said}")
 
 
 def complaint(
@@ -116,8 +113,7 @@ def complaint(
         )
     if scale <= 0:
         return f"The gradient is {scale:.6g} times that of {wanted.name!r}: its sign is wrong."
-    lines = [f"The gradient is {scale:.6g} times that of {wanted.name!r}. To take the same steps:"]
-    return "\n".join([*lines, *(_from(optimizer, scale) if optimizer else _rules(scale))])
+    return advice(found, wanted, scale, tried.model, optimizer)
 
 
 def _unresolved(tried: Experiment, found: Recovery, name: str, column: Column) -> str:
@@ -137,27 +133,3 @@ def _unresolved(tried: Experiment, found: Recovery, name: str, column: Column) -
         f"Whether it does cannot be told: rounding of {found.rounding} hides the difference from {listed}. "
         "Give a step in float32, or a batch on which they differ by more."
     )
-
-
-def _from(optimizer: Optimizer, scale: float) -> list[str]:
-    """The hyperparameters of an optimizer that is in use."""
-    kind = type(optimizer)
-    settings = law(kind).settings({})
-    given = {k: v for k, v in optimizer.param_groups[0].items() if k in settings}
-    found = equivalent(kind, given, scale=scale)
-    changed = [f"{c.name} {c.old!r} → {c.new!r}" for c in found.changes if c.new != c.old]
-    return [f"  {found.optimizer}: {', '.join(changed) or 'nothing to change'} ({found.reason})"]
-
-
-def _rules(scale: float) -> list[str]:
-    """What becomes of the hyperparameters of the usual optimizers."""
-    lines = []
-    for name in TOLD:
-        entries = law(name).hyperparameters
-        changed = [
-            f"{key} × {scale**entry.exponent:.6g}"
-            for key, entry in entries.items()
-            if key in COMMON and isinstance(entry.exponent, int) and entry.exponent
-        ]
-        lines.append(f"  {name}: {', '.join(changed)}")
-    return [*lines, f"  a clip threshold: × {scale:.6g}"]

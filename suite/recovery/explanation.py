@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from suite.recovery.solve import Root, Solution
 
 if TYPE_CHECKING:
     from suite.algebra.units import Units
+    from suite.conventions import Convention
     from suite.loops.batch import Batch
 
 HEARD, NOT_ZERO = "units with a gradient", "losses that are not zero"
@@ -113,6 +114,11 @@ def formula_plainness(formula: Formula) -> float:
 
 
 def product_formulas(found: list[Match], quantities: Quantities) -> list[Formula]:
+    """The formulas of the conventions that were found, in the quantities of this batch."""
+    return products_of([match.convention for match in found], quantities)
+
+
+def products_of(conventions: Iterable[Convention], quantities: Quantities) -> list[Formula]:
     """The formulas of conventions, in the quantities of this batch: `K` where it is the full window."""
     same = {name: Formula() for name, value in quantities.numbers.items() if value == 1}
     same |= {
@@ -121,9 +127,9 @@ def product_formulas(found: list[Match], quantities: Quantities) -> list[Formula
         if quantities.numbers.get(name) == quantities.numbers.get(plain, np.nan)
     }
     return [
-        quantities.said(match.convention.product).replaced(same)
-        for match in found
-        if match.convention.product is not None
+        quantities.said(convention.product).replaced(same)
+        for convention in conventions
+        if convention.product is not None
     ]
 
 

@@ -124,13 +124,14 @@ def matching(
     return list(plainest.values())
 
 
-def match_plainness(match: Match) -> tuple[float, bool, bool]:
+def match_plainness(match: Match) -> tuple[float, bool, bool, bool]:
     """What the plainest match has least of; the order of the registry decides between equals."""
     cost, name = match.simplicity, match.convention.name
-    if cost and name in HALVES:
+    half = name in HALVES  # last: where a sample has two elements, their mean is half the mean over samples
+    if cost and half:
         cost += LARGEST  # a quarter of the mean, rather than a half of half the mean
     known = cost is not None or name == "mean"
-    return (np.inf if cost is None else cost, match.is_fault, not known)
+    return (np.inf if cost is None else cost, match.is_fault, half, not known)
 
 
 def coinciding(found: list[Match]) -> list[Match]:

@@ -139,7 +139,8 @@ def _counted(found: Findings) -> Iterator[str]:
     for name, power in powers.items():
         place = "divisor" if power < 0 else "factor"
         if name in numbers and name not in SYMBOLS:
-            yield f"The {place} is {numbers[name]:.6g}, {the(name)}."
+            chance = "a constant or " if power > 0 else ""  # people divide by counts
+            yield f"The {place} is {numbers[name]:.6g}, {chance}{the(name)}."
         elif name.isdigit() and int(name) > 2:
             yield f"The {place} {name} is a constant: neither the batch nor the units table counts it."
 

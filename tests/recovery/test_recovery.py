@@ -345,3 +345,10 @@ def test_a_report_of_many_weights_is_cut_and_says_so() -> None:
     shown = str(recover(weighted(np.arange(40.0)), given_setting.model, given_setting.batch, losses))
     assert ".frame has them all" in shown
     assert len(shown.splitlines()) < 40
+
+
+def test_the_mean_of_two_elements_is_called_so_though_half_a_mean_is_the_same() -> None:
+    given, units = setting(6), Units.of(6, {"elements": 2})
+    found = recover(weighted([1 / 12] * 6), given.model, given.batch, losses, units=units)
+    assert found.convention.name == "element-mean"
+    assert "half-mean" in found.also
