@@ -125,6 +125,7 @@ def test_the_world_is_after_a_run_what_it_was_before(tortured) -> None:
 
 def test_whatever_a_case_changes_is_taken_back() -> None:
     changes = load_cases([CASES])["torture-first-sound"].build.__globals__["CHANGES"]
+    assert changes
     for name, change in changes.items():
         before = world()
         with pinned(torch.device("cpu")):
@@ -177,7 +178,9 @@ def test_the_others_are_measured_all_the_same(tortured) -> None:
 
 
 def test_every_number_of_the_tables_is_finite_or_explained(tortured) -> None:
-    for row in tortured[0].of("discrepancy"):
+    rows = tortured[0].of("discrepancy")
+    assert rows
+    for row in rows:
         for name in ("scale", "cosine", "relative_discrepancy"):
             assert row[name] is not None or row["reason"]
             assert row[name] is None or np.isfinite(row[name])

@@ -35,7 +35,9 @@ def test_only_pairs_that_differ_in_direction_from_the_reference_have_rows(report
         for r in report.of("discrepancy")
         if (r["batch_size"], r["batch"], r["reference"]) == (8, "0", "mean")
     }
-    for row in report.of("pair"):
+    rows = report.of("pair")
+    assert rows
+    for row in rows:
         ends = row["convention"], row["reference"]
         assert "mean" not in ends
         assert "direction" in {verdicts[row["case"], end] for end in ends}

@@ -12,6 +12,7 @@ from tests.parsers.parser import fault
 
 @pytest.mark.parametrize("name", PARSERS)
 def test_what_is_valid_is_read(name: str) -> None:
+    assert PARSERS[name].valid
     for valid in PARSERS[name].valid:
         assert fault(PARSERS[name], valid) == ""
 

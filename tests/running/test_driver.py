@@ -185,7 +185,9 @@ def test_a_row_says_where_it_comes_from(tmp_path: Path) -> None:
     environment = report.environment
     assert {"commit", "dirty", "torch", "opacus", "numpy", "device_name", "driver", "threads", "tf32",
             "deterministic"} <= set(environment)  # fmt: skip
-    for row in results_with_costs(report):
+    rows = results_with_costs(report)
+    assert rows
+    for row in rows:
         assert row["environment"] == environment["environment"]
         assert row["seconds"] > 0
         assert row["started"] >= environment["started"][:10]

@@ -117,7 +117,9 @@ def test_what_does_not_apply_is_left_out_with_its_reason(report: suite.RunResult
 
 
 def test_numbers_are_finite_or_explained(report: suite.RunResult) -> None:
-    for row in report.of("discrepancy"):
+    rows = report.of("discrepancy")
+    assert rows
+    for row in rows:
         for name in ("scale", "cosine", "relative_discrepancy"):
             assert row["reason"] if row[name] is None else math.isfinite(row[name])
 
