@@ -10,9 +10,8 @@ from tests.parsers import PARSERS
 from tests.parsers.parser import fault
 
 
-@pytest.mark.parametrize("name", PARSERS)
+@pytest.mark.parametrize("name", [name for name, parser in PARSERS.items() if parser.valid])
 def test_what_is_valid_is_read(name: str) -> None:
-    assert PARSERS[name].valid
     for valid in PARSERS[name].valid:
         assert fault(PARSERS[name], valid) == ""
 
