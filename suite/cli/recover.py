@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     pass
 
 NAMES = ("step", "model", "batch", "losses")
-OPTIONAL = ("units", "regulariser")
+OPTIONAL = ("units", "regulariser", "select", "collate")
 
 EPILOG = """\
 examples:
@@ -25,12 +25,15 @@ examples:
 
 The file defines
   model                  a torch.nn.Module
-  batch                  a tensor, or a tuple, list or dict of tensors, samples along the first axis
+  batch                  a tensor, or a tuple, list, dict, dataclass or object of tensors, samples along
+                         the first axis; or a list of samples
   losses(model, batch)   the unreduced losses, [samples] or [samples, parts]
   step(model, batch)     any code that leaves a gradient in .grad, returns it, or calls optimizer.step()
 and may define
   units                  a gradsuite.Units: which sample is in which micro-batch, on which rank, …
   regulariser(model)     a scalar
+  collate(samples)       a batch of a list of samples, which `batch` is then
+  select(batch, rows)    some samples of a batch that is laid out otherwise, as a batch
 
 exit codes: 0 all is well, 1 no engine can do the model, or --expect was not met, 2 the input is wrong.
 """
@@ -65,7 +68,12 @@ def execute(arguments: argparse.Namespace) -> int:
     given = _given(arguments.file)
     from suite.recovery.assertion import complaint
     from suite.recovery.recovery import experiment, recovery
+    from suite.recovery.samples import given_batch
 
+    select, collate = given.pop("select"), given.pop("collate")
+    if collate is not None and not _of_samples(given["batch"]):
+        collate = None  # it has done its work: the file is that of a training
+    given["batch"] = given_batch(given["batch"], select, collate)
     try:
         tried = experiment(**given, engine=arguments.engine)
         found = recovery(tried)
@@ -101,12 +109,19 @@ def _given(file: str) -> dict[str, Any]:
     return found
 
 
+def _of_samples(batch: object) -> bool:
+    """Whether this is a list of samples, rather than what `collate` made of one: a list of tensors."""
+    from torch import Tensor
+
+    return isinstance(batch, list | tuple) and not all(isinstance(part, Tensor) for part in batch)
+
+
 def _check(found: dict[str, Any]) -> None:
     from torch import nn
 
     from suite.algebra.units import Units
 
-    for name in ("step", "losses", "regulariser"):
+    for name in ("step", "losses", "regulariser", "select", "collate"):
         if not callable(found[name]) and (found[name] is not None or name not in OPTIONAL):
             raise UsageError(f"{name} is a {type(found[name]).__name__}: it must be a function")
     for name, kind, called in (("model", nn.Module, "torch.nn.Module"), ("units", Units, "suite.Units")):

@@ -90,7 +90,7 @@ class Job:
         model = only(self.model, group.names)
         rows = torch.cat([torch.arange(*span) for span in spans])
         whole = len(rows) == self.samples
-        batch = self.batch if whole else batches.map_tensors(lambda t: t[rows.to(t.device)], self.batch)
+        batch = self.batch if whole else batches.select(self.batch, rows)
         cuda = [p.device for p in model.parameters() if p.is_cuda][:1]
         with torch.random.fork_rng(devices=cuda), torch.enable_grad():
             found = self.engine.compute(model, batch, self.losses, self.pass_memory)

@@ -13,6 +13,7 @@ from suite.recovery.experiment import Experiment
 from suite.recovery.identify import compared
 from suite.recovery.recovery import experiment, recovery
 from suite.recovery.result import Recovery
+from suite.recovery.samples import given_batch
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
     from suite.algebra.units import Column, Units
     from suite.conventions import Convention
-    from suite.loops.batch import Batch
+    from suite.loops.batch import Batch, Choose
     from suite.loops.loop import Losses, Regulariser
+    from suite.recovery.samples import Collate
     from suite.recovery.step import Step
 
 
@@ -36,6 +38,8 @@ def assert_convention(
     regulariser: Regulariser | None = None,
     optimizer: Optimizer | None = None,
     engine: str = "opacus",
+    select: Choose | None = None,
+    collate: Collate | None = None,
 ) -> None:
     """Pass if the gradient of a training step is that of a convention; fail with what it is instead.
 
@@ -50,6 +54,8 @@ def assert_convention(
         optimizer: the optimizer in use, whose hyperparameters the failure then names; by default it
             says what becomes of those of SGD, Adam and AdamW.
         engine: the engine that is to compute the units' gradients.
+        select: picks samples of a batch that is laid out in a way of its own.
+        collate: makes a batch of a list of samples.
 
     Raises:
         AssertionError: The gradient is another one. The message has the weights that were found, the
@@ -74,7 +80,8 @@ def assert_convention(
         AssertionError: the step does not compute 'sum'...
     """
     wanted = conventions[name]
-    tried = experiment(step, model, batch, losses, units, regulariser, engine)
+    given = given_batch(batch, select, collate)
+    tried = experiment(step, model, given, losses, units, regulariser, engine)
     found = recovery(tried)
     said = complaint(tried, found, wanted, optimizer)
     if said:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from suite.algebra.units import Column, Units
+from suite.loops.batch import content
 
 MOST = 10
 """Names that are offered: with more of them, more numbers agree by chance."""
@@ -26,7 +27,7 @@ def numbers(batch: Any, known: set[float]) -> dict[str, float]:
     """The counts of the whole batch, by name; none that is 1 or worth what is `known` already."""
     found: dict[str, float] = {}
     taken = {1.0, *known}
-    for name, value in _numbers(batch):
+    for name, value in _numbers(content(batch)):
         if value > 0 and value not in taken and np.isfinite(value):
             found[name] = value
             taken.add(value)
@@ -36,7 +37,7 @@ def numbers(batch: Any, known: set[float]) -> dict[str, float]:
 def columns(batch: Any, units: Units, known: list[Column]) -> dict[str, Column]:
     """`[units]` the counts of each sample, by name; none that is constant or is `known` already."""
     found: dict[str, Column] = {}
-    for name, tensor in _tensors(batch):
+    for name, tensor in _tensors(content(batch)):
         if len(tensor) != units.n:
             continue
         for says, count in _countings(tensor):

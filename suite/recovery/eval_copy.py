@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 from suite.loops.autograd import values
-from suite.loops.batch import Batch
+from suite.loops.batch import Batch, content
 from suite.loops.copies import copied
 from suite.loops.loop import Losses
 from suite.recovery.reachable import cells_of
@@ -51,7 +51,7 @@ def with_shapes(model: nn.Module, batch: Batch, losses: Losses) -> None:
     modes = [(module, module.training) for module in model.modules()]
     # Where they fail, whoever asks next says why.
     with torch.random.fork_rng(devices=[]), contextlib.suppress(Exception):
-        values(lambda: losses(model.eval(), batch))
+        values(lambda: losses(model.eval(), content(batch)))
     for module, mode in modes:
         module.training = mode
 

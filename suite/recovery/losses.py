@@ -48,8 +48,9 @@ class Reading:
         given = batches.map_tensors(torch.clone, batch) if self.copies else batch
         order = [row for rows in self.pieces or () for row in rows]
         if not order or len(order) != batches.size(batch):
-            return self.losses(model, given)
-        read = [self.losses(model, batches.select(given, list(rows))) for rows in self.pieces or ()]
+            return self.losses(model, batches.content(given))
+        pieces = (batches.select(given, list(rows)) for rows in self.pieces or ())
+        read = [self.losses(model, batches.content(piece)) for piece in pieces]
         return torch.cat(read)[torch.tensor(order).argsort()]
 
     def cut(self, pieces: Cut) -> Reading:
@@ -61,8 +62,8 @@ class Reading:
         with self.surroundings.kept(), torch.enable_grad():
             return replace(self, seed=seed)(model, batch).detach().clone()
 
-    def sound(self, model: nn.Module, batch: Batch) -> Reading:
-        """This reading, on copies of the batch where the losses change it.
+    def sound(self, model: nn.Module, batch: Batch) -> tuple[Reading, Tensor]:
+        """This reading, on copies of the batch where the losses change it; and what the losses are.
 
         Raises:
             UsageError: The losses fail.
@@ -70,7 +71,7 @@ class Reading:
         before = batches.tensors(batches.map_tensors(torch.clone, batch))
         with self.surroundings.kept(), torch.enable_grad():  # it puts the batch back, too
             try:
-                self(model, batch)
+                entries = self(model, batch)
             except (UsageError, CaseError):
                 raise
             except Exception as error:
@@ -79,7 +80,7 @@ class Reading:
                     "losses(model, batch), with the model in eval mode"
                 ) from error
             changed = not all(map(same, batches.tensors(batch), before))
-        return replace(self, copies=True) if changed else self
+        return (replace(self, copies=True) if changed else self), entries
 
 
 def differing(a: Tensor, b: Tensor) -> bool:

@@ -17,7 +17,7 @@ from suite.algebra.units import Units
 from suite.engines.per_sample_gradients import Checked
 from suite.errors import UsageError
 from suite.loops import batch as batches
-from suite.loops.batch import Batch
+from suite.loops.batch import Batch, Choose
 from suite.loops.loop import Losses, Regulariser
 from suite.recovery.causes import Cause, changing, clipped_by_norm, rounded_off, why
 from suite.recovery.eval_copy import in_eval_mode, with_shapes
@@ -29,6 +29,7 @@ from suite.recovery.losses import Reading, differing
 from suite.recovery.losses_reread import cuts, read_in
 from suite.recovery.other_batch import other_batch
 from suite.recovery.result import Recovery
+from suite.recovery.samples import Collate, given_batch, with_samples
 from suite.recovery.solve import Root, Solution, groups
 from suite.recovery.step import Step, gradient_of
 from suite.recovery.surroundings import Surroundings
@@ -45,6 +46,8 @@ def recover(
     units: Units | None = None,
     regulariser: Regulariser | None = None,
     engine: str = "opacus",
+    select: Choose | None = None,
+    collate: Collate | None = None,
 ) -> Recovery:
     """The weight that each unit of `batch` got in the gradient of a training step.
 
@@ -53,12 +56,15 @@ def recover(
             the order of the parameters, or by name); it may call `optimizer.step()`, once.
         model: left as it is, with its buffers, gradients and modes; so are the random states. The
             units are those of the model in eval mode: only there has a sample a loss of its own.
-        batch: a tensor, or a tuple, list or dict of tensors, samples along the first axis.
+        batch: a tensor, or a tuple, list, dict, dataclass or object of tensors, samples along the first axis;
+            a list of samples; or parts with samples of their own, whose losses come one after the other.
         losses: `losses(model, batch)` gives the unreduced losses, `[samples]` or `[samples, parts]`.
         units: the units table, which says what is in which micro-batch or on which rank, and what
             else conventions ask for; by default it holds samples and parts alone.
         regulariser: `regulariser(model)` gives a scalar, whose gradient is the last unit's.
         engine: the engine that is to compute the units' gradients.
+        select: `select(batch, rows)` gives some samples of a batch that is laid out otherwise, as a batch.
+        collate: `collate(samples)` makes a batch, where `batch` is a list of samples.
 
     Returns:
         The weights `[units]`, nan where this batch does not determine them, with their errors; the
@@ -82,7 +88,8 @@ def recover(
         >>> [round(weight, 4) + 0.0 for weight in found.weights.tolist()]
         [0.0, 1.0, 1.0, 1.0]
     """
-    return recovery(experiment(step, model, batch, losses, units, regulariser, engine))
+    given = given_batch(batch, select, collate)
+    return recovery(experiment(step, model, given, losses, units, regulariser, engine))
 
 
 def experiment(
@@ -96,10 +103,16 @@ def experiment(
 ) -> Experiment:
     """A step with its gradient and the units' gradients."""
     with_shapes(model, batch, losses)
-    reached = {"the batch": batch, "step": step, "losses": losses, "regulariser": regulariser}
+    reached = {
+        "the batch": batches.content(batch),
+        "step": step,
+        "losses": losses,
+        "regulariser": regulariser,
+    }
     around = Surroundings(model, **reached)
     evaluated = in_eval_mode(model)
-    reading = Reading(losses, around).sound(evaluated, batch)
+    reading, entries = Reading(losses, around).sound(evaluated, batch)
+    batch = with_samples(batch, entries)
     random = _is_random(reading, evaluated, batch)
     with around.kept():
         found, wide = unit_gradients(UnitProblem(model, batch, reading, regulariser), engine)

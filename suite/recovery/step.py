@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from suite.errors import UsageError, one_line, place
-from suite.loops.batch import Batch, map_tensors, tensors
+from suite.loops.batch import Batch, content, map_tensors, tensors
+from suite.recovery.arrays import as_tensor, flat, is_array, misfit
 from suite.recovery.put_back import same
 from suite.recovery.surroundings import Surroundings
 
@@ -37,7 +38,8 @@ def gradient_of(
 
     Args:
         step: may return the gradient (`[params]`, a sequence in the order of the parameters, or by
-            name), or leave it in `.grad`; it may go on and call `optimizer.step()`, once.
+            name, as tensors or as arrays of NumPy or JAX), or leave it in `.grad`; it may go on and call
+            `optimizer.step()`, once.
         model: put back as it was found, with its buffers, gradients and modes.
         batch: the step receives a copy.
         seed: of all random states, or None to take them as the surroundings know them.
@@ -67,7 +69,7 @@ def left_by(step: Step, model: nn.Module, batch: Batch) -> GradientByName:
     with _watched(trained) as caught, torch.enable_grad():
         cleared = _cleared(model)
         try:
-            returned = step(model, batch)
+            returned = step(model, content(batch))
         except UsageError:
             raise
         except Exception as error:
@@ -78,7 +80,7 @@ def left_by(step: Step, model: nn.Module, batch: Batch) -> GradientByName:
     if not found:
         raise UsageError(
             f"the step returned {_shape(returned)} and left no gradient: it must return the gradient, "
-            "leave it in .grad, or call optimizer.step()"
+            f"leave it in .grad, or call optimizer.step(){misfit(returned, trained)}"
         )
     gradient = {name: found.get(name, torch.zeros_like(p)).detach().clone() for name, p in trained.items()}
     bad = [name for name, part in gradient.items() if not bool(torch.isfinite(part).all())]
@@ -150,6 +152,7 @@ def _state(optimizer: torch.optim.Optimizer) -> tuple[list[dict[str, Any]], dict
 def _returned(value: object, trained: Mapping[str, nn.Parameter]) -> GradientByName:
     """The gradient that a step returned; empty where what it returned is none (a loss, say)."""
     parameters = list(trained.values())
+    value = as_tensor(value) if is_array(value) else value
     if isinstance(value, Tensor):
         sizes = [p.numel() for p in parameters]
         if value.ndim != 1 or len(value) != sum(sizes):
@@ -157,17 +160,17 @@ def _returned(value: object, trained: Mapping[str, nn.Parameter]) -> GradientByN
         parts = [part.view_as(p) for part, p in zip(value.split(sizes), parameters, strict=True)]
         return dict(zip(trained, parts, strict=True))
     if isinstance(value, Mapping):
-        named = dict(value)
+        named = flat(value)
     elif isinstance(value, list | tuple) and len(value) == len(parameters):
         named = dict(zip(trained, value, strict=True))
     else:
         return {}
-    known = named.keys() <= trained.keys() and any(part is not None for part in named.values())
+    parts_by_name = {name: as_tensor(part) for name, part in named.items() if part is not None}
+    known = bool(parts_by_name) and named.keys() <= trained.keys()
     fits = known and all(
-        part is None or (isinstance(part, Tensor) and part.shape == trained[name].shape)
-        for name, part in named.items()
+        part is not None and part.shape == trained[name].shape for name, part in parts_by_name.items()
     )
-    return {k: _dense(v) for k, v in named.items() if v is not None} if fits else {}
+    return {k: _dense(v) for k, v in parts_by_name.items() if v is not None} if fits else {}
 
 
 def _cleared(model: nn.Module) -> dict[nn.Parameter, Tensor]:

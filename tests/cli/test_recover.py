@@ -114,3 +114,23 @@ def test_a_file_that_is_not_there_gets_one_clear_line(given: str) -> None:
 def test_an_unknown_expectation_is_found_before_anything_runs(file: Path) -> None:
     with pytest.raises(UsageError, match="did you mean 'mean'"):
         run(str(file), "--expect", "meann")
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        "collate = lambda samples: tuple(map(torch.stack, zip(*samples)))\nbatch = list(zip(*batch))",
+        "collate = lambda samples: tuple(map(torch.stack, zip(*samples)))\nbatch = list(batch)",
+        "select = lambda batch, rows: {key: part[rows] for key, part in batch.items()}\n"
+        "batch = {'x': batch[0], 'y': batch[1]}\nx, losses_of = 'x', losses\n"
+        "losses = lambda model, batch: losses_of(model, (batch['x'], batch['y']))",
+    ],
+    ids=["samples", "collated", "selected"],
+)
+def test_a_file_says_how_its_batch_is_made(
+    file: Path, layout: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file that has a `collate` for its loader may well define a batch that has been through it."""
+    file.write_text(f"{FILE}\n{layout}\n")
+    assert run(str(file)) == 0
+    assert "4 samples: the weights are those of mean." in capsys.readouterr().out

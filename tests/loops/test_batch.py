@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -41,6 +43,21 @@ def test_tensors_without_one_number_of_samples_are_refused(batch: object) -> Non
         batches.size(batch)
 
 
-def test_what_is_no_tensor_is_refused() -> None:
-    with pytest.raises(UsageError, match="a batch holds a str"):
-        batches.size(("text",))
+def test_what_can_hold_no_tensor_is_refused() -> None:
+    with pytest.raises(UsageError, match="a batch holds a object"):
+        batches.size((torch.ones(2), object()))
+
+
+def test_what_stands_beside_the_tensors_is_cut_where_it_has_an_item_for_each_sample() -> None:
+    names = {"x": torch.ones(3), "files": ["a", "b", "c"], "rows": np.arange(3), "epoch": 7, "pair": (1, 2)}
+    cut = batches.select(names, torch.tensor([2, 0]))
+    assert cut["files"] == ["c", "a"]
+    assert cut["rows"].tolist() == [2, 0]
+    assert (cut["epoch"], cut["pair"]) == (7, (1, 2))
+
+
+def test_objects_that_refer_to_each_other_are_looked_at_once() -> None:
+    batch = SimpleNamespace(x=torch.ones(3))
+    batch.store = SimpleNamespace(y=torch.zeros(3), of=batch)
+    assert len(batches.tensors(batch)) == 2
+    assert len(batches.select(batch, [1]).store.y) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -168,3 +169,55 @@ def test_a_parameter_that_an_update_leaves_out_has_a_gradient_of_zero() -> None:
         found = gradient_of(step, GIVEN.model, GIVEN.batch)
     assert not found["0.bias"].any()
     assert found["0.weight"].any()
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda found: {name: part.numpy() for name, part in found.items()},
+        lambda found: [part.numpy() for part in found.values()],
+        lambda found: np.concatenate([part.numpy().ravel() for part in found.values()]),
+        lambda found: {"0": {"weight": found["0.weight"].numpy(), "bias": found["0.bias"]}} | {
+            "2": {"weight": Array(found["2.weight"]), "bias": Array(found["2.bias"])}
+        },
+    ],
+    ids=["by name", "in order", "flat", "nested"],
+)  # fmt: skip
+def test_arrays_are_gradients_as_tensors_are(form) -> None:
+    given = setting(4)
+
+    def step(model, batch):
+        found = torch.autograd.grad(losses(model, batch).mean(), list(model.parameters()))
+        return form(dict(zip(dict(model.named_parameters()), found, strict=True)))
+
+    left = gradient_of(step, given.model, given.batch)
+    expected = gradient_of(mean, given.model, given.batch)
+    assert all(torch.equal(left[name], expected[name]) for name in expected)
+
+
+class Array:
+    """An array of a library that NumPy understands."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor, self.shape = tensor, tuple(tensor.shape)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.tensor.numpy()
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ({"0": {"kernel": np.ones((6, 24))}}, r"0\.kernel is none of the parameters 0\.weight, 0\.bias, 2\."),
+        (
+            {"0.weight": np.ones((6, 24))},
+            r"the gradient of 0\.weight is \[6, 24\], the parameter \[24, 6\]; transp",
+        ),
+        ({"loss": np.float32(1.0), "step": 3}, r"call optimizer\.step\(\)$"),
+        ({"0.weight": np.array(["a", "b"])}, r"call optimizer\.step\(\)$"),
+    ],
+)
+def test_a_gradient_by_name_that_does_not_fit_says_what_is_amiss(returned, said: str) -> None:
+    given = setting(4)
+    with pytest.raises(UsageError, match=said):
+        gradient_of(lambda model, batch: returned, given.model, given.batch)

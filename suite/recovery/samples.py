@@ -1,0 +1,135 @@
+"""Which samples a batch holds, however it is laid out: the losses say how many, the batch must agree.
+
+Tensors with samples along their first axis need nothing said. A list of samples, and parts with different
+numbers of samples (labelled and unlabelled ones, say), are recognised by the number of losses. For anything
+else, a function that picks samples is asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from suite.errors import UsageError, one_line, place
+from suite.loops import batch as batches
+from suite.loops.batch import Batch, Choose, ChosenBatch
+
+Collate = Callable[[list[Any]], Any]
+
+
+def given_batch(batch: Batch, select: Choose | None, collate: Collate | None) -> Batch:
+    """What the step and the losses are given, before it is known how many samples that is.
+
+    Raises:
+        UsageError: `collate` fails, or goes with no list of samples, or with `select`.
+    """
+    if collate is None:
+        return batch if select is None else ChosenBatch(batch, batch, select, ())
+    if select is not None:
+        raise UsageError("select and collate both say how samples are taken: give one of them")
+    if not isinstance(batch, list | tuple) or not batch:
+        raise UsageError(
+            f"collate makes a batch of a list of samples, and batch is a {type(batch).__name__}: give the "
+            "list that the data loader would hand to collate, or leave collate out"
+        )
+    try:
+        return batches.collated(batch, collate)
+    except Exception as error:
+        raise UsageError(
+            f"collate failed{place(error)}: {one_line(error)}; it is called as collate(list of samples)"
+        ) from error
+
+
+def with_samples(batch: Batch, entries: object) -> Batch:
+    """The batch with a rule for its samples, of which the losses have told the number.
+
+    Args:
+        batch: see `given_batch`.
+        entries: what the losses gave, `[samples]` or `[samples, parts]`.
+
+    Raises:
+        UsageError: The batch does not tell which samples it holds; or `select` does not pick them.
+    """
+    count = len(entries) if isinstance(entries, Tensor) and entries.ndim in (1, 2) else None
+    if isinstance(batch, ChosenBatch):
+        return batch if batch.rows or count is None else _tried(batch, count)
+    lengths = [tensor.shape[0] if tensor.ndim else -1 for tensor in batches.tensors(batch)]
+    if count is None or (lengths and set(lengths) == {count}):
+        return batch  # whoever computes gradients says what is wrong with such losses
+    rows, listed = tuple(range(count)), isinstance(batch, list | tuple) and len(batch) == count
+    if lengths and len(set(lengths)) == 1 and lengths[0] >= 0:
+        if listed and count > 2:
+            raise UsageError(
+                f"there are {count} losses, and the batch is a list of {count} whose tensors have a first "
+                f"axis of {lengths[0]}: if each of them is a sample, give select=lambda batch, rows: "
+                f"[batch[row] for row in rows]; if not, the losses must be unreduced, one for each of "
+                f"{lengths[0]} samples"
+            )
+        return batch
+    if listed and not hasattr(batch, "_fields"):
+        return ChosenBatch(batch, batch, _items, rows)
+    parts = _parts(batch)
+    if parts is not None and sum(_lengths(parts)) == count:
+        return ChosenBatch(batch, batch, _of_parts, rows)
+    raise UsageError(
+        f"there are losses of {count} samples, and the tensors of the batch have first axes of "
+        f"{_listed(lengths)}: all must be the number of samples. Take out of the batch what has none (class "
+        "weights); give collate=, `collate(samples)`, for a list of samples; give select=, "
+        "`select(batch, rows)`, for any other layout"
+    )
+
+
+def _tried(batch: ChosenBatch, count: int) -> ChosenBatch:
+    """The batch with its rule, which has been tried on its first sample."""
+    try:
+        batch.choose(batch.whole, [0])
+    except Exception as error:
+        raise UsageError(
+            f"select failed{place(error)}: {one_line(error)}; it is called as select(batch, rows), rows "
+            "being a list of whole numbers"
+        ) from error
+    return ChosenBatch(batch.value, batch.whole, batch.choose, tuple(range(count)))
+
+
+def _items(batch: Any, rows: list[int]) -> Any:
+    """Samples of a list of samples."""
+    return type(batch)(batch[row] for row in rows)
+
+
+def _parts(batch: Batch) -> list[Batch] | None:
+    """What a batch holds directly, where each has a number of samples of its own; None where one has none."""
+    if isinstance(batch, Mapping):
+        parts = list(batch.values())
+    elif isinstance(batch, tuple | list):
+        parts = list(batch)
+    else:
+        return None
+    try:
+        return parts if min(_lengths(parts), default=0) > 0 else None
+    except UsageError:
+        return None
+
+
+def _lengths(parts: list[Batch]) -> list[int]:
+    return [batches.size(part) for part in parts]
+
+
+def _of_parts(batch: Any, rows: list[int]) -> Any:
+    """Samples of parts one after the other, each part with those that are its own."""
+    parts = _parts(batch) or []
+    chosen, start = [], 0
+    for part, length in zip(parts, _lengths(parts), strict=True):
+        mine = [row - start for row in rows if start <= row < start + length]
+        chosen.append(batches.select(part, torch.tensor(mine, dtype=torch.int64)))
+        start += length
+    if isinstance(batch, Mapping):
+        return dict(zip(batch, chosen, strict=True))
+    return type(batch)(*chosen) if hasattr(batch, "_fields") else type(batch)(chosen)
+
+
+def _listed(lengths: list[int]) -> str:
+    shown = ", ".join("none" if length < 0 else str(length) for length in lengths[:8])
+    return shown + (", …" if len(lengths) > 8 else "") if lengths else "none"
