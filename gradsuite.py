@@ -36,8 +36,10 @@ if TYPE_CHECKING:
     from suite import RunResult as RunResult
     from suite import __version__ as __version__
     from suite import law as law
+    from suite import losses as losses
     from suite import register_law as register_law
     from suite import translate as translate
+    from suite import watch as watch
     from suite.case import Problem, case
 
 __all__ = [

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from suite.version import __version__
 
 if TYPE_CHECKING:
+    from suite import losses
     from suite.algebra.units import Units
     from suite.conventions import Convention
     from suite.engines.per_sample_gradients import per_sample_gradients
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from suite.recovery import Recovery, assert_convention, recover
     from suite.report.run_result import RunResult
     from suite.running.run import run
+    from suite.watch.watching import watch
 
 _HOMES = {
     "CaseError": "suite.errors",
@@ -53,13 +55,18 @@ __all__ = [
     "convert_state",
     "equivalent",
     "law",
+    "losses",
     "per_sample_gradients",
     "recover",
     "register_law",
     "run",
     "translate",
+    "watch",
 ]
 
+
+_MODULES = ("losses", "watch")
+"""Modules that are public as they are; `watch` can be called, too."""
 
 _FORMER = {"Report": "RunResult", "gradients": "per_sample_gradients"}
 """Names that were public before, and those of today."""
@@ -67,6 +74,8 @@ _FORMER = {"Report": "RunResult", "gradients": "per_sample_gradients"}
 
 def __getattr__(name: str) -> object:
     name = _FORMER.get(name, name)
+    if name in _MODULES:
+        return import_module(f"suite.{name}")
     if name not in _HOMES:
         raise AttributeError(f"module 'suite' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -131,6 +131,8 @@ def _hooks() -> list[tuple[dict[str, Any], str, Any]]:
 def _set_hooks(before: list[tuple[dict[str, Any], str, Any]]) -> None:
     for where, name, value in before:
         if isinstance(value, dict):
+            if dict(where[name]) == value:
+                continue  # torch may be going through them right now
             where[name].clear()  # the same object: handles that remove a hook know it
             where[name].update(value)
         else:

@@ -13,6 +13,7 @@ from torch import Tensor
 from suite.algebra.units import Column, Units
 from suite.conventions import Convention
 from suite.engines.per_sample_gradients import Checked
+from suite.loops.batch import Batch
 from suite.loops.loop import Regulariser
 from suite.recovery.correct_loops import Slack
 from suite.recovery.formats import SINGLE, Formats, formats_of, in_formats
@@ -69,6 +70,11 @@ class Experiment(Runs):
     found: Checked
     random: bool = False
     wide: bool = False
+
+    @property
+    def counted_batch(self) -> Batch:
+        """What divisors may have been counted in."""
+        return self.batch
 
     @cached_property
     def blocks(self) -> Mapping[str, Tensor]:

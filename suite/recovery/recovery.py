@@ -257,7 +257,9 @@ def _known(tried: Experiment, solution: Solution) -> list[Quantities]:
     if solution.silent.any():
         entries = tried.losses.numbers(in_eval_mode(tried.model), tried.batch).flatten()
         losses[: len(entries)] = entries.double().cpu().numpy()
-    return list(known(tried.units, tried.batch, ~solution.silent, tried.root, losses[tried.units.data]))
+    return list(
+        known(tried.units, tried.counted_batch, ~solution.silent, tried.root, losses[tried.units.data])
+    )
 
 
 def _suspects(tried: Experiment, weighting: Weighting) -> tuple[Suspect, ...]:

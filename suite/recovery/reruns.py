@@ -63,6 +63,11 @@ class Runs:
         return self._observed[0]
 
     @property
+    def reruns(self) -> bool:
+        """Whether there is a step that can be run again."""
+        return True
+
+    @property
     def active(self) -> tuple[str, ...]:
         """The switches that were active while the step ran: layers that it really called."""
         return tuple(name for name in switches.names if name in self._observed[1])

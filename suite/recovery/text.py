@@ -51,20 +51,22 @@ def _cut(found: Findings) -> list[str]:
 
 def headline(found: Findings) -> str:
     """What the step does, in one sentence."""
-    units = _units(found)
+    return f"{_units(found)}: {verdict(found)}."
+
+
+def verdict(found: Findings) -> str:
+    """The same without the number of units, as part of a sentence."""
     if found.norm == 0.0:
-        return f"{units}: the step's gradient is zero."
+        return "the step's gradient is zero"
     if not found.linear:
         cause = found.cause
         said = f"{cause.name}: {cause.says}" if cause else "its cause cannot be told"
         if cause is not None and cause.name == f"rounding of {found.rounding}":
-            return f"{units}: whether the step is a weighting of them cannot be told ({said})."
-        return (
-            f"{units}: the step is no weighting of them; {found.residual:.2%} of the gradient is something "
-            f"else ({said})."
-        )
+            return f"whether the step is a weighting of them cannot be told ({said})"
+        rest = f"{found.residual:.2%} of the gradient is something else"
+        return f"the step is no weighting of them; {rest} ({said})"
     clipped = f" ({found.cause.name}: {found.cause.says})" if found.cause else ""
-    return f"{units}: {_weights(found)}{clipped}."
+    return f"{_weights(found)}{clipped}"
 
 
 def _units(found: Findings) -> str:

@@ -71,6 +71,8 @@ class Trial:
 
     def held(self, column: Column, names: Sequence[str]) -> bool:
         """Whether the norm over these parameters stays, while that of `column`'s gradient moves."""
+        if not self.tried.reruns:
+            return False
         before, base = norm_of(self.gradient, names), norm_of(self.tried.reduce(column), names)
         for seed in SEEDS:
             gradient, weighted = self.tried.moved(seed, column, self.without)

@@ -43,7 +43,7 @@ def why(tried: Experiment) -> Cause | None:
             cause = attempt(lambda: explain(trial))  # noqa: B023  called at once
             if cause is not None:
                 return _with_clipping(trial, _named(trial, cause))
-    quiet = attempt(lambda: _switched_off(tried))
+    quiet = attempt(lambda: _switched_off(tried)) if tried.reruns else None
     if quiet is None:
         return None
     for explain in LAST:
@@ -78,7 +78,7 @@ def _named(trial: Trial, cause: Cause) -> Cause:
 
 def _with_clipping(trial: Trial, cause: Cause) -> Cause:
     """The cause, and clipping by norm where the whole gradient was brought to a norm besides."""
-    if BY_NORM in cause.name or "clipped" in cause.name:
+    if BY_NORM in cause.name or "clipped" in cause.name or not trial.tried.reruns:
         return cause
     says = attempt(lambda: held_whole(trial.tried))
     return cause if says is None else cause.and_(BY_NORM, says)

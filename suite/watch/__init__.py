@@ -1,0 +1,41 @@
+"""The audit in place: what each update of a training run weighs its units with.
+
+`suite.watch(model, losses)` is the audit, `with` around anything that trains. The package is also where the
+callbacks of frameworks are: `suite.watch.huggingface.AuditCallback`, `suite.watch.lightning.Audit`. They are
+imported when they are first named, and need their framework only then. Both are possible because this package
+can be called: a call is one of `suite.watch.watching.watch`.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+_CALLBACKS = ("huggingface", "lightning")
+_HOMES = {
+    "AuditWarning": "suite.watch.errors",
+    "RunAudit": "suite.watch.audit",
+    "UnexpectedUpdateError": "suite.watch.errors",
+    "Update": "suite.watch.update",
+    "watch": "suite.watch.watching",
+}
+
+__all__ = ["AuditWarning", "RunAudit", "UnexpectedUpdateError", "Update", "watch"]
+
+
+def __getattr__(name: str) -> object:
+    if name in _CALLBACKS:
+        return import_module(f"suite.watch.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'suite.watch' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+class _CallablePackage(ModuleType):
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return import_module("suite.watch.watching").watch(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _CallablePackage

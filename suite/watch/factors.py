@@ -1,0 +1,107 @@
+"""What was done to a gradient between the last backward pass and the optimizer: unscaling, clipping.
+
+The norms that each parameter's gradient had after the last backward pass were seen, and those that the
+optimizer uses. Where all changed by one factor, the weights beneath clipping are known with their constant,
+which the clipped gradient alone would hide.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from suite.algebra.formula import Formula
+from suite.algebra.symbols import CLIP
+from suite.recovery.causes.cause import norm_of
+from suite.recovery.recorded import RecordedGradient, recover_recorded, round_norm
+from suite.recovery.result import Recovery
+from suite.watch.hooks import SeenUpdate
+from suite.watch.update import Update
+
+ALIKE = 1e-4
+"""How far the factors of two tensors' norms may be apart that were multiplied by one number in float32."""
+UNCHANGED = 1e-6
+
+
+def explained_update(tried: RecordedGradient, seen: SeenUpdate, max_norm: float | None) -> Update:
+    """The recovery of an update.
+
+    Args:
+        tried: the gradient that the optimizer uses.
+        seen: what was seen of it.
+        max_norm: the clip threshold, where it is known.
+    """
+    factor, scale = _factor(seen), seen.loss_scale
+    net = None if factor is None else factor * scale  # besides unscaling
+    if net is None or abs(net - 1) <= UNCHANGED:
+        return Update.of(_known(tried, max_norm))
+    norm = norm_of(dict(seen.gradient))
+    if net < 1 and _is_threshold(norm, max_norm):
+        return _clipped(tried, net, "")
+    if scale != 1 and net < 1 and _is_threshold(norm * scale, max_norm):
+        mistake = (
+            f"the gradient was clipped before it was unscaled: its norm is {norm:.4g}, the threshold over "
+            f"the loss scale {scale:g}."
+        )
+        return _clipped(tried, net, mistake)
+    note = f"After the last backward pass the gradient was multiplied by {net:.6g}."
+    return Update.of(_known(tried, max_norm), notes=(note,))
+
+
+def _known(tried: RecordedGradient, max_norm: float | None) -> Recovery:
+    """The recovery; a threshold of clipping is said where the norm reaches it."""
+    if max_norm is not None and _is_threshold(tried.size, max_norm):
+        tried = replace(tried, units=replace(tried.units, max_norm=max_norm))
+    return recover_recorded(tried)
+
+
+def _clipped(tried: RecordedGradient, factor: float, mistake: str) -> Update:
+    whole = {name: part / factor for name, part in tried.gradient.items()}
+    beneath = recover_recorded(replace(tried, gradient=whole))
+    explanation = beneath.explanation
+    formulas = tuple(formula * Formula(((CLIP, 1),)) for formula in explanation.formulas[:1])
+    values = None if explanation.values is None else factor * explanation.values
+    found = replace(
+        beneath,
+        weights=factor * beneath.weights,
+        error=factor * beneath.error,
+        norm=factor * beneath.norm,
+        scale=None if beneath.scale is None else factor * beneath.scale,
+        groups=tuple(
+            replace(
+                group, total=group.total and factor * group.total, error=group.error and factor * group.error
+            )
+            for group in beneath.groups
+        ),
+        explanation=replace(
+            explanation,
+            formulas=formulas,
+            values=values,
+            constant=explanation.constant and factor * explanation.constant,
+        ),
+    )
+    return Update.of(found, factor=factor, beneath=beneath, mistake=mistake)
+
+
+def _is_threshold(norm: float, max_norm: float | None) -> bool:
+    """Whether a norm is that of a clipped gradient."""
+    if max_norm is not None:
+        return abs(norm / max_norm - 1) <= ALIKE
+    return round_norm(norm) is not None
+
+
+def _factor(seen: SeenUpdate) -> float | None:
+    """What all tensors were multiplied by after the last backward pass; None where that is not one number."""
+    if seen.before is None or not seen.before.keys() >= seen.gradient.keys():
+        return None
+    before = math.sqrt(sum(seen.before[name] ** 2 for name in seen.gradient))
+    after = norm_of(dict(seen.gradient))
+    if not (0.0 < before < math.inf and after > 0.0):
+        return None
+    factor = after / before
+    for name, part in seen.gradient.items():
+        norm = float(part.double().square().sum().sqrt())
+        apart = abs(norm - factor * seen.before[name])
+        if apart > ALIKE * factor * seen.before[name] + UNCHANGED * after:
+            return None
+    return factor

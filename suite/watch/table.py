@@ -1,0 +1,118 @@
+"""The units table of an update, made from its micro-batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from suite.algebra.units import Units
+from suite.errors import CaseError, UsageError, one_line, place
+from suite.loops import batch as batches
+from suite.loops.autograd import values
+from suite.loops.loop import Losses
+from suite.recovery.eval_copy import in_eval_mode
+from suite.recovery.recorded import Microbatch
+from suite.watch.microbatch import Call
+
+
+def measured(model: nn.Module, calls: Sequence[Call], losses: Losses) -> list[Microbatch]:
+    """The micro-batches with what their units hold.
+
+    The `elements` of the losses count it where they have such a function. Otherwise each loss of `[samples]`
+    counts as one, and so does each that is not zero of `[samples, parts]`: the others are taken for padding.
+
+    Raises:
+        UsageError: The losses fail, or are not `[samples]` or `[samples, parts]`.
+    """
+    evaluated = in_eval_mode(model)
+    device = next(evaluated.parameters()).device
+    found = []
+    for call in calls:
+        batch = batches.map_tensors(lambda t: t.to(device), call.batch)
+        samples = batches.size(batch)
+        entries = _read(evaluated, batch, losses)
+        if entries.ndim not in (1, 2) or len(entries) != samples:
+            raise UsageError(
+                f"losses(model, batch) gave {list(entries.shape)}; for a micro-batch of {samples} samples "
+                f"it must be unreduced, [{samples}] or [{samples}, parts]: use reduction='none'"
+            )
+        counted = _elements(losses, batch, entries)
+        found.append(Microbatch(batch, counted, call.rank, call.circumstances))
+    return found
+
+
+def _read(model: nn.Module, batch: batches.Batch, losses: Losses) -> Tensor:
+    try:
+        entries = values(lambda: losses(model, batch))
+    except (UsageError, CaseError):
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"the losses failed{place(error)}: {one_line(error)}; they are called as losses(model, batch), "
+            f"with the batch as the model was called with it: {_shown(batch)}"
+        ) from error
+    if not isinstance(entries, Tensor):
+        raise UsageError(f"losses(model, batch) gave a {type(entries).__name__}: a tensor is needed")
+    return entries
+
+
+def _elements(losses: Losses, batch: batches.Batch, entries: Tensor) -> NDArray[np.float64]:
+    count = getattr(losses, "elements", None)
+    if count is not None:
+        found: NDArray[np.float64] = torch.as_tensor(count(batch)).double().cpu().numpy()
+        if found.shape != tuple(entries.shape):
+            raise UsageError(
+                f"losses.elements(batch) gave {list(found.shape)}, the losses are {list(entries.shape)}: "
+                "it must count the elements of each loss"
+            )
+        return found
+    if entries.ndim == 1:
+        return np.ones(len(entries))
+    return (entries != 0).double().cpu().numpy()
+
+
+def units_table(
+    microbatches: Sequence[Microbatch], *, full: int, world_size: int = 1, max_norm: float | None = None
+) -> Units:
+    """One row for each loss: its sample, part, micro-batch and rank, and its elements.
+
+    Args:
+        microbatches: of all ranks, in the order of the table.
+        full: how many micro-batches a rank has in a full window.
+        world_size: how many ranks there are.
+        max_norm: the clip threshold, where it is known.
+    """
+    widths = [one.elements.shape[1] if one.elements.ndim > 1 else 1 for one in microbatches]
+    parts = tuple(map(str, range(max(widths)))) if max(widths) > 1 else ()
+    samples = [len(one.elements) for one in microbatches]
+    starts = np.cumsum([0, *samples])
+    sizes = [one.elements.size for one in microbatches]
+    ranks = [one.rank for one in microbatches]
+    each = max(ranks.count(rank) for rank in set(ranks))
+    accumulates = max(each, full) > 1
+    elements = np.concatenate([one.elements.ravel() for one in microbatches])
+    return Units(
+        sample=np.concatenate([
+            start + np.repeat(np.arange(n), width)
+            for start, n, width in zip(starts, samples, widths, strict=False)
+        ]),
+        part=np.concatenate([np.tile(np.arange(w), n) for n, w in zip(samples, widths, strict=True)]),
+        elements=elements,
+        positions=np.ones(len(elements)) if parts else None,
+        microbatch=np.repeat(np.arange(len(sizes)), sizes) if accumulates else None,
+        rank=np.repeat(ranks, sizes) if world_size > 1 else None,
+        parts=parts,
+        window=max(each, full) * world_size if accumulates else 1,
+        world_size=world_size,
+        max_norm=max_norm,
+    )  # fmt: skip
+
+
+def _shown(batch: batches.Batch) -> str:
+    if isinstance(batch, dict):
+        return "a dict of " + ", ".join(map(repr, batch))
+    return f"a tensor {list(batch.shape)}" if isinstance(batch, Tensor) else f"a {type(batch).__name__}"
