@@ -18,11 +18,11 @@ _HOMES = {
     "AuditWarning": "suite.watch.errors",
     "RunAudit": "suite.watch.audit",
     "UnexpectedUpdateError": "suite.watch.errors",
-    "Update": "suite.watch.update",
+    "AuditedUpdate": "suite.watch.update",
     "watch": "suite.watch.watching",
 }
 
-__all__ = ["AuditWarning", "RunAudit", "UnexpectedUpdateError", "Update", "watch"]
+__all__ = ["AuditWarning", "RunAudit", "UnexpectedUpdateError", "AuditedUpdate", "watch"]
 
 
 def __getattr__(name: str) -> object:

@@ -30,7 +30,7 @@ from suite.watch.microbatch import Call
 from suite.watch.ranks import Ranks, Report
 from suite.watch.saved import StepFile, write_step
 from suite.watch.table import measured, units_table
-from suite.watch.update import Update
+from suite.watch.update import AuditedUpdate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ class WatchOptions:
     max_norm: float | None = None
     engine: str = "opacus"
     factory: Callable[[], nn.Module] | None = None
-    log: Callable[[Update], object] | None = None
+    log: Callable[[AuditedUpdate], object] | None = None
     timeout: float = 60.0
 
 
@@ -81,7 +81,7 @@ class RunAudit:
     """
 
     def __init__(self, model: nn.Module, losses: Losses | None, options: WatchOptions) -> None:
-        self.updates: list[Update] = []
+        self.updates: list[AuditedUpdate] = []
         """The audited updates, each a `Recovery`; on rank 0 alone."""
         self.failures: list[Failure] = []
         """What could not be audited."""
@@ -198,7 +198,7 @@ class RunAudit:
                 raise UnexpectedUpdateError(f"{said}\n\n{update}")
             self._warn(said)
 
-    def _audited(self, seen: SeenUpdate) -> Update | None:
+    def _audited(self, seen: SeenUpdate) -> AuditedUpdate | None:
         if seen.at is None and is_sharded(self._inner):
             seen = replace(seen, at=self._copy())  # on all ranks
         number, ranks = self._hooks.update, self._ranks
@@ -219,7 +219,7 @@ class RunAudit:
         model = trained_only(self._copy() if seen.at is None else seen.at, seen.gradient)
         return self._recovered(number, replace(seen, calls=calls, at=model), notes)
 
-    def _recovered(self, number: int, seen: SeenUpdate, notes: list[str]) -> Update | None:
+    def _recovered(self, number: int, seen: SeenUpdate, notes: list[str]) -> AuditedUpdate | None:
         model, calls = seen.at, seen.calls
         assert model is not None  # noqa: S101  for the types
         each = Counter(call.rank for call in calls)
@@ -306,7 +306,7 @@ def _undisturbed() -> Any:
     return global_state.preserved(global_state.COMPUTATION)
 
 
-def _is_another(update: Update, expected: str) -> bool:
+def _is_another(update: AuditedUpdate, expected: str) -> bool:
     """Whether it is shown that an update computes something else."""
     hidden = update.cause is not None and update.cause.name.startswith("rounding") and not update.linear
     return not update.computes(expected) and expected not in update.unresolved and not hidden

@@ -16,14 +16,14 @@ from suite.recovery.causes.cause import norm_of
 from suite.recovery.recorded import RecordedGradient, recover_recorded, round_norm
 from suite.recovery.result import Recovery
 from suite.watch.hooks import SeenUpdate
-from suite.watch.update import Update
+from suite.watch.update import AuditedUpdate
 
 ALIKE = 1e-4
 """How far the factors of two tensors' norms may be apart that were multiplied by one number in float32."""
 UNCHANGED = 1e-6
 
 
-def explained_update(tried: RecordedGradient, seen: SeenUpdate, max_norm: float | None) -> Update:
+def explained_update(tried: RecordedGradient, seen: SeenUpdate, max_norm: float | None) -> AuditedUpdate:
     """The recovery of an update.
 
     Args:
@@ -34,7 +34,7 @@ def explained_update(tried: RecordedGradient, seen: SeenUpdate, max_norm: float 
     factor, scale = _factor(seen), seen.loss_scale
     net = None if factor is None else factor * scale  # besides unscaling
     if net is None or abs(net - 1) <= UNCHANGED:
-        return Update.of(_known(tried, max_norm))
+        return AuditedUpdate.of(_known(tried, max_norm))
     norm = norm_of(dict(seen.gradient))
     if net < 1 and _is_threshold(norm, max_norm):
         return _clipped(tried, net, "")
@@ -45,7 +45,7 @@ def explained_update(tried: RecordedGradient, seen: SeenUpdate, max_norm: float 
         )
         return _clipped(tried, net, mistake)
     note = f"After the last backward pass the gradient was multiplied by {net:.6g}."
-    return Update.of(_known(tried, max_norm), notes=(note,))
+    return AuditedUpdate.of(_known(tried, max_norm), notes=(note,))
 
 
 def _known(tried: RecordedGradient, max_norm: float | None) -> Recovery:
@@ -55,7 +55,7 @@ def _known(tried: RecordedGradient, max_norm: float | None) -> Recovery:
     return recover_recorded(tried)
 
 
-def _clipped(tried: RecordedGradient, factor: float, mistake: str) -> Update:
+def _clipped(tried: RecordedGradient, factor: float, mistake: str) -> AuditedUpdate:
     whole = {name: part / factor for name, part in tried.gradient.items()}
     beneath = recover_recorded(replace(tried, gradient=whole))
     explanation = beneath.explanation
@@ -80,7 +80,7 @@ def _clipped(tried: RecordedGradient, factor: float, mistake: str) -> Update:
             constant=explanation.constant and factor * explanation.constant,
         ),
     )
-    return Update.of(found, factor=factor, beneath=beneath, mistake=mistake)
+    return AuditedUpdate.of(found, factor=factor, beneath=beneath, mistake=mistake)
 
 
 def _is_threshold(norm: float, max_norm: float | None) -> bool:

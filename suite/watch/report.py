@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from suite.recovery.remarks import remarks
-from suite.watch.update import Update
+from suite.watch.update import AuditedUpdate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,7 +16,7 @@ SHOWN_RUNS = 24
 """How many runs of updates are printed."""
 
 
-def audit_text(updates: Sequence[Update], failures: Sequence[Any], seen: int, rank: int) -> str:
+def audit_text(updates: Sequence[AuditedUpdate], failures: Sequence[Any], seen: int, rank: int) -> str:
     """What was found, one paragraph for each run of updates that are made in the same way."""
     audited = len(updates)
     head = f"{_count(seen, 'update')}, {audited} audited."
@@ -33,7 +33,7 @@ def audit_text(updates: Sequence[Update], failures: Sequence[Any], seen: int, ra
     return "\n".join(lines)
 
 
-def _paragraph(run: Sequence[Update], *, changed: bool) -> Iterator[str]:
+def _paragraph(run: Sequence[AuditedUpdate], *, changed: bool) -> Iterator[str]:
     first, last = run[0], run[-1]
     where = first.place if len(run) == 1 else f"updates {first.number} – {last.number} ({len(run)} audited)"
     yield f"{where[0].upper()}{where[1:]}: {first.says}{', a change' if changed else ''}."
@@ -65,7 +65,7 @@ def _failed(failures: Sequence[Any]) -> Iterator[str]:
         yield f"Not audited{'' if number is None else f': update {number}{more}'}: {says}."
 
 
-def audit_frame(updates: Sequence[Update]) -> pd.DataFrame:
+def audit_frame(updates: Sequence[AuditedUpdate]) -> pd.DataFrame:
     """The frames of all updates, one below the other."""
     import pandas as pd
 

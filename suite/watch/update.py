@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Update(Recovery):
+class AuditedUpdate(Recovery):
     """The weights behind the gradient of one update: see `Recovery`, and `Findings` for its fields.
 
     Args:
@@ -41,7 +41,7 @@ class Update(Recovery):
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, found: Recovery, **more: Any) -> Update:
+    def of(cls, found: Recovery, **more: Any) -> AuditedUpdate:
         """A recovery with its place in the run."""
         return cls(**{field.name: getattr(found, field.name) for field in fields(found)}, **more)
 

@@ -11,7 +11,7 @@ from torch import nn
 from suite.errors import UsageError
 from suite.loops.loop import Losses
 from suite.watch.audit import RunAudit, WatchOptions
-from suite.watch.update import Update
+from suite.watch.update import AuditedUpdate
 
 
 def watch(
@@ -26,7 +26,7 @@ def watch(
     max_norm: float | None = None,
     engine: str = "opacus",
     factory: Callable[[], nn.Module] | None = None,
-    log: Callable[[Update], object] | None = None,
+    log: Callable[[AuditedUpdate], object] | None = None,
     timeout: float = 60.0,
 ) -> RunAudit:
     """The weights behind the updates of a training run, which goes on as if nobody looked.
