@@ -1,10 +1,8 @@
 """ESPnet: the token losses of the batch over its sentences."""
 
-import torch
 from torch import nn
 
 from cases.papers import problems
-from suite.replication import updates
 from suite.replication.step import PaperStep
 
 
@@ -14,10 +12,4 @@ def step(model: nn.Module, batch: problems.Pair) -> None:
     (losses.sum() / denom).backward()
 
 
-STEP = PaperStep(
-    "espnet-transformer-2019",
-    problems.text,
-    step,
-    updates.of_torch(torch.optim.Adam, lr=1e-3, betas=(0.9, 0.98), eps=1e-9),
-    problems.TOKENS,
-)
+STEP = PaperStep("espnet-transformer-2019", problems.text, step, None, problems.TOKENS)

@@ -5,7 +5,7 @@ A batch is what a paper's step sees of it; losses are sums over elements, never 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -97,20 +97,33 @@ def pixels(**settings: Any) -> Problem:
     )
 
 
-def text(**settings: Any) -> Problem:
-    """Lines of text, of unequal lengths, padded to the longest of a batch."""
+def text(added: float = 0.0, first: int = 0, **settings: Any) -> Problem:
+    """Lines of text, of unequal lengths, padded to the longest of a batch.
+
+    Args:
+        added: what a step adds to the count of each rank; a share of it is each sample's.
+        first: samples in the first of two micro-batches, where they are of unequal sizes.
+        **settings: of the problem.
+    """
+
+    def columns(batch: Pair) -> Mapping[str, Any]:
+        found = cases.data.token_columns(batch)
+        share = added * settings.get("ranks", 1) / len(batch[0])
+        found |= {"elements": found["elements"] + share} if added else {}
+        return found | ({"microbatch": torch.arange(len(batch[0])) >= first} if first else {})
+
     tokens, targets = (t[::7][:LINES, :LONGEST] for t in cases.data.text())
     return problem(
         model=language_model,
         data=(tokens, targets),
         losses=cases.losses.next_token,
-        columns=cases.data.token_columns,
+        columns=columns,
         collate=cases.data.trimmed,
         **settings,
     )
 
 
-def token_losses(model: nn.Module, batch: Pair) -> tuple[Tensor, Tensor]:
+def token_losses(model: nn.Module, batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """`[samples, positions]` the loss of each token, zero where there is none; and where there is one."""
     tokens, targets = batch
     logits = model(tokens).transpose(1, 2)
@@ -139,7 +152,9 @@ def boxes(counts: str = "own", weights: tuple[float, float] = (1.0, 1.0), **sett
     """The quarters of a digit as anchors: is there much ink, and if so, where is its centre.
 
     Args:
-        counts: what each loss term counts as its elements: its `own`, or the `positives`.
+        counts: the elements of the class and of the box term: their `own`, all `anchors` and the positives;
+            `anchors` for both; `positives` for both, or `positives and one` more an image; or those of the
+            `box` term alone, none being the class term's.
         weights: of the class and of the box term.
         **settings: of the problem.
     """
@@ -149,8 +164,15 @@ def boxes(counts: str = "own", weights: tuple[float, float] = (1.0, 1.0), **sett
 
     def columns(batch: Triple) -> Mapping[str, Any]:
         matched = batch[1].sum(1)
-        first = matched if counts == "positives" else torch.full_like(matched, ANCHORS)
-        return {"elements": torch.stack([first, matched], 1)}
+        every, none = torch.full_like(matched, ANCHORS), torch.zeros_like(matched)
+        both = {
+            "own": (every, matched),
+            "anchors": (every, every),
+            "positives": (matched, matched),
+            "positives and one": (matched + 1, matched + 1),
+            "box": (none, matched),
+        }[counts]
+        return {"elements": torch.stack(both, 1)}
 
     return problem(
         model=lambda: network(64, 2 * ANCHORS),
@@ -195,7 +217,7 @@ def policy_losses(model: nn.Module, batch: Triple) -> tuple[Tensor, Tensor, Tens
     return gain, (outputs[:, 10] - advantage).square(), (logp.exp() * logp).sum(1)
 
 
-def heads(weights: tuple[float, float], **settings: Any) -> Problem:
+def heads(weights: tuple[float, float] = (1.0, 1.0), **settings: Any) -> Problem:
     """Digits and their classes under two heads, the main one and an auxiliary one."""
     x, y = cases.data.digits()
 
@@ -212,6 +234,40 @@ def heads(weights: tuple[float, float], **settings: Any) -> Problem:
         term_weight=weights,
         **settings,
     )
+
+
+def nodes(**settings: Any) -> Problem:
+    """Digits as the nodes of a graph, of which every third has a label that is known."""
+    x, y = cases.data.digits()
+    known = (torch.arange(len(x)) % 3 == 0).to(x)
+    return problem(
+        model=lambda: network(64, 10),
+        data=(x, y, known),
+        losses=lambda model, batch: cases.losses.cross_entropy(model, batch[:2]),
+        columns=lambda batch: {"elements": 1, "weight": batch[2]},
+        **settings,
+    )
+
+
+BETA = 0.1
+
+
+def preferences(**settings: Any) -> Problem:
+    """Pairs of lines of text, the first of which is preferred."""
+    tokens, targets = (t[: 2 * LINES, :LONGEST] for t in cases.data.text())
+    return problem(
+        model=language_model,
+        data=(tokens[::2], targets[::2], tokens[1::2], targets[1::2]),
+        losses=preference_losses,
+        columns=lambda _: {"elements": 1},
+        **settings,
+    )
+
+
+def preference_losses(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+    """`[samples]` the loss of each pair, of summed log-probabilities; the reference model knows nothing."""
+    chosen, rejected = (-token_losses(model, pair)[0].sum(1) for pair in (batch[:2], batch[2:]))
+    return -F.logsigmoid(BETA * (chosen - rejected))
 
 
 class TwoSides(nn.Module):
@@ -246,6 +302,43 @@ def contrast(model: nn.Module, batch: Pair) -> Tensor:
     logits = model(*batch)
     labels = torch.arange(len(logits))
     return sum(F.cross_entropy(side, labels, reduction="none") for side in (logits, logits.T)) / 2  # type: ignore[return-value]
+
+
+def both_ways(**settings: Any) -> Problem:
+    """The same pairs, the upper half in search of the lower one and the other way round as two copies."""
+
+    def losses(model: nn.Module, batch: Pair) -> Tensor:
+        logits = model(*batch)
+        labels = torch.arange(len(logits))
+        ways = [F.cross_entropy(side, labels, reduction="none") for side in (logits, logits.T)]
+        return torch.stack(ways, 1)
+
+    return replace(pairs(**settings), losses=losses, parts=("a", "b"), part_kind="copies")
+
+
+class Context(nn.Module):
+    """A word from the mean of the vectors of those around it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part, self.head = nn.Embedding(128, 6), nn.Linear(6, 128)
+
+    def forward(self, words: Tensor) -> Tensor:
+        """`[samples, 128]` the logits, from `[samples, 4]` words."""
+        logits: Tensor = self.head(self.part(words).mean(1))
+        return logits
+
+
+def context(**settings: Any) -> Problem:
+    """The character in the middle of five, from the other four."""
+    tokens = cases.data.text()[0][:, 10:15]
+    return problem(
+        model=Context,
+        data=(tokens[:, [0, 1, 3, 4]], tokens[:, 2]),
+        losses=cases.losses.cross_entropy,
+        columns=lambda _: {"elements": 1},
+        **settings,
+    )
 
 
 def variational(weights: tuple[float, float] = (1.0, 1.0), **settings: Any) -> Problem:
@@ -330,6 +423,18 @@ def _contrast(model: nn.Module, batch: Pair) -> Tensor:
     return contrast(model, batch).mean()
 
 
+def _nodes(model: nn.Module, batch: Triple) -> Tensor:
+    return F.cross_entropy(model(batch[0]), batch[1])
+
+
+def _preferences(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+    chosen, rejected = (
+        -losses.sum(1) / mask.sum(1)
+        for losses, mask in (token_losses(model, p) for p in (batch[:2], batch[2:]))
+    )
+    return -F.logsigmoid(BETA * (chosen - rejected)).mean()
+
+
 CLASSES = Port("F.cross_entropy(logits, classes)", _classes)
 MSE = Port("F.mse_loss(outputs, targets)", _mse)
 HUBER = Port("F.smooth_l1_loss(q, targets)", _huber)
@@ -340,3 +445,5 @@ ACTOR_CRITIC = Port("gain.mean() + 0.5 * F.mse_loss(v, r) - 0.01 * entropy.mean(
 EVIDENCE = Port("F.binary_cross_entropy_with_logits(…) + kl.mean()", _evidence)
 HEADS = Port("F.cross_entropy(main, classes) + F.cross_entropy(auxiliary, classes)", _heads)
 CONTRAST = Port("(F.cross_entropy(logits, i) + F.cross_entropy(logits.T, i)) / 2", _contrast)
+NODES = Port("F.cross_entropy(logits, classes)", _nodes)
+PREFERENCES = Port("-F.logsigmoid(beta * (chosen.mean(1) - rejected.mean(1))).mean()", _preferences)

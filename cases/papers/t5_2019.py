@@ -1,10 +1,8 @@
 """T5 in Mesh TensorFlow: the masked sum over all positions, padding counted."""
 
-import torch
 from torch import nn
 
 from cases.papers import problems
-from suite.replication import updates
 from suite.replication.step import PaperStep
 
 
@@ -14,6 +12,4 @@ def step(model: nn.Module, batch: problems.Pair) -> None:
     ((losses * weights).sum() / denominator).backward()
 
 
-STEP = PaperStep(
-    "t5-2019", problems.text, step, updates.of_torch(torch.optim.Adafactor, lr=1e-3), problems.TOKENS
-)
+STEP = PaperStep("t5-2019", problems.text, step, None, problems.TOKENS)

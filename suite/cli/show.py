@@ -56,5 +56,6 @@ def _text(card: dict[str, str]) -> str:
                 width=100,
                 subsequent_indent=indent,
                 break_on_hyphens=False,
+                break_long_words=False,
             )
     return "\n".join(lines)

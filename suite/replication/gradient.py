@@ -149,6 +149,8 @@ def relative(left: Sequence[Tensor], right: Sequence[Tensor]) -> float:
 
 def _units(units: Units, paper: Paper, max_norm: float | None = None) -> Units:
     """The table with what the card knows beyond the batch: the clip threshold."""
+    if paper.moving is not None:
+        units = replace(units, moving_average=paper.moving[0])
     if paper.max_norm is None:
         return replace(units, max_norm=None)
     largest = 1e30  # a table holds no infinite threshold

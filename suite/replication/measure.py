@@ -40,7 +40,7 @@ def claims_of(step: PaperStep) -> tuple[Claim, ...]:
     """What the card of a step claims, and what people claim of the port."""
     paper = papers[step.paper]
     clip = f", clipped: {paper.clipping}" if paper.max_norm is not None else ""
-    return (
+    claims = (
         Claim(
             "gradient",
             f"the gradient is {paper.convention}{clip}",
@@ -66,6 +66,7 @@ def claims_of(step: PaperStep) -> tuple[Claim, ...]:
             lambda: converted_finding(paper, step),
         ),
     )
+    return tuple(c for c in claims if step.optimizer is not None or c.name not in ("optimizer", "converted"))
 
 
 def gradient_finding(paper: Paper, step: PaperStep) -> Finding:

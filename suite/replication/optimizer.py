@@ -36,6 +36,8 @@ BY_HAND: Mapping[tuple[str, str], Callable[..., updates.Update]] = {
 
 def optimizer_complaints(paper: Paper, step: PaperStep) -> list[str]:
     """What the card says of the optimizer that its step contradicts; empty where nothing."""
+    if step.optimizer is None:
+        return []
     mine, theirs = (moved(step, stepper) for stepper in (card_stepper(paper), step.optimizer))
     distance = float((mine - theirs).norm() / theirs.norm())
     if distance > AGREES:

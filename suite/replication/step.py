@@ -42,7 +42,8 @@ class PaperStep:
         paper: the name of its card.
         problem: makes the model, the data and the unreduced losses of the step's units.
         step: the code's loss and accumulation.
-        optimizer: the code's optimizer, with the code's numbers.
+        optimizer: the code's optimizer, with the code's numbers; None where it is not written out, since
+            neither torch nor a dialect has it, or nobody has read it.
         port: what people write in its place.
         batch_size: samples a batch.
     """
@@ -50,7 +51,7 @@ class PaperStep:
     paper: str
     problem: Callable[[], Problem]
     step: StepFunction
-    optimizer: Stepper
+    optimizer: Stepper | None
     port: Port
     batch_size: int = 8
 

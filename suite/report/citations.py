@@ -78,7 +78,8 @@ def entries(names: Iterable[str]) -> list[str]:
         if not of_papers and not misc:
             plain.append(f"% {convention.name}: {convention.source}")
     comment = ["\n".join(["% Sources that are not to be cited by an entry:", *plain])] if plain else []
-    return [*(card.bibtex for card in cited.values()), *map(str, found.values()), *comment]
+    cited_papers = dict.fromkeys(card.bibtex for card in cited.values())  # a variant has that of its card
+    return [*cited_papers, *map(str, found.values()), *comment]
 
 
 def _sources(convention: Convention, cards: list[Paper]) -> tuple[list[Paper], list[MiscEntry]]:

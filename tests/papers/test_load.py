@@ -157,7 +157,7 @@ def test_one_broken_card_does_not_hide_the_others(tmp_path):
 
 
 def test_papers_are_found_by_pattern():
-    assert [paper.name for paper in papers.match(["dqn-*", "dopamine-*"])] == ["dopamine-dqn", "dqn-2015"]
+    assert [paper.name for paper in papers.match(["dqn-2*", "dopamine-*"])] == ["dopamine-dqn", "dqn-2015"]
     assert len(papers.match()) == len(papers)
     with pytest.raises(UsageError, match="no paper is named"):
         papers.match(["nobody-*"])

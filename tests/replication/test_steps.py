@@ -9,18 +9,25 @@ import pytest
 
 from cases.papers import NOT_STEPS
 from suite.claim import claim_sources
+from suite.discovery import load_claims
 from suite.papers.library import papers
 from suite.replication.measure import complaints
 from suite.replication.source import PaperStepSource
 
 FOLDER = Path(__file__).parents[2] / "cases" / "papers"
+load_claims()
 STEPS = {s.name: s for s in claim_sources if isinstance(s, PaperStepSource) and s.module.startswith("cases.")}
 LONGEST = 30
 
 
+def step_of(name):
+    """The step of a source."""
+    return import_module(STEPS[name].module).STEP
+
+
 @pytest.mark.parametrize("name", STEPS)
 def test_a_step_computes_what_its_card_says(name):
-    step = import_module(STEPS[name].module).STEP
+    step = step_of(name)
     assert name == f"papers/{step.paper}"
     assert complaints(papers[step.paper], step) == []
 
