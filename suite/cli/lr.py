@@ -50,7 +50,11 @@ exit codes: 0 all is well, 1 --check found that hyperparameters called exact are
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of `gradsuite lr`."""
     what = parser.add_argument_group("what to convert")
-    what.add_argument("--optimizer", metavar="NAME", help="a class of torch.optim, such as Adam")
+    what.add_argument(
+        "--optimizer",
+        metavar="NAME",
+        help="a class of torch.optim, such as Adam, or of another package, such as lion_pytorch:Lion",
+    )
     sources.configure(parser)
     what.add_argument(
         "--set",
@@ -194,7 +198,10 @@ def _check(scaling: Scaling, sizes: Sizes, result: Equivalence, steps: int) -> T
         raise UsageError(f"--steps is {steps}: a whole number of at least 1 is needed")
     if result.optimizer == "SparseAdam":
         raise UsageError("--check has no sparse gradients: take Adam, which has the same law")
-    problem = digits(sizes, bias=result.optimizer != "Muon")
+    if result.optimizer == "pytorch_optimizer:SophiaH":
+        raise UsageError("--check estimates no curvature: SophiaH cannot be trained here")
+    matrices = ("Muon", "pytorch_optimizer:LARS")
+    problem = digits(sizes, bias=result.optimizer not in matrices)
     if scaling.source == "old":
         sides = problem.scaled(1), problem.scaled(scaling.scale)
     else:

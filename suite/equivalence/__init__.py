@@ -5,6 +5,8 @@ from suite.equivalence.law import Law, check_scale, register_law
 from suite.equivalence.laws import LAWS, law
 from suite.equivalence.scales import Scaling, Sizes, scale_between
 
+from suite.equivalence import laws_of_packages  # isort: skip  registers them after torch's
+
 __all__ = [
     "LAWS",
     "Change",
@@ -17,6 +19,7 @@ __all__ = [
     "convert_state",
     "equivalent",
     "law",
+    "laws_of_packages",
     "register_law",
     "scale_between",
 ]

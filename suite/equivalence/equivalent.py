@@ -76,8 +76,8 @@ class Equivalence:
     def construction(self) -> str:
         """The line that makes the optimizer."""
         arguments = [f"{k}={_literal(v)}" for k, v in self.hyperparameters.items()]
-        cls = law(self.optimizer).cls
-        maker = f"torch.optim.{self.optimizer}" if cls is None else self.optimizer
+        rule = law(self.optimizer)
+        maker = rule.home or (f"torch.optim.{self.optimizer}" if rule.cls is None else self.optimizer)
         return f"{maker}({', '.join(['model.parameters()', *arguments])})"
 
     @property

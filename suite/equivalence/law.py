@@ -16,7 +16,8 @@ from fractions import Fraction
 from numbers import Rational, Real
 from typing import Any
 
-from suite.errors import UsageError, shortened, unknown
+from suite.equivalence.other_names import MEANT
+from suite.errors import UsageError, shortened, spelling, unknown
 from suite.registry import Registry
 
 Scale = float | Fraction
@@ -65,6 +66,9 @@ class Law:
         caveat: why the law is not exact under some settings and scale; empty where it is.
         warm_up: for how many first steps another law holds, and which.
         cls: the optimizer's class, where it is not torch's own.
+        home: where another package has it, such as `lion_pytorch.Lion`; empty for torch's own.
+        install: what people install for that.
+        unconverted: why the state of a run that is under way is not converted; empty where it is.
     """
 
     name: str
@@ -75,6 +79,14 @@ class Law:
     caveat: Callable[[Hyperparameters, Scale], str] | None = None
     warm_up: Callable[[Hyperparameters], tuple[float, Law]] | None = None
     cls: type | None = field(default=None, compare=False)
+    home: str = ""
+    install: str = ""
+    unconverted: str = ""
+
+    @property
+    def class_name(self) -> str:
+        """Of the optimizer, without its package."""
+        return self.name.rpartition(":")[2]
 
     def settings(self, given: Hyperparameters) -> dict[str, Any]:
         """`given`, checked, with the defaults for all that is not given.
@@ -104,7 +116,8 @@ def law(optimizer: str | type) -> Law:
     A class of the same name that is not torch's own is not taken for torch's.
 
     Args:
-        optimizer: the name of a class of `torch.optim`, or a class.
+        optimizer: the name of a class of `torch.optim`, a class of another package that has a law
+            (`lion_pytorch:Lion`, or `Lion` alone), or a class.
 
     Returns:
         The law: for each hyperparameter and state buffer, its exponent of the scale.
@@ -121,23 +134,34 @@ def law(optimizer: str | type) -> Law:
     """
     name = optimizer if isinstance(optimizer, str) else optimizer.__name__
     if isinstance(optimizer, type):
-        found = next((rule for rule in LAWS if rule.name == name), None)
-        if found is None or not _governs(found, optimizer):
+        named = [rule for rule in LAWS if rule.class_name == name]
+        found = next((rule for rule in named if _governs(rule, optimizer)), None)
+        if found is None:
             raise UsageError(
                 f"no law is known for {optimizer.__module__}.{optimizer.__qualname__}: "
                 f"read its update and register one, suite.equivalence.register_law({name}, lr=…, state={{…}})"
             )
         return found
-    if name not in LAWS:
-        error = str(unknown("optimizer", name, LAWS.names))
-        known = f"laws exist for {', '.join(LAWS.names)}; register_law adds your own"
-        raise UsageError(error if "did you mean" in error else f"no law is known for {name!r}: {known}")
-    return LAWS[name]
+    if name in LAWS:
+        return LAWS[name]
+    endings = [rule for rule in LAWS if rule.class_name == name]
+    if len(endings) == 1:
+        return endings[0]
+    meant = MEANT.get(spelling(name))
+    error = str(unknown("optimizer", name, LAWS.names, meant=() if meant is None else (meant,)))
+    own = [rule.name for rule in LAWS if not rule.home]
+    known = (
+        f"laws exist for {', '.join(own)}, and {len(LAWS) - len(own)} of other packages "
+        "(gradsuite lr --laws); register_law adds your own"
+    )
+    raise UsageError(error if "did you mean" in error else f"no law is known for {name!r}: {known}")
 
 
 def _governs(rule: Law, cls: type) -> bool:
     if rule.cls is not None:
         return cls is rule.cls
+    if rule.home:
+        return f"{cls.__module__}.".startswith(f"{rule.home.partition('.')[0]}.")
     return f"{cls.__module__}.".startswith("torch.optim.")
 
 
@@ -248,6 +272,8 @@ def _numeric(value: Any) -> bool:
 
 def _check(optimizer: str, name: str, value: Any, entry: Entry) -> None:
     default = entry.default
+    if value == default and default == math.inf:  # which means that nothing bounds it
+        return
     problem = ""
     if isinstance(default, bool):
         problem = "" if isinstance(value, bool) else "True or False"

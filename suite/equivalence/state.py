@@ -138,6 +138,8 @@ def _times(value: Any, factor: float) -> Any:
 
 
 def _check_state(found: Law, optimizer: torch.optim.Optimizer) -> None:
+    if found.unconverted and optimizer.state:
+        raise UsageError(f"a run of {found.name} that is under way is not converted: {found.unconverted}")
     buffers = {name for state in optimizer.state.values() for name in state}
     strange = sorted(buffers - found.state.keys())
     if strange:

@@ -6,12 +6,14 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from suite.equivalence.equivalent import Clip, Equivalence, Phase
+from suite.equivalence.law import Law
 from suite.equivalence.laws import law
 from suite.errors import UsageError, one_line
 
@@ -207,10 +209,14 @@ class Training:
     ) -> None:
         self.model = copy.deepcopy(model)
         self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        made = optimizer_class(optimizer)
         try:
-            self.optimizer = optimizer_class(optimizer)(self.parameters, **hyperparameters)
+            self.optimizer = made(self.parameters, **hyperparameters)
         except (TypeError, ValueError, RuntimeError) as error:  # torch's own ranges
             raise UsageError(f"torch does not accept this: {one_line(error)}") from None
+        train = getattr(self.optimizer, "train", None)
+        if train is not None:  # schedule-free ones want to be told
+            train()
         self._backward = backward
         self._max_norm = max_norm
         self._clip = clip
@@ -225,7 +231,8 @@ class Training:
 
         def closure() -> Any:  # torch's annotation says float, its LBFGS takes a tensor
             self.optimizer.zero_grad()
-            loss = self._backward(self.model, index)
+            with torch.enable_grad():  # some call it without
+                loss = self._backward(self.model, index)
             if self._max_norm is not None:
                 clip_gradient(self.parameters, self._max_norm, self._clip)
             return loss
@@ -259,7 +266,19 @@ def optimizer_class(optimizer: str | type) -> Callable[..., torch.optim.Optimize
     """
     if isinstance(optimizer, type):
         return optimizer
-    cls = law(optimizer).cls or getattr(torch.optim, optimizer, None)
+    rule = law(optimizer)
+    cls = rule.cls or (_of_package(rule) if rule.home else getattr(torch.optim, optimizer, None))
     if cls is None:
         raise UsageError(f"torch {torch.__version__} has no optimizer {optimizer}: update torch")
     return cls
+
+
+def _of_package(rule: Law) -> Callable[..., torch.optim.Optimizer]:
+    package, _, name = rule.home.rpartition(".")
+    try:
+        found: Callable[..., torch.optim.Optimizer] = getattr(import_module(package), name)
+    except (ImportError, AttributeError) as error:
+        raise UsageError(
+            f"{rule.name} cannot be trained here, {one_line(error)}: install {rule.install}"
+        ) from None
+    return found

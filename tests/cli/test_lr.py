@@ -126,7 +126,7 @@ def test_conventions_with_micro_batches_are_checked_by_their_literal_loops(capsy
         (["--optimizer", "SGD"], "give two conventions (--from, --to and --batch-size), or --scale"),
         (["--scale", "2"], "--optimizer is missing"),
         (["--scale", "2", "--optimizer", "Adamm"], "did you mean 'Adam'"),
-        (["--scale", "2", "--optimizer", "Shampoo"], "laws exist for Adadelta, Adafactor"),
+        (["--scale", "2", "--optimizer", "Frobnicate"], "laws exist for Adadelta, Adafactor"),
         (["--scale", "2", "--optimizer", "SGD", "--set", "lr=fast"], "must be a finite number"),
         (["--scale", "2", "--optimizer", "SGD", "--set", "lr=nan"], "must be a finite number"),
         (["--scale", "2", "--optimizer", "SGD", "--set", "eps=1"], "it has lr, momentum, dampening"),

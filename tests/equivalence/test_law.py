@@ -77,7 +77,7 @@ def test_an_unknown_optimizer_is_reported():
     with pytest.raises(UsageError, match="did you mean 'Adam'"):
         law("Adamm")
     with pytest.raises(UsageError, match=r"laws exist for Adadelta, .*register_law"):
-        law("Shampoo")
+        law("Frobnicate")
     with pytest.raises(UsageError, match=r"no law is known for .*Lion: .*register_law\(Lion"):
         law(Lion)
 
