@@ -23,13 +23,23 @@ INDIFFERENT = (
 """Layers that compute the same in train mode (recurrent ones once their dropout is 0)."""
 
 
-def in_eval_mode(model: nn.Module) -> nn.Module:
+def in_eval_mode(model: nn.Module, *, shared: bool = False) -> nn.Module:
     """A copy of `model` without dropout, its normalisation on running statistics.
+
+    Args:
+        model: left as it is.
+        shared: whether the copy's parameters are the model's own numbers, which then nobody may change.
 
     Raises:
         UsageError: The model cannot be copied.
     """
     memo: dict[int, Any] = {}
+    if shared:
+        memo = {
+            id(p): nn.Parameter(p.detach(), requires_grad=p.requires_grad)
+            for p in model.parameters()
+            if type(p) is nn.Parameter
+        }
     evaluated = copied(model, memo).eval()
     for module in evaluated.modules():
         for name, value in list(vars(module).items()):

@@ -20,10 +20,12 @@ from suite.recovery.formats import SINGLE, Formats, formats_of, in_formats
 from suite.recovery.identify import Match, applying, matches
 from suite.recovery.in_float64 import UnitProblem, problem
 from suite.recovery.losses import Reading
+from suite.recovery.on_few import Proven
 from suite.recovery.reruns import Runs
 from suite.recovery.rounding import BLIND, MARGIN, Rounding, measure_rounding, weighted
 from suite.recovery.solve import Root, Solution, roots, solve, together
 from suite.recovery.step import GradientByName
+from suite.recovery.unit_gradients import unit_gradients
 
 ROUNDINGS = 16  # of the machine epsilon: the least error that a gradient is trusted to have
 
@@ -59,17 +61,42 @@ class Experiment(Runs):
         losses: the unreduced losses, and how they are read.
         regulariser: gives the last unit's loss, or None.
         units: the units table.
-        found: the units' gradients.
+        engine: the engine that is to compute the units' gradients, when they are asked for.
+        computed: these, where they are there, and whether they are in float64, though the losses are not.
         random: whether the losses draw random numbers.
-        wide: whether the units' gradients are in float64, though the losses are not.
+        few: the weights, where they were solved for on few parameters and proven on all.
     """
 
     losses: Reading
     regulariser: Regulariser | None
     units: Units
-    found: Checked
+    engine: str
+    computed: tuple[Checked, bool] | None = None
     random: bool = False
-    wide: bool = False
+    few: Proven | None = None
+
+    @property
+    def found(self) -> Checked:
+        """The units' gradients."""
+        return self._computed[0]
+
+    @property
+    def engine_used(self) -> str:
+        """The name of the engine that computed them; empty where the weights needed none."""
+        return self.found.engine if self.few is None else ""
+
+    @property
+    def wide(self) -> bool:
+        """Whether the units' gradients are in float64, though the losses are not."""
+        return self.few is None and self._computed[1]
+
+    @cached_property
+    def _computed(self) -> tuple[Checked, bool]:
+        if self.computed is not None:
+            return self.computed
+        given = UnitProblem(self.model, self.batch, self.losses, self.regulariser)
+        with self.surroundings.kept():
+            return unit_gradients(given, self.engine)
 
     @property
     def counted_batch(self) -> Batch:
@@ -88,7 +115,8 @@ class Experiment(Runs):
     @cached_property
     def epsilon(self) -> float:
         """Of the dtype that gradients are computed in; of float32, where the step's has fewer digits."""
-        dtypes = {part.dtype for part in (*self.blocks.values(), *self.gradient.values())}
+        blocks = () if self.few is not None else self.blocks.values()
+        dtypes = {part.dtype for part in (*blocks, *self.gradient.values())}
         return max(min(float(torch.finfo(dtype).eps), SINGLE) for dtype in dtypes)
 
     # The gradient, solved.
@@ -100,8 +128,8 @@ class Experiment(Runs):
 
     @cached_property
     def root(self) -> Root:
-        """The root over all parameters."""
-        return together(self.parts)
+        """The root over all parameters, or over those that the weights were solved on."""
+        return together(self.parts) if self.few is None else self.few.root
 
     @cached_property
     def applying(self) -> list[tuple[Convention, Column]]:
@@ -111,6 +139,8 @@ class Experiment(Runs):
     @property
     def size(self) -> float:
         """The norm of the gradient."""
+        if self.few is not None:
+            return self.few.solution.size
         return float(np.linalg.norm(self.root.side))
 
     @property
@@ -135,6 +165,8 @@ class Experiment(Runs):
         They do where a convention has the gradient, times a simple number at most, or unknown weights have
         it to the last digits.
         """
+        if self.few is not None:
+            return False  # proven to the last digits
         whole = self.root
         solution = solve(whole.gradients, whole.side, self.precision)
         if solution.residual <= self._linear_below(solution, whole.norms):
@@ -184,6 +216,8 @@ class Experiment(Runs):
         gradients, brought to length one, differ from autograd's. One more backward pass of a sum with
         random signs tells, in which the errors of units do not cancel.
         """
+        if self.few is not None:
+            return self.few.precision
         norms = self.root.norms
         signs = np.random.default_rng(0).choice([-1.0, 1.0], len(norms))
         heard = norms > 1e-6 * norms.max()
@@ -202,7 +236,11 @@ class Experiment(Runs):
 
     def weighting_of(self, root: Root) -> Weighting:
         """The weights behind the last column of `root`."""
-        solution = solve(root.gradients, root.side, self.precision, self.tolerance if self.coarse else 0.0)
+        if self.few is not None and root is self.few.root:
+            solution = self.few.solution
+        else:
+            coarse = self.tolerance if self.coarse else 0.0
+            solution = solve(root.gradients, root.side, self.precision, coarse)
         linear = self.is_linear(solution, root.norms)
         slack, error = self.slack(root, solution), self.scale_error(root)
         found = matches(root, self.applying, slack, self.units, error) if linear else []
@@ -219,6 +257,8 @@ class Experiment(Runs):
 
     def slack(self, root: Root, solution: Solution) -> Slack:
         """For weights, the norm that rounding may leave between their gradient and that of `root`."""
+        if self.few is not None and root is self.few.root:
+            return self.exact_slack(root, self.few.left)
         if not self.coarse:
             return self.exact_slack(root, solution.residual)
         exactly = self.exact_slack(root)
@@ -275,6 +315,8 @@ class Experiment(Runs):
 
     def reduce(self, column: Column) -> GradientByName:
         """The gradient of the weighting `column`, by parameter name."""
+        if self.few is not None:
+            return self._weighted(column)
         return {
             name: torch.einsum("u,u...->...", torch.as_tensor(column).to(block), block)
             for name, block in self.blocks.items()
@@ -282,8 +324,9 @@ class Experiment(Runs):
 
     def with_gradient(self, gradient: GradientByName) -> Experiment:
         """The same experiment with another gradient to explain."""
-        other = replace(self, gradient=gradient)
-        carried = {"precision", "blocks", "_observed"} & vars(self).keys()  # of the step and the units alone
+        other = replace(self, gradient=gradient, few=None)
+        carried = {"precision", "blocks", "_observed", "_computed"}  # of the step and the units alone
+        carried &= vars(self).keys() - ({"precision"} if self.few is not None else set())
         vars(other).update({name: vars(self)[name] for name in carried})
         return other
 

@@ -44,9 +44,10 @@ class Findings:
         suspects: known mistakes that leave the weights of an innocent loop on this batch.
         explanation: the weights as formulas.
         cause: what was done to the gradient besides weighting, where that can be told, or None.
-        engine: the engine that computed the units' gradients.
+        engine: the engine that computed the units' gradients; empty where `solved_on` says on what they are.
         drawn: whether the losses draw random numbers, so that step and losses were given the same.
         restored: what the step and the losses changed and was put back after each run, by name.
+        solved_on: the parameters that the weights were solved on, then proven on all; empty where on all.
     """
 
     units: Units
@@ -75,6 +76,7 @@ class Findings:
     engine: str
     drawn: bool = False
     restored: tuple[str, ...] = ()
+    solved_on: tuple[str, ...] = ()
 
     @property
     def formula(self) -> Formula | None:

@@ -34,9 +34,9 @@ def read_of(tried: Experiment, batch: Batch, reading: Reading) -> Experiment | N
     try:
         with tried.surroundings.kept():
             given = UnitProblem(tried.model, batch, reading, tried.regulariser)
-            found, wide = unit_gradients(given, tried.found.engine)
+            found, wide = unit_gradients(given, tried.engine_used or tried.engine)
     except (UsageError, CaseError, RuntimeError, IndexError):
         return None
-    if found.shape != tried.found.shape:
+    if found.shape[0] != len(tried.units):
         return None
-    return replace(tried, batch=batch, losses=reading, found=found, wide=wide)
+    return replace(tried, batch=batch, losses=reading, computed=(found, wide), few=None)

@@ -219,8 +219,8 @@ def _experiment(
         losses=reading,
         regulariser=None,
         units=units,
-        found=found,
-        wide=wide,
+        engine=found.engine,
+        computed=(found, wide),
         formats_seen=seen,
         counted=_whole(batch),
     )
@@ -276,7 +276,7 @@ def _replayed(
             found = _unit_gradients(tried.model, tried.batch, together, "loop", wide=tried.wide)
     except (UsageError, CaseError, RuntimeError):
         return None
-    return replace(tried, losses=reading, found=found)
+    return replace(tried, losses=reading, computed=(found, tried.wide))
 
 
 def _formats(

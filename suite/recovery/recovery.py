@@ -14,7 +14,6 @@ from torch import nn
 
 from suite.algebra.quantities import Quantities
 from suite.algebra.units import Units
-from suite.engines.per_sample_gradients import Checked
 from suite.errors import UsageError
 from suite.loops import batch as batches
 from suite.loops.batch import Batch, Choose
@@ -23,8 +22,8 @@ from suite.recovery.causes import Cause, changing, clipped_by_norm, rounded_off,
 from suite.recovery.eval_copy import in_eval_mode, with_shapes
 from suite.recovery.experiment import Experiment, Weighting
 from suite.recovery.explanation import Explanation, explained, known, of_gradient, product_formulas
+from suite.recovery.first_reading import first_reading
 from suite.recovery.identify import Match, coinciding, matching, suspected
-from suite.recovery.in_float64 import UnitProblem
 from suite.recovery.losses import Reading, differing
 from suite.recovery.losses_reread import cuts, read_in
 from suite.recovery.other_batch import other_batch
@@ -34,7 +33,7 @@ from suite.recovery.solve import Root, Solution, groups
 from suite.recovery.step import Step, gradient_of
 from suite.recovery.surroundings import Surroundings
 from suite.recovery.suspects import Suspect
-from suite.recovery.unit_gradients import unit_gradients
+from suite.recovery.without_matrix import asks_for_it, on_few
 
 
 def recover(
@@ -110,27 +109,24 @@ def experiment(
         "regulariser": regulariser,
     }
     around = Surroundings(model, **reached)
-    evaluated = in_eval_mode(model)
-    reading, entries = Reading(losses, around).sound(evaluated, batch)
-    batch = with_samples(batch, entries)
-    random = _is_random(reading, evaluated, batch)
-    with around.kept():
-        found, wide = unit_gradients(UnitProblem(model, batch, reading, regulariser), engine)
-    units = _units(units, found, batch, regulariser is not None)
-    gradient = gradient_of(step, model, batch, surroundings=around)
+    first = first_reading(Reading(losses, around), in_eval_mode(model, shared=True), batch)
+    batch = with_samples(batch, first.entries)
     tried = Experiment(
-        step,
-        model,
-        batch,
-        gradient,
-        around,
-        losses=reading,
-        regulariser=regulariser,
-        units=units,
-        found=found,
-        random=random,
-        wide=wide,
-    )
+        step, model, batch, {}, around, first.reading, regulariser, units or Units.of(1), engine
+    )  # fmt: skip
+    many = asks_for_it(first, sum(p.numel() for p in model.parameters() if p.requires_grad), units)
+    if many:
+        count = first.entries.numel() + (regulariser is not None)
+        table = _units(units, count, batch, regulariser is not None)
+        tried = replace(tried, units=table, gradient=gradient_of(step, model, batch, surroundings=around))
+        few = on_few(tried, first)
+        if few is not None:
+            return few
+    random = _is_random(first.reading, in_eval_mode(model), batch)
+    computed = (tried.found, tried.wide)
+    table = _units(units, tried.found.shape[0], batch, regulariser is not None)
+    gradient = tried.gradient if many else gradient_of(step, model, batch, surroundings=around)
+    tried = replace(tried, computed=computed, units=table, gradient=gradient, random=random)
     return _as_drawn(tried) if random else tried
 
 
@@ -207,7 +203,8 @@ def recovery(tried: Experiment) -> Recovery:
         suspects=_suspects(tried, weighting),
         explanation=_explanation(tried, weighting, cause),
         cause=cause,
-        engine=tried.found.engine,
+        engine=tried.engine_used,
+        solved_on=() if tried.few is None else tried.few.names,
         drawn=tried.random,
         restored=tried.surroundings.changes,
     )
@@ -276,8 +273,8 @@ def _odd(best: Match, tried: Experiment) -> bool:
     return best.simplicity is None or (tried.coarse and best.scale != 1.0)
 
 
-def _units(given: Units | None, found: Checked, batch: Batch, regulariser: bool) -> Units:  # noqa: FBT001
-    count, samples = found.shape[0], batches.size(batch)
+def _units(given: Units | None, count: int, batch: Batch, regulariser: bool) -> Units:  # noqa: FBT001
+    samples = batches.size(batch)
     if given is None:
         width = (count - regulariser) // samples
         parts = tuple(map(str, range(width))) if width > 1 else ()

@@ -53,6 +53,7 @@ class Recovery(Findings):
             "engine": self.engine,
             "drawn": self.drawn,
             "restored": self.restored,
+            "solved_on": self.solved_on,
         }
 
     def plot(self, path: str | Path, *, width: str = "two") -> None:

@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from suite.machine import global_state, memory
+from suite.recovery.hidden_state import may_hide
 from suite.recovery.put_back import BY_ITSELF, GENERATORS, PutBack, PutBackChange, keepers, rewinder
 from suite.recovery.reachable import reachable
 
@@ -32,6 +33,10 @@ class Surroundings:
 
     def __init__(self, model: nn.Module, **others: object) -> None:
         """Remember the state of what `model` and the `others`, which have names, can reach."""
+        self.transparent = True
+        """Whether nothing is reached that may hold what cannot be put back."""
+        self.left_values = False
+        """Whether plain values, a count or a switch, had to be put back so far."""
         self.told: dict[str, None] = {}
         """What had to be put back so far beyond the model's numbers, modes and optimizers, in order."""
         self._saved: list[tuple[str, PutBack]] = []
@@ -41,6 +46,7 @@ class Surroundings:
         tensors = {id(t) for t in (*model.parameters(), *model.buffers())}
         self._silent = {id(p.grad) for p in model.parameters()} | tensors
         for name, value in reachable({"model": model, **others}):
+            self.transparent = self.transparent and not may_hide(value)
             self._save(name, value)
 
     @contextmanager
@@ -55,7 +61,7 @@ class Surroundings:
     def rewind(self, seed: int | None = None) -> None:
         """Random numbers as they were at first, or all of them from a `seed`."""
         if seed is None:
-            for write, state in self._states:
+            for write, _, state in self._states:
                 write(state)
             for restore in self._generators:
                 restore(None)
@@ -63,6 +69,10 @@ class Surroundings:
             global_state.seed(seed)
             for restore in self._generators:
                 restore(seed)
+
+    def drawn(self) -> bool:
+        """Whether random numbers may have been drawn since the last rewinding."""
+        return bool(self._generators) or any(not _alike(read(), state) for _, read, state in self._states)
 
     def put_back(self) -> list[PutBackChange]:
         """Put everything back; what had changed, by its whole name, is noted."""
@@ -74,6 +84,7 @@ class Surroundings:
             for change in restore()
         ]
         self.told |= dict.fromkeys(change.name for change in changes)
+        self.left_values = self.left_values or any(change.redo is not None for change in changes)
         return changes
 
     @property
@@ -116,12 +127,27 @@ def _quiet(restore: PutBack) -> PutBack:
     return silent
 
 
-def _random_states() -> list[tuple[Callable[[Any], object], Any]]:
-    states: list[tuple[Callable[[Any], object], Any]] = [
-        (torch.set_rng_state, torch.get_rng_state()),
-        (random.setstate, random.getstate()),
-        (np.random.set_state, np.random.get_state()),  # noqa: NPY002  steps draw from it
+RandomState = tuple[Callable[[Any], object], Callable[[], Any], Any]
+"""What writes a state, what reads it, and how it was."""
+
+
+def _random_states() -> list[RandomState]:
+    states: list[RandomState] = [
+        (torch.set_rng_state, torch.get_rng_state, torch.get_rng_state()),
+        (random.setstate, random.getstate, random.getstate()),
+        (np.random.set_state, np.random.get_state, np.random.get_state()),  # noqa: NPY002  steps draw from it
     ]
     if torch.cuda.is_initialized():  # uncovered: needs a CUDA device
-        states.append((torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all()))
+        states.append(
+            (torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all, torch.cuda.get_rng_state_all())
+        )
     return states
+
+
+def _alike(a: Any, b: Any) -> bool:
+    """Whether two states of a generator are the same."""
+    if isinstance(a, tuple | list):
+        return len(a) == len(b) and all(map(_alike, a, b))
+    if isinstance(a, Tensor):
+        return torch.equal(a, b)
+    return bool(np.array_equal(a, b))

@@ -22,7 +22,7 @@ _HOMES = {
     "watch": "suite.watch.watching",
 }
 
-__all__ = ["AuditWarning", "RunAudit", "UnexpectedUpdateError", "AuditedUpdate", "watch"]
+__all__ = ["AuditWarning", "AuditedUpdate", "RunAudit", "UnexpectedUpdateError", "watch"]
 
 
 def __getattr__(name: str) -> object:

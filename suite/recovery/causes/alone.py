@@ -88,7 +88,7 @@ def _adds_up(trial: Trial, heard: dict[int, float]) -> Cause | None:
     found = Checked(Materialised(blocks), tried.found.engine, {}, tried.found.size)
     per_sample = len(tried.units) == samples
     units = tried.units if per_sample else Units.of(samples)
-    own = replace(tried, found=found, gradient=trial.gradient, units=units)
+    own = replace(tried, computed=(found, tried.wide), gradient=trial.gradient, units=units, few=None)
     vars(own)["precision"] = tried.precision  # the losses, which are others, cannot tell it
     weighting = own.weighting_of(own.root)
     if not weighting.linear or weighting.spans:

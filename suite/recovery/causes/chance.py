@@ -10,7 +10,13 @@ FROM_CALL_TO_CALL = "changes from call to call"
 
 
 def changing(tried: Experiment) -> Cause | None:
-    """The step's next call is another step: it counts its calls, or keeps what cannot be put back."""
+    """The step's next call is another step: it counts its calls, or keeps what cannot be put back.
+
+    Where a call takes long, a step that can keep nothing, and left no count behind, is not called again.
+    """
+    around = tried.surroundings
+    if tried.few is not None and around.transparent and not around.left_values:
+        return None
     return attempt(lambda: state_of_its_own(tried)) or attempt(lambda: counted(tried))
 
 

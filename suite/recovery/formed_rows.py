@@ -1,0 +1,70 @@
+"""The gradients of samples by some small parameters, formed: what the weights of samples are solved on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class FormedRows:
+    """Gradients in memory.
+
+    Args:
+        blocks: by parameter name, `[units, *parameter.shape]`.
+    """
+
+    blocks: Mapping[str, Tensor]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the parameters."""
+        return tuple(self.blocks)
+
+    @property
+    def size(self) -> int:
+        """How many parameters there are."""
+        return sum(block[0].numel() for block in self.blocks.values())
+
+    @property
+    def cost(self) -> int:
+        """Multiplications for each pair of units."""
+        return self.size
+
+    def square(self, units: int) -> Tensor:
+        """`[units]` the squared norms of the units' gradients."""
+        first = next(iter(self.blocks.values()))
+        total = first.new_zeros(units, dtype=torch.float64)
+        for block in self.blocks.values():
+            total += _flat(block).square().sum(1)
+        return total
+
+    def add_gram(self, total: Tensor) -> None:
+        """Add the lower triangle of the Gram matrix to `total`."""
+        for block in self.blocks.values():
+            rows = _flat(block)
+            total.addmm_(rows, rows.T)
+
+    def project(self, gradient: Mapping[str, Tensor], units: int) -> Tensor:
+        """`[units]` in float64: the inner products of the units' gradients with one more."""
+        first = next(iter(self.blocks.values()))
+        total = first.new_zeros(units, dtype=torch.float64)
+        for name, block in self.blocks.items():
+            total += _flat(block) @ gradient[name].double().flatten()
+        return total
+
+    def weighted(self, column: Tensor) -> dict[str, Tensor]:
+        """The gradient of the units so weighted, in float64, by parameter name, flat."""
+        return {name: column @ _flat(block) for name, block in self.blocks.items()}
+
+    def renumbered(self, place: Tensor) -> FormedRows:
+        """The same with unit `u` called `place[u]`, in that order, without the units that are at −1."""
+        kept = (place >= 0).nonzero()[:, 0]
+        return FormedRows({name: block[kept] for name, block in self.blocks.items()})
+
+
+def _flat(block: Tensor) -> Tensor:
+    return block.unsqueeze(1).flatten(1).double()

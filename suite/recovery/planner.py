@@ -1,0 +1,318 @@
+"""Which parameters the weights of units are solved on, and their proof on all parameters.
+
+For tokens, pixels or nodes: linear maps whose rows belong to one unit each, behind the last layer that mixes
+them; those that cost least come first, more where these leave the weights ill-conditioned. For samples: the
+same, or else the smallest parameters, whose gradients are formed. The batch is taken in pieces whose graph is
+no larger than the model's gradient. Where no choice tells the weights, or where they are not proven, all
+gradients are computed instead, by whoever asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge, get_gradient_edge
+
+from suite.engines.engine import Refused, engines
+from suite.engines.streaming.capture import ForwardCall, captured, parameter_reads
+from suite.loops import batch as batches
+from suite.loops.autograd import grad
+from suite.recovery.formed_rows import FormedRows
+from suite.recovery.in_float64 import UnitProblem
+from suite.recovery.losses import differing
+from suite.recovery.on_few import MOST_CONDITION, WELL_CONDITIONED, Proven, Solved, solved
+from suite.recovery.owned_rows import Codes, joined, may_be_linear, owned
+from suite.recovery.step import GradientByName
+from suite.recovery.unit_rows import UnitRows
+from suite.recovery.weighted_pass import Remainder
+
+LAST = 16
+"""How many of the last calls are looked at first for rows that belong to one unit."""
+
+SHARES = (8, 64, 512)
+"""How many times as many parameters as units are solved on: at first, and where that is not enough."""
+
+DEAR = 8
+"""A layer that costs so many times what the cheapest costs is solved on only where nothing else does."""
+
+FORMED = 1 << 24
+"""How many numbers of samples' gradients are formed, at most."""
+
+LEAST_PIECE = 1 << 25
+"""Bytes that the graph of a piece may always take."""
+
+
+class _Unfit(Exception):  # noqa: N818  it is an answer
+    """The weights cannot be had in this way."""
+
+
+class _HeardElsewhere(Exception):  # noqa: N818  the same
+    """Units that the chosen parameters do not hear are heard by others."""
+
+
+@dataclass(frozen=True, eq=False)
+class Attempt:
+    """A step's gradient, and the losses that it is to be a weighting of.
+
+    Args:
+        given: the losses; the model is nobody else's, though its numbers may be.
+        entries: `[samples]` or `[samples, parts]` the losses as numbers.
+        saved: how many bytes a forward pass of the whole batch saves for its backward pass.
+        gradient: of the step, in the order of the trained parameters.
+    """
+
+    given: UnitProblem
+    entries: Tensor
+    saved: int
+    gradient: GradientByName
+
+    @property
+    def units(self) -> int:
+        """How many there are without the regulariser."""
+        return self.entries.numel()
+
+    @property
+    def parts(self) -> int:
+        """How many units a sample has."""
+        return self.units // len(self.entries)
+
+    @cached_property
+    def trained(self) -> dict[str, nn.Parameter]:
+        """The parameters, by the names that the gradient has."""
+        parameters = (p for p in self.given.model.parameters() if p.requires_grad)
+        return dict(zip(self.gradient, parameters, strict=True))
+
+    @property
+    def most_condition(self) -> float:
+        """The largest condition of units' gradients that is of use."""
+        return MOST_CONDITION[next(iter(self.gradient.values())).dtype]
+
+    @property
+    def pieces(self) -> list[slice]:
+        """The samples of each piece."""
+        samples = len(self.entries)
+        allowed = max(LEAST_PIECE, sum(p.numel() * p.itemsize for p in self.trained.values()))
+        size = max(1, min(samples, allowed * samples // max(1, self.saved)))
+        return [slice(start, min(start + size, samples)) for start in range(0, samples, size)]
+
+    def read(self, piece: slice) -> Tensor:
+        """`[units]` the losses of a piece, with their graph.
+
+        Raises:
+            _Unfit: They are not those of the whole batch.
+        """
+        whole = len(self.entries) == piece.stop - piece.start
+        batch = (
+            self.given.batch
+            if whole
+            else batches.select(self.given.batch, list(range(piece.start, piece.stop)))
+        )
+        found = self.given.losses(self.given.model, batch)
+        expected = self.entries[piece]
+        if found.shape != expected.shape or differing(expected, found.detach()):
+            raise _Unfit
+        return found.flatten()
+
+    def units_of(self, piece: slice) -> slice:
+        """The units of its samples."""
+        return slice(piece.start * self.parts, piece.stop * self.parts)
+
+
+def proven(attempt: Attempt) -> Proven | None:
+    """The weights, solved for on few parameters and proven on all; None where that cannot be had."""
+    dtypes = {part.dtype for part in attempt.gradient.values()}
+    kinds = {part.device.type for part in attempt.gradient.values()}
+    size = sum(part.numel() for part in attempt.gradient.values())
+    if len(dtypes) > 1 or not dtypes <= MOST_CONDITION.keys() or "mps" in kinds or size <= attempt.units:
+        return None
+    try:
+        for found, graph in _candidates(attempt, _penalty(attempt)):
+            with suppress(_HeardElsewhere):
+                return _proof(attempt, found, graph)
+    except _Unfit:
+        pass
+    return None
+
+
+def _penalty(attempt: Attempt) -> GradientByName | None:
+    if attempt.given.regulariser is None:
+        return None
+    parts = grad(attempt.given.regulariser(attempt.given.model), list(attempt.trained.values()))
+    return dict(zip(attempt.gradient, parts, strict=True))
+
+
+def _candidates(attempt: Attempt, last: GradientByName | None) -> Iterator[tuple[Solved, Tensor | None]]:
+    """Weights to be proven, and the graph of the losses where they are in one piece.
+
+    The next ones are asked for where these leave out units that are heard by other parameters.
+    """
+    pieces = attempt.pieces
+    rows, graph = _first(attempt, pieces[0])
+    kept = graph if len(pieces) == 1 else None
+    del graph
+    best: Solved | None = None
+    for choice in _choices(rows, attempt.units):
+        parts = choice if len(pieces) == 1 else _of_the_rest(attempt, choice, pieces[1:])
+        found = solved(parts, attempt.units, attempt.gradient, last, attempt.most_condition)
+        if found is not None and found.equations.condition <= WELL_CONDITIONED:
+            yield found, kept
+        elif found is not None and (best is None or found.better(best)):
+            best = found
+    if best is not None:
+        yield best, kept
+    if attempt.parts == 1:
+        kept = None
+        for found in _on_small_parameters(attempt, last):
+            yield found, None
+
+
+def _first(attempt: Attempt, piece: slice) -> tuple[list[UnitRows], Tensor]:
+    """The maps whose rows belong to one unit each, in the first piece of the batch, and its losses."""
+    modules = [module for module in attempt.given.model.modules() if may_be_linear(module)]
+    with captured(modules) as calls:
+        entries = attempt.read(piece)
+    found = _owned(attempt, entries, calls[-LAST:])
+    if not found and len(calls) > LAST:
+        found = _owned(attempt, entries, calls)
+    return found, entries
+
+
+def _of_the_rest(attempt: Attempt, first: Sequence[UnitRows], pieces: Sequence[slice]) -> list[UnitRows]:
+    """The rows of all pieces, those of the first one being there.
+
+    All other parameters are frozen, so that no graph leads to the layers before these.
+    """
+    found = {part.weight: [part] for part in first}
+    with _only(attempt, [name for part in first for name in part.names]):
+        chosen = {id(attempt.trained[name]) for name in found}
+        modules = [m for m in attempt.given.model.modules() if may_be_linear(m) and id(m.weight) in chosen]
+        for piece in pieces:
+            with captured(modules) as calls:
+                entries = attempt.read(piece)
+            rows = {part.weight: part for part in _owned(attempt, entries, calls)}
+            called = {id(call.module.weight) for call in calls}
+            del entries, calls
+            for name, parts in found.items():
+                if name in rows and rows[name].bias == parts[0].bias:
+                    parts.append(rows[name].moved(attempt.units_of(piece).start))
+                elif id(attempt.trained[name]) in called:
+                    raise _Unfit
+    return [joined(parts) for parts in found.values()]
+
+
+def _owned(attempt: Attempt, entries: Tensor, calls: Sequence[ForwardCall]) -> list[UnitRows]:
+    if not calls:
+        return []
+    codes = Codes.of(len(entries), entries.device)
+    edges = [call.edge for call in calls]
+    once, coded = (
+        torch.autograd.grad(loss, edges, retain_graph=True, allow_unused=True)
+        for loss in (entries.sum(), (codes.weights.to(entries) * entries).sum())
+    )
+    names = {id(p): name for name, p in attempt.trained.items()}
+    return owned(calls, once, coded, codes, names, parameter_reads(entries))
+
+
+def _choices(rows: Sequence[UnitRows], units: int) -> list[list[UnitRows]]:
+    """What to solve on: the cheapest that hear all units, then all that are not dear, then all."""
+    ranked = sorted(rows, key=lambda part: part.cost)
+    few: list[UnitRows] = []
+    unheard = {unit for part in ranked for unit in part.unit.tolist()}
+    for part in ranked:
+        own = set(part.unit.tolist())
+        if len(few) < 2 or sum(p.size for p in few) < SHARES[0] * units or own & unheard:
+            few.append(part)
+            unheard -= own
+    cheap = [part for part in ranked if part.cost <= DEAR * ranked[0].cost]
+    return list({len(choice): choice for choice in (few, cheap, ranked) if choice}.values())
+
+
+@contextmanager
+def _only(attempt: Attempt, names: Collection[str]) -> Iterator[None]:
+    """Inside, the losses are differentiated by these parameters alone."""
+    try:
+        for name, parameter in attempt.trained.items():
+            parameter.requires_grad_(name in names)
+        yield
+    finally:
+        for parameter in attempt.trained.values():
+            parameter.requires_grad_(True)  # noqa: FBT003  torch's own
+
+
+def _on_small_parameters(attempt: Attempt, last: GradientByName | None) -> Iterator[Solved]:
+    """The weights of samples on the smallest parameters, as many as the condition asks for."""
+    ranked = sorted(attempt.trained, key=lambda name: attempt.trained[name].numel())
+    sizes = np.cumsum([attempt.trained[name].numel() for name in ranked])
+    affordable = int(np.searchsorted(sizes * attempt.units, FORMED, side="right"))
+    wanted = (int(np.searchsorted(sizes, share * attempt.units)) + 1 for share in SHARES)
+    for count in dict.fromkeys(min(count, affordable) for count in wanted):
+        if count:
+            parts = [_formed(attempt, ranked[:count])]
+            found = solved(parts, attempt.units, attempt.gradient, last, attempt.most_condition)
+            if found is not None:
+                yield found
+
+
+def _formed(attempt: Attempt, names: Sequence[str]) -> FormedRows:
+    """The gradients of samples by these parameters.
+
+    Raises:
+        _Unfit: The engine cannot do it.
+    """
+    with _only(attempt, names):
+        try:
+            found = engines["streaming"].compute(
+                attempt.given.model, attempt.given.batch, attempt.given.losses
+            )
+        except Refused as reason:
+            raise _Unfit from reason
+        if found.shape[0] != attempt.units:
+            raise _Unfit
+        own = (name for name, p in attempt.trained.items() if p.requires_grad)
+        return FormedRows(dict(zip(own, found.blocks.values(), strict=True)))
+
+
+def _proof(attempt: Attempt, found: Solved, graph: Tensor | None) -> Proven | None:
+    """The weights, if the losses so weighted have the step's gradient on all parameters."""
+    column = found.column
+    quiet = ~found.heard
+    left = Remainder(attempt.gradient, attempt.given.model)
+    pieces = attempt.pieces
+    for piece in pieces:
+        entries = attempt.read(piece) if graph is None else graph
+        some = attempt.units_of(piece)
+        if bool(quiet[some].any()) and not _silent(entries, quiet[some]):
+            raise _HeardElsewhere
+        left.subtract((column[some].to(entries) * entries).sum())
+        del entries
+    if attempt.given.regulariser is not None:
+        left.subtract(float(found.weights[-1]) * attempt.given.regulariser(attempt.given.model))
+    return found.proven(attempt.gradient, left.norm)
+
+
+def _silent(entries: Tensor, quiet: Tensor) -> bool:
+    """Whether these units have no gradient by any parameter.
+
+    All gradients pass through the first node of the graph that has several before it; where nothing
+    arrives there, nothing arrives anywhere.
+    """
+    weights = torch.where(quiet, Codes.of(len(entries), entries.device).weights, 0.0).to(entries)
+    edges = [_narrowest(get_gradient_edge(entries))]
+    loss = (weights * entries).sum()
+    (arriving,) = torch.autograd.grad(loss, edges, retain_graph=True, allow_unused=True)
+    return arriving is None or not bool(arriving.any())
+
+
+def _narrowest(edge: GradientEdge) -> GradientEdge:
+    """Where all that reaches any parameter has passed, as far from the losses as that goes."""
+    while True:
+        following = [GradientEdge(n, place) for n, place in edge.node.next_functions if n is not None]
+        if len(following) != 1 or not following[0].node.next_functions:
+            return edge
+        edge = following[0]

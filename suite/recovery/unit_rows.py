@@ -1,0 +1,151 @@
+"""What a linear map learns from units that have rows of their own: outer products, never all formed.
+
+A row is one call of the map on one vector. Where the losses of one unit alone reach its output, its outer
+product belongs to that unit: `G_u = Σ_r b_r a_rᵀ` over the rows `r` of unit `u`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+NUMBERS = 1 << 22
+"""How many numbers in float64 are formed at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class UnitRows:
+    """The rows of one linear map, and the units that they belong to.
+
+    Args:
+        weight: the name of its matrix.
+        bias: the name of its bias, or None where it has none, or one that others use too.
+        turned: whether the matrix is `[inputs, outputs]`, as in GPT-2, and not `[outputs, inputs]`.
+        a: `[rows, inputs]`.
+        b: `[rows, outputs]` the gradient of its unit's loss by the output.
+        unit: `[rows]` the unit of each row, in order.
+    """
+
+    weight: str
+    bias: str | None
+    turned: bool
+    a: Tensor
+    b: Tensor
+    unit: Tensor
+
+    @property
+    def cost(self) -> int:
+        """Multiplications for each pair of rows."""
+        return self.a.shape[1] + self.b.shape[1]
+
+    @property
+    def size(self) -> int:
+        """How many parameters it has."""
+        return self.a.shape[1] * self.b.shape[1]
+
+    @property
+    def heard(self) -> Tensor:
+        """The units that have rows, in order."""
+        found: Tensor = self.unit.unique()
+        return found
+
+    @cached_property
+    def _single(self) -> bool:
+        """Whether no unit has two rows."""
+        return len(self.heard) == len(self.unit)
+
+    def square(self, units: int) -> Tensor:
+        """`[units]` the squared norms of the units' gradients."""
+        if self._single:
+            squares = self._inputs().square().sum(1) * self.b.double().square().sum(1)
+            return squares.new_zeros(units).index_add_(0, self.unit, squares)
+        return self.gram(units).diagonal().clone()
+
+    def gram(self, units: int) -> Tensor:
+        """`[units, units]` in float64, the lower triangle: `Σ_rs (a_r · a_s)(b_r · b_s)`."""
+        total = self.a.new_zeros(units, units, dtype=torch.float64)
+        self.add_gram(total)
+        return total
+
+    def add_gram(self, total: Tensor) -> None:
+        """Add the lower triangle of the Gram matrix to `total`."""
+        if self._single or len(self.unit) ** 2 * self.cost <= self._forming:
+            self._add_products(total)
+        else:
+            for formed in self._formed(len(total)):
+                total.addmm_(formed, formed.T)
+
+    @property
+    def _forming(self) -> int:
+        return self.size * (len(self.unit) + len(self.heard) ** 2)
+
+    def _add_products(self, total: Tensor) -> None:
+        a, b, rows = self._inputs(), self.b.double(), len(self.unit)
+        step = max(1, min(512, NUMBERS // max(1, rows)))
+        whole = self._single and rows == len(total)
+        for start in range(0, rows, step):
+            some, before = slice(start, start + step), slice(0, min(start + step, rows))
+            products = (a[some] @ a[before].T).mul_(b[some] @ b[before].T)
+            if whole:
+                total[some, before] += products
+                continue
+            if not self._single:  # two rows of one unit meet on either side of the diagonal
+                row = torch.arange(start, min(start + step, rows), device=a.device)[:, None]
+                column = torch.arange(before.stop, device=a.device)[None]
+                same = (self.unit[some][:, None] == self.unit[before][None]) & (column < row)
+                products = torch.where(same, 2 * products, products.masked_fill_(column > row, 0.0))
+            into = total.new_zeros(len(products), total.shape[1]).index_add_(1, self.unit[before], products)
+            total.index_add_(0, self.unit[some], into)
+
+    def _formed(self, units: int) -> Iterator[Tensor]:
+        """`[units, …]` the units' gradients, of some inputs at a time."""
+        a, b = self._inputs(), self.b.double()
+        step = max(1, NUMBERS // (max(units, len(a)) * b.shape[1]))
+        for start in range(0, a.shape[1], step):
+            outer = (b[:, :, None] * a[:, None, start : start + step]).flatten(1)
+            yield outer.new_zeros(units, outer.shape[1]).index_add_(0, self.unit, outer)
+
+    def project(self, gradient: dict[str, Tensor], units: int) -> Tensor:
+        """`[units]` in float64: the inner products of the units' gradients with one more, `b_rᵀ V a_r`."""
+        weight = gradient[self.weight].double()
+        through = self.a.double() @ (weight if self.turned else weight.flatten(1).T)
+        if self.bias is not None:
+            through += gradient[self.bias].double()
+        inner = through.mul_(self.b.double()).sum(1)
+        return inner.new_zeros(units).index_add_(0, self.unit, inner)
+
+    def weighted(self, column: Tensor) -> dict[str, Tensor]:
+        """The gradient of the units so weighted, in float64, by parameter name, as matrices."""
+        b = self.b.double() * column[self.unit][:, None]
+        weight = b.T @ self.a.double()
+        found = {self.weight: weight.T if self.turned else weight}
+        if self.bias is not None:
+            found[self.bias] = b.sum(0)
+        return found
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of its parameters."""
+        return (self.weight,) if self.bias is None else (self.weight, self.bias)
+
+    def moved(self, by: int) -> UnitRows:
+        """The same with unit `u` called `u + by`."""
+        return replace(self, unit=self.unit + by)
+
+    def renumbered(self, place: Tensor) -> UnitRows:
+        """The same with unit `u` called `place[u]`, in that order, without the units that are at −1."""
+        unit = place[self.unit]
+        kept = unit >= 0
+        order = unit[kept].argsort(stable=True)
+        return replace(
+            self, a=self.a[kept][order], b=self.b[kept][order], unit=unit[kept][order]
+        )  # fmt: skip
+
+    def _inputs(self) -> Tensor:
+        """`[rows, inputs]` in float64, with a one for the bias."""
+        a = self.a.double()
+        return a if self.bias is None else torch.cat([a, a.new_ones(len(a), 1)], dim=1)
