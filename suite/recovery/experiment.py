@@ -22,12 +22,10 @@ from suite.recovery.in_float64 import UnitProblem, problem
 from suite.recovery.losses import Reading
 from suite.recovery.on_few import Proven
 from suite.recovery.reruns import Runs
-from suite.recovery.rounding import BLIND, MARGIN, Rounding, measure_rounding, weighted
+from suite.recovery.rounding import BLIND, MARGIN, ROUNDINGS, Rounding, measure_rounding, weighted
 from suite.recovery.solve import Root, Solution, roots, solve, together
 from suite.recovery.step import GradientByName
 from suite.recovery.unit_gradients import unit_gradients
-
-ROUNDINGS = 16  # of the machine epsilon: the least error that a gradient is trusted to have
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,12 +18,11 @@ from torch import Tensor
 from suite.algebra.gram import Gram
 from suite.recovery.formed_rows import FormedRows
 from suite.recovery.normal_equations import NormalEquations
+from suite.recovery.rounding import MARGIN, ROUNDINGS
 from suite.recovery.solve import Root, Solution
 from suite.recovery.step import GradientByName
 from suite.recovery.unit_rows import UnitRows
 
-ROUNDINGS = 16  # of the machine epsilon: the least error that a gradient is trusted to have
-MARGIN = 4
 WELL_CONDITIONED = 100.0
 """Up to here weights are solved for on the parameters that cost least; beyond, on more of them."""
 MOST_CONDITION = {torch.float32: 2e3, torch.float64: 2e4}

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from suite.engines.engine import Refused, engines
-from suite.engines.streaming.capture import ForwardCall, captured, parameter_reads
+from suite.engines.streaming.capture import ForwardCall, captured
 from suite.loops import batch as batches
-from suite.loops.autograd import grad
+from suite.loops.autograd import grad, parameter_reads
 from suite.recovery.formed_rows import FormedRows
 from suite.recovery.in_float64 import UnitProblem
 from suite.recovery.losses import differing
@@ -32,7 +32,7 @@ from suite.recovery.step import GradientByName
 from suite.recovery.unit_rows import UnitRows
 from suite.recovery.weighted_pass import Remainder
 
-LAST = 16
+LAST_CALLS = 16
 """How many of the last calls are looked at first for rows that belong to one unit."""
 
 SHARES = (8, 64, 512)
@@ -41,7 +41,7 @@ SHARES = (8, 64, 512)
 DEAR = 8
 """A layer that costs so many times what the cheapest costs is solved on only where nothing else does."""
 
-FORMED = 1 << 24
+MOST_FORMED = 1 << 24
 """How many numbers of samples' gradients are formed, at most."""
 
 LEAST_PIECE = 1 << 25
@@ -177,8 +177,8 @@ def _first(attempt: Attempt, piece: slice) -> tuple[list[UnitRows], Tensor]:
     modules = [module for module in attempt.given.model.modules() if may_be_linear(module)]
     with captured(modules) as calls:
         entries = attempt.read(piece)
-    found = _owned(attempt, entries, calls[-LAST:])
-    if not found and len(calls) > LAST:
+    found = _owned(attempt, entries, calls[-LAST_CALLS:])
+    if not found and len(calls) > LAST_CALLS:
         found = _owned(attempt, entries, calls)
     return found, entries
 
@@ -249,7 +249,7 @@ def _on_small_parameters(attempt: Attempt, last: GradientByName | None) -> Itera
     """The weights of samples on the smallest parameters, as many as the condition asks for."""
     ranked = sorted(attempt.trained, key=lambda name: attempt.trained[name].numel())
     sizes = np.cumsum([attempt.trained[name].numel() for name in ranked])
-    affordable = int(np.searchsorted(sizes * attempt.units, FORMED, side="right"))
+    affordable = int(np.searchsorted(sizes * attempt.units, MOST_FORMED, side="right"))
     wanted = (int(np.searchsorted(sizes, share * attempt.units)) + 1 for share in SHARES)
     for count in dict.fromkeys(min(count, affordable) for count in wanted):
         if count:

@@ -27,6 +27,7 @@ from suite.recovery.solve import Root
 from suite.recovery.step import GradientByName
 
 MARGIN = 4
+ROUNDINGS = 16  # of the machine epsilon: the least error that a gradient is trusted to have
 PER_NUMBER = 2  # roundings of each number, in units of the machine epsilon
 BLIND = 0.5
 """A tolerance from here on tells a gradient neither from nothing nor from twice as much."""
