@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from suite.engines.per_sample_gradients import per_sample_gradients
     from suite.equivalence.dialects import translate
     from suite.equivalence.equivalent import equivalent
-    from suite.equivalence.law import law, register_law
+    from suite.equivalence.law import law
+    from suite.equivalence.register import register_law
     from suite.equivalence.state import convert_state
     from suite.errors import CaseError, UsageError
     from suite.recovery import Recovery, assert_convention, recover

@@ -38,6 +38,10 @@ class Registry(Generic[Member]):
         self._items[item.name] = item
         return item
 
+    def remove(self, name: str) -> None:
+        """Forget an item, as if it had not been added."""
+        del self._items[name]
+
     def __getitem__(self, name: str) -> Member:
         try:
             return self._items[name]

@@ -14,6 +14,7 @@ import math
 from contextlib import suppress
 from dataclasses import asdict
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.algebra.columns import SIZES
@@ -39,6 +40,7 @@ examples:
   gradsuite lr --from verl:seq-mean-token-sum --to trl:dapo --batch-size 512 --elements 1000 --optimizer AdamW
   gradsuite lr --optimizer SGD --set lr=0.1 --scale 1 --batch-size 32 --rule linear --to-batch-size 256
   gradsuite lr --laws
+  gradsuite lr --register mine.py --optimizer Lion --set lr=1e-4 --scale 1/32
 
 An answer is exact, exact with a schedule, exact only if all sizes are equal, or not exact; then the
 reason and the nearest values are printed. --check trains both sides and compares their weights.
@@ -99,6 +101,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     how.add_argument("--steps", metavar="K", type=int, default=100, help="steps of --check (default: 100)")
     how.add_argument("--laws", action="store_true", help="print the law of every optimizer instead")
+    how.add_argument(
+        "--register",
+        metavar="PATH.py",
+        action="append",
+        default=[],
+        help="a file that registers laws of your own optimizers (gradsuite.register_law); repeatable",
+    )
     how.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -108,6 +117,8 @@ def execute(args: argparse.Namespace) -> int:
     Returns:
         0, or 1 if `--check` finds that hyperparameters called exact are not.
     """
+    for path in args.register:
+        _register(path)
     if args.laws:
         _print_laws(as_json=args.json)
         return 0
@@ -135,6 +146,21 @@ def execute(args: argparse.Namespace) -> int:
         blocks = [*before, _as_text(scaling, result, check, within), *after]
         print("\n\n".join(blocks + sources.rules_text(rules, args)))
     return int(check is not None and result.exact and check.converted > LIMIT)
+
+
+def _register(path: str) -> None:
+    """Run a file that registers laws.
+
+    Raises:
+        UsageError: There is no such file, it fails, or it registers nothing.
+    """
+    from suite.discovery import load_python
+    from suite.equivalence.laws import LAWS
+
+    known = len(LAWS)
+    load_python(Path(path), "a file that registers laws")
+    if len(LAWS) == known:
+        raise UsageError(f"{path} registers no law: call gradsuite.register_law(YourOptimizer, lr=…) in it")
 
 
 def _settings(assignments: list[str]) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Equivalent hyperparameters: the laws, what follows from them, and the check by training."""
 
 from suite.equivalence.equivalent import Change, Equivalence, Phase, equivalent
-from suite.equivalence.law import Law, check_scale, register_law
+from suite.equivalence.law import Law, check_scale
 from suite.equivalence.laws import LAWS, law
+from suite.equivalence.register import register_law
 from suite.equivalence.scales import Scaling, Sizes, scale_between
 
 from suite.equivalence import laws_of_packages  # isort: skip  registers them after torch's

@@ -7,7 +7,6 @@ a float or a fraction, a hyperparameter is multiplied in rational arithmetic and
 
 from __future__ import annotations
 
-import inspect
 import math
 import sys
 from collections.abc import Callable, Mapping
@@ -46,7 +45,7 @@ class Entry:
     @property
     def is_number(self) -> bool:
         """Whether it is a number or a tuple of numbers, and no option."""
-        return _numeric(self.default) or (self.default is None and self.exponent != 0)
+        return is_number(self.default) or (self.default is None and self.exponent != 0)
 
     def under(self, settings: Hyperparameters) -> Powers:
         """The exponent under these `settings`."""
@@ -165,54 +164,6 @@ def _governs(rule: Law, cls: type) -> bool:
     return f"{cls.__module__}.".startswith("torch.optim.")
 
 
-def register_law(
-    optimizer: str | type,
-    *,
-    state: Mapping[str, int] | None = None,
-    defaults: Mapping[str, Any] | None = None,
-    source: str = "registered by hand",
-    **exponents: Powers,
-) -> Law:
-    """Register the law of an optimizer of one's own.
-
-    Args:
-        optimizer: its class, whose signature gives the defaults, or its name.
-        state: the exponent of each state buffer.
-        defaults: of the hyperparameters, where they are not to be read from the class.
-        source: where the formula can be read.
-        **exponents: of each hyperparameter that is a number or a tuple of numbers; options need none.
-
-    Returns:
-        The law.
-
-    Raises:
-        UsageError: A law of this name exists, or a numeric hyperparameter has no exponent.
-
-    Example:
-        >>> import gradsuite
-        >>> class Lion:
-        ...     def __init__(self, params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0): ...
-        >>> law = gradsuite.register_law(Lion, lr=0, betas=0, weight_decay=0, state={"exp_avg": 1})
-        >>> gradsuite.equivalent(Lion, {"lr": 1e-4}, scale=32).hyperparameters
-        {'lr': 0.0001}
-    """
-    signature: dict[str, Any] = dict.fromkeys(exponents)
-    if isinstance(optimizer, type):
-        arguments = list(inspect.signature(optimizer).parameters.values())[1:]  # the first is params
-        named = [p for p in arguments if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-        signature |= {p.name: None if p.default is p.empty else p.default for p in named}
-    signature |= defaults or {}
-    name = optimizer if isinstance(optimizer, str) else optimizer.__name__
-    silent = [k for k, v in signature.items() if k not in exponents and _numeric(v)]
-    if silent:
-        raise UsageError(
-            f"the law of {name} says nothing of {', '.join(silent)}: give each its exponent, 0 if it has none"
-        )
-    entries = {k: Entry(v, exponents.get(k, 0), "as registered") for k, v in signature.items()}
-    cls = None if isinstance(optimizer, str) else optimizer
-    return LAWS.add(Law(name, entries, dict(state or {}), source, cls=cls))
-
-
 def check_scale(scale: object) -> Scale:
     """`scale`, if it is a number by which a law can multiply.
 
@@ -265,7 +216,8 @@ def rescaled(name: str, value: Any, scale: Scale, exponent: Powers) -> Any:
     return float(product)
 
 
-def _numeric(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a default is a number, or a tuple with one in it."""
     values = value if isinstance(value, tuple | list) else (value,)
     return any(isinstance(v, Real) and not isinstance(v, bool) for v in values)
 
@@ -283,7 +235,7 @@ def _check(optimizer: str, name: str, value: Any, entry: Entry) -> None:
             is_finite(v) or (v is None and d is None) for v, d in zip(value, default, strict=True)
         ):
             problem = f"{len(default)} numbers"
-    elif _numeric(default) or (entry.exponent and default is None):
+    elif is_number(default) or (entry.exponent and default is None):
         problem = "" if is_finite(value) else "a finite number"
         if not problem and name == "lr" and value < 0:
             problem = "not negative"

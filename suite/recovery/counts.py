@@ -25,13 +25,21 @@ Counting = Callable[[Tensor], Tensor]
 
 def numbers(batch: Any, known: set[float]) -> dict[str, float]:
     """The counts of the whole batch, by name; none that is 1 or worth what is `known` already."""
-    found: dict[str, float] = {}
-    taken = {1.0, *known}
+    found: dict[float, list[str]] = {}
     for name, value in _numbers(content(batch)):
-        if value > 0 and value not in taken and np.isfinite(value):
-            found[name] = value
-            taken.add(value)
-    return dict(list(found.items())[:MOST])
+        if value > 0 and value not in {1.0, *known} and np.isfinite(value):
+            found.setdefault(value, []).append(name)
+    named = {_together(names): value for value, names in found.items()}
+    return dict(list(named.items())[:MOST])
+
+
+def _together(names: list[str]) -> str:
+    """Counts that are the same number here are named together: which one it was cannot be told."""
+    tensor = names[0].rpartition(" of ")[2]
+    others = [
+        n for n in names[1:] if not n.startswith(("entries of", "size")) and not n.endswith(f" {tensor}")
+    ]
+    return f"{names[0]} or the {others[0]}" if others else names[0]
 
 
 def columns(batch: Any, units: Units, known: list[Column]) -> dict[str, Column]:

@@ -126,11 +126,14 @@ def substituted(formula: Formula, values: Mapping[str, float]) -> str:
 
 
 def fraction(weight: float, n: int, error: float = 0.0) -> str:
-    """`2/n`, `1/n` or `1/9` where `weight` is that and can be nothing else within its error; else empty."""
+    """`2/n`, `1/n` or `1/9` where `weight` is that and can be nothing else within its error; else empty.
+
+    Empty too where it is a whole number, which says more than `70/n`.
+    """
     slack = max(error, 1e-12 * abs(weight))
     if abs(weight) <= slack:
         return "0"
-    if slack > DECISIVE * abs(weight):
+    if slack > DECISIVE * abs(weight) or abs(weight - round(weight)) <= slack:
         return ""
     whole = round(weight * n)
     if whole and abs(whole) < 100 and abs(weight * n - whole) <= n * slack:

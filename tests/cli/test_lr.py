@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -203,3 +204,30 @@ def test_a_training_check_measures_the_schedule_where_there_is_one(capsys):
 def test_a_scale_is_shown_as_a_fraction_as_long_as_a_person_reads_it(capsys, scale, shown):
     assert main(["lr", "--optimizer", "SGD", "--scale", scale]) == 0
     assert f"the gradient becomes s = {shown} times what it was" in capsys.readouterr().out
+
+
+OWN_LAW = """
+import gradsuite, torch
+
+class Afternoon(torch.optim.SGD):
+    def __init__(self, params, lr=0.1):
+        super().__init__(params, lr)
+
+gradsuite.register_law(Afternoon, lr=-1)
+"""
+
+
+def test_a_file_registers_laws_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, empty = tmp_path / "own_laws.py", tmp_path / "no_laws.py"
+    path.write_text(OWN_LAW)
+    empty.write_text("answer = 42\n")
+    try:
+        assert main(["lr", "--register", str(path), "--optimizer", "Afternoon", "--set", "lr=0.5",
+                     "--scale", "1/4", "--check", "--steps", "5"]) == 0  # fmt: skip
+        assert "Afternoon(model.parameters(), lr=2.0)" in capsys.readouterr().out
+        assert main(["lr", "--laws"]) == 0
+        assert "Afternoon" in capsys.readouterr().out
+        assert main(["lr", "--register", str(empty), "--laws"]) == 2
+        assert "registers no law" in capsys.readouterr().err
+    finally:
+        LAWS.remove("Afternoon")

@@ -494,3 +494,10 @@ def test_several_formulas_are_told_with_the_batch_that_would_tell() -> None:
     card = found.card()
     assert card["formula"] == "1/n"
     assert card["numbers"]["n"] == 4
+
+
+def test_counts_that_are_the_same_here_are_named_together() -> None:
+    labels, boxes = torch.tensor([2, 3, 1, 4, 1]), torch.tensor([3, 0, 5, 2, 1])
+    step = divided_by(lambda batch: batch[3].sum())
+    said = str(recover(step, mlp(4, 4), (NINE.x, NINE.y, labels, boxes), squares))
+    assert "The divisor is 11, the sum of batch[2] or the sum of batch[3]." in said

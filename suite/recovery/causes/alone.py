@@ -51,6 +51,12 @@ def other_function(trial: Trial) -> Cause | None:
             f"on {where} it is a weighting of the losses of that, on the batch it is none: what it minimises "
             "is no sum over samples",
         )
+    if len(pieces[0]) > 1 and heard and min(heard.values()) > tried.half_digits:
+        return Cause(
+            "coupled samples or another function",
+            "the step takes no single sample, and on each half of the batch it is no weighting of the losses "
+            "either: it couples the samples, or minimises something else than `losses`",
+        )
     return _adds_up(trial, heard) if len(pieces[0]) == 1 and samples <= ADDED else None
 
 

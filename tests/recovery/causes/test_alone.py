@@ -105,10 +105,24 @@ def test_another_function_of_two_terms_has_no_weights_of_theirs() -> None:
 def test_a_term_that_is_no_sum_over_samples_beside_another_function_is_not_named() -> None:
     def step(model, batch) -> None:
         out = model(batch[0])
-        (smoothed(model, batch, "mean") + out.var(0, correction=0).sum().sqrt()).backward()
+        (smoothed(model, batch, "mean") + (out.var(0, correction=0).sum() + 1).sqrt()).backward()
 
     given = setting()
     assert recover(step, given.model, given.batch, losses).cause is None
+
+
+def test_a_step_that_takes_no_single_sample_and_is_no_weighting_on_halves_says_both() -> None:
+    """Barlow Twins and its like divide by a deviation over the batch, which one sample does not have."""
+
+    def step(model, batch) -> None:
+        out = model(batch[0])
+        out = (out - out.mean(0)) / out.std(0)
+        (out.T @ out / len(out) - torch.eye(out.shape[1])).square().sum().backward()
+
+    given = setting()
+    found = recover(step, given.model, given.batch, losses)
+    assert found.cause.name == "coupled samples or another function"
+    assert "takes no single sample" in found.cause.says
 
 
 def test_a_batch_of_one_sample_couples_nothing() -> None:
