@@ -22,6 +22,7 @@ examples:
   gradsuite recover examples/kept_as_views.py
   gradsuite recover mine.py:accumulated_step --expect mean
   gradsuite recover mine.py --json
+  gradsuite recover step.safetensors --with mine.py
 
 The file defines
   model                  a torch.nn.Module
@@ -35,6 +36,9 @@ and may define
   collate(samples)       a batch of a list of samples, which `batch` is then
   select(batch, rows)    some samples of a batch that is laid out otherwise, as a batch
 
+An update that gradsuite.watch recorded (docs/watch.md) needs no step and no batch: the file after --with
+defines model, or a function that makes it, and losses(model, batch).
+
 exit codes: 0 all is well, 1 no engine can do the model, or --expect was not met, 2 the input is wrong.
 """
 
@@ -43,9 +47,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `gradsuite recover`."""
     parser.add_argument(
         "file",
-        metavar="PATH.py[:NAME]",
+        metavar="PATH.py[:NAME]|STEP.safetensors",
         help=f"a file that defines {', '.join(NAMES)} (and may define {', '.join(OPTIONAL)}); "
-        "NAME is that of the step, if it is not `step`",
+        "NAME is that of the step, if it is not `step`; or an update that was recorded",
+    )
+    parser.add_argument(
+        "--with",
+        dest="definitions",
+        metavar="PATH.py",
+        help="a file that defines model and losses, for an update that was recorded",
     )
     parser.add_argument(
         "--expect", metavar="CONVENTION", help="exit with 1 if the step does not compute this one"
@@ -65,6 +75,12 @@ def execute(arguments: argparse.Namespace) -> int:
     from suite.conventions import conventions
 
     expected = None if arguments.expect is None else conventions[arguments.expect]
+    if arguments.file.endswith(".safetensors"):
+        return _of_update(arguments)
+    if arguments.definitions is not None:
+        raise UsageError(
+            f"--with is for an update that was recorded, STEP.safetensors; {arguments.file} is none"
+        )
     given = _given(arguments.file)
     from suite.recovery.assertion import complaint
     from suite.recovery.recovery import experiment, recovery
@@ -85,6 +101,38 @@ def execute(arguments: argparse.Namespace) -> int:
     if advice:
         print(f"\nThe step does not compute {arguments.expect!r}. {advice}", file=sys.stderr)
     return 1 if advice else 0
+
+
+def _of_update(arguments: argparse.Namespace) -> int:
+    """Print what was recovered from an update that was recorded."""
+    from suite.watch.elsewhere import recover_saved
+
+    try:
+        found = recover_saved(
+            Path(arguments.file),
+            None if arguments.definitions is None else _definitions(arguments.definitions),
+            engine=arguments.engine,
+        )
+    except CaseError as error:
+        print(f"gradsuite recover: {one_line(error)}", file=sys.stderr)
+        return 1
+    print(_json(found.card()) if arguments.json else f"{found.place.capitalize()}. {found}")
+    if arguments.expect is None or found.computes(arguments.expect):
+        return 0
+    print(f"\nThe update does not compute {arguments.expect!r}: {found.says}.", file=sys.stderr)
+    return 1
+
+
+def _definitions(file: str) -> tuple[Any, Any]:
+    """Model and losses, from a file."""
+    module = load_python(Path(file), "a file that defines model and losses")
+    missing = [name for name in ("model", "losses") if not hasattr(module, name)]
+    if missing:
+        raise UsageError(
+            f"{file} does not define {', '.join(missing)}: it must define model (or a function that makes "
+            "it) and losses(model, batch)"
+        )
+    return module.model, module.losses
 
 
 def _json(card: dict[str, Any]) -> str:

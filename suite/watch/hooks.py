@@ -151,8 +151,8 @@ class Hooks:
         """A backward pass is over."""
         try:
             held = {name: p.grad for name, p in self.inner.named_parameters() if p.grad is not None}
-            if any(hasattr(g, "full_tensor") or g.is_sparse for g in held.values()):
-                return
+            if not held or any(hasattr(g, "full_tensor") or g.is_sparse for g in held.values()):
+                return  # optimizers took them, or they lie elsewhere
             norms = torch.stack([norm.double().cpu() for norm in torch._foreach_norm(list(held.values()))])  # noqa: SLF001
             self._norms = dict(zip(held, norms.tolist(), strict=True))
         except Exception as error:  # noqa: BLE001  an audit never ends a training

@@ -1,0 +1,138 @@
+"""Training runs on several ranks, each a process; what rank 0 found is written into a file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+import suite
+from tests.watch.runs import Pairs, batches, losses, network
+
+
+def data(rank: int, count: int) -> list[Any]:
+    """Micro-batches of other sizes on each rank."""
+    return batches(*(2 + (rank + k) % 3 for k in range(count)), dtype=torch.float32, seed=rank)
+
+
+def ddp(rank: int, *, watched: bool = True, every: int = 1, scale: float = 1.0, **options: Any) -> Any:
+    """Four updates, two micro-batches each; the mean of each micro-batch, over K and the ranks."""
+    inside = network(dtype=torch.float32)
+    model = DistributedDataParallel(inside)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    audit = suite.watch(model, losses, every=every, **options)
+    if watched:
+        audit.__enter__()
+    loader = data(rank, 8)
+    for k, (x, y) in enumerate(audit.see(loader) if watched else loader):
+        (scale * F.cross_entropy(model(x), y) / 2).backward()
+        if k % 2:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 100.0)
+            optimizer.step()
+            optimizer.zero_grad()
+    if watched:
+        audit.__exit__(None, None, None)
+    return audit, [p.detach().clone() for p in inside.parameters()]
+
+
+def same_bits(rank: int) -> Any:
+    (audit, first), (_, second) = ddp(rank), ddp(rank, watched=False)
+    return audit, {"same": all(torch.equal(a, b) for a, b in zip(first, second, strict=True))}
+
+
+def fails_on_one_rank(rank: int) -> Any:
+    """One rank is called with what the audit cannot read."""
+    model = Pairs(network(dtype=torch.float32))
+    parallel = DistributedDataParallel(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    given = suite.losses.classification
+    with suite.watch(parallel, given) as audit:
+        for x, y in data(rank, 2):
+            if rank == 1:
+                audit._hooks._gradient = _broken
+            parallel(x, labels=y)["loss"].backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    return audit, {}
+
+
+def _broken(*_: Any) -> Any:
+    raise RuntimeError("broken on purpose")
+
+
+def ends_early(rank: int) -> Any:
+    """Rank 1 has fewer batches; no collective, each rank averages for itself."""
+    model = network(dtype=torch.float32)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with suite.watch(model, losses, timeout=30.0) as audit:
+        for x, y in audit.see(data(rank, 3 - rank)):
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    return audit, {}
+
+
+def without_targets(rank: int) -> Any:
+    """Rank 1 has no valid target in its first batch; the mean is over the global count."""
+    model = Pairs(network(dtype=torch.float32))
+    parallel = DistributedDataParallel(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with suite.watch(parallel, suite.losses.classification) as audit:
+        for k, (x, y) in enumerate(data(rank, 2)):
+            y = torch.full_like(y, -100) if rank == 1 and k == 0 else y
+            count = (y != -100).sum()
+            distributed.all_reduce(count)
+            total = F.cross_entropy(parallel(x)["logits"], y, reduction="sum")
+            audit.microbatch({"x": x, "labels": y})
+            (total * distributed.get_world_size() / count).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    return audit, {}
+
+
+def fsdp(rank: int) -> Any:
+    """Parameters in shards."""
+    from torch.distributed.fsdp import fully_shard
+
+    make = lambda: Pairs(network(dtype=torch.float32))  # noqa: E731
+    model = make()
+    fully_shard(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    with suite.watch(model, suite.losses.classification, factory=make) as audit:
+        for x, y in data(rank, 2):
+            model(x, labels=y)["loss"].backward()
+            optimizer.step()
+            optimizer.zero_grad()
+    return audit, {}
+
+
+SCENARIOS = (same_bits, fails_on_one_rank, without_targets, fsdp, ends_early)
+
+
+def main(rank: int, count: int, folder: Path) -> None:
+    """All scenarios, one after the other: to start a process takes longer than they do."""
+    store = distributed.FileStore(str(folder / "store"), count)
+    distributed.init_process_group("gloo", rank=rank, world_size=count, store=store)
+    for scenario in SCENARIOS:
+        audit, more = scenario(rank)
+        updates = [
+            {
+                "number": u.number, "names": u.names, "scale": u.scale, "weights": u.weights.tolist(),
+                "rank": u.units.rank.tolist(), "notes": u.notes,
+            }
+            for u in audit.updates
+        ]  # fmt: skip
+        found = {"updates": updates, "failures": list(map(str, audit.failures)), "text": str(audit), **more}
+        (folder / f"{scenario.__name__}-{rank}.json").write_text(json.dumps(found))
+        distributed.barrier()
+    distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

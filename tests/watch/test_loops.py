@@ -1,0 +1,211 @@
+"""Loops of every kind: checkpoints, compilation, loss scaling, several optimizers, closures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+import suite
+from suite.watch import AuditWarning
+from tests.watch.runs import Pairs, batches, losses, network
+
+UNEVEN = [1 / 6] * 3 + [1 / 4] * 2  # the mean of the means of 3 and of 2 samples
+
+
+def sgd(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.SGD(model.parameters(), lr=0.1)
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_a_recomputation_is_no_micro_batch(reentrant) -> None:
+    model = Pairs(network())
+    optimizer = sgd(model)
+    with suite.watch(model, suite.losses.classification) as audit:
+        for x, y in batches(3, 2):
+            x.requires_grad_(requires_grad=True)  # or a reentrant one has nothing to differentiate
+            loss = checkpoint(lambda x, y: model(x, labels=y)["loss"], x, y, use_reentrant=reentrant)
+            (loss / 2).backward()
+        optimizer.step()
+    (update,) = audit.updates
+    assert update.microbatches == 2
+    np.testing.assert_allclose(update.weights, UNEVEN)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_compiled_model_is_audited_from_outside_and_from_inside(inside) -> None:
+    model = network()
+    compiled = torch.compile(model, backend="eager")
+    with suite.watch(model if inside else compiled, losses) as audit:
+        optimizer = sgd(model)
+        for x, y in audit.see(batches(3, 2)):
+            (F.cross_entropy(compiled(x), y) / 2).backward()
+        optimizer.step()
+    np.testing.assert_allclose(audit.updates[0].weights, UNEVEN)
+
+
+class Scaling:
+    """A loop with a GradScaler, which a processor can have too."""
+
+    def __init__(self, *, unscale_first: bool, clip: float | None = None, overflows: bool = False) -> None:
+        self.unscale_first, self.clip, self.overflows = unscale_first, clip, overflows
+
+    def __call__(self, model: nn.Module, loader: Any) -> None:
+        optimizer = sgd(model)
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+        for number, (x, y) in enumerate(loader):
+            with torch.autocast("cpu", torch.bfloat16, enabled=False):
+                loss = F.cross_entropy(model(x), y)
+            if self.overflows and number == 0:
+                loss = loss * torch.inf
+            scaler.scale(loss).backward()
+            if self.unscale_first:
+                scaler.unscale_(optimizer)
+            if self.clip is not None:
+                torch.nn.utils.clip_grad_norm_(model.parameters(), self.clip)
+            scaler.step(optimizer)
+            scaler.update()
+            optimizer.zero_grad()
+
+
+def test_a_scaled_loss_is_audited_as_it_was_unscaled() -> None:
+    model = network(dtype=torch.float32)
+    with suite.watch(model, losses) as audit:
+        Scaling(unscale_first=True, clip=0.01)(model, audit.see(batches(4, dtype=torch.float32)))
+    (update,) = audit.updates
+    assert update.computes("mean")
+    assert update.norm == pytest.approx(0.01, rel=1e-3)
+    assert not update.mistake
+
+
+def test_clipping_before_unscaling_is_named() -> None:
+    model = network(dtype=torch.float32)
+    with suite.watch(model, losses) as audit:
+        Scaling(unscale_first=False, clip=0.5)(model, audit.see(batches(4, dtype=torch.float32)))
+    (update,) = audit.updates
+    assert "clipped before it was unscaled" in update.mistake
+    assert "A mistake: the gradient was clipped before" in str(audit)
+    assert not update.computes("mean")
+
+
+def test_an_update_that_overflowed_is_none_and_its_micro_batches_are_forgotten() -> None:
+    model = network(dtype=torch.float32)
+    with suite.watch(model, losses) as audit:
+        Scaling(unscale_first=True, overflows=True)(model, audit.see(batches(4, 3, dtype=torch.float32)))
+    (update,) = audit.updates
+    assert update.units.n == 3
+    assert update.computes("mean")
+
+
+def test_several_optimizers_make_one_update() -> None:
+    model = network()
+    first, second = sgd(model[0]), sgd(model[2])
+    with suite.watch(model, losses) as audit:
+        for x, y in audit.see(batches(3, 2, 4, 1)):
+            (F.cross_entropy(model(x), y) / 2).backward()
+            if len(x) % 2 == 0 or len(x) == 1:
+                first.step()
+                second.step()
+                first.zero_grad()
+                second.zero_grad()
+    assert [update.units.n for update in audit.updates][:2] == [5, 4]
+    np.testing.assert_allclose(audit.updates[0].weights, UNEVEN)
+    assert len(audit.updates[0].units.frame) == 5
+
+
+def test_optimizers_that_step_inside_the_backward_pass_are_one_update() -> None:
+    model = network()
+    owners = {p: torch.optim.SGD([p], lr=0.1) for p in model.parameters()}
+
+    def apply(p: Tensor) -> None:
+        owners[p].step()
+        owners[p].zero_grad()
+
+    for p in model.parameters():
+        p.register_post_accumulate_grad_hook(apply)
+    with suite.watch(model, losses) as audit:
+        for x, y in audit.see(batches(3, 5)):
+            F.cross_entropy(model(x), y).backward()
+    assert [update.units.n for update in audit.updates] == [3, 5]
+    for update in audit.updates:
+        assert update.computes("mean")
+
+
+def test_the_first_evaluation_of_a_closure_is_the_update() -> None:
+    model = network()
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=3)
+    with suite.watch(model, losses) as audit:
+        for x, y in audit.see(batches(3, 5)):
+
+            def closure(x: Tensor = x, y: Tensor = y) -> Tensor:
+                optimizer.zero_grad()
+                loss = F.cross_entropy(model(x), y)
+                loss.backward()
+                return loss
+
+            optimizer.step(closure)
+    assert [update.units.n for update in audit.updates] == [3, 5]
+    assert all(update.computes("mean") for update in audit.updates)
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_closures_of_models_that_are_called_with_targets(every) -> None:
+    model = Pairs(network())
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=2)
+    with suite.watch(model, suite.losses.classification, every=every) as audit:
+        for x, y in batches(3, 5, 2, 4):
+
+            def closure(x: Tensor = x, y: Tensor = y) -> Tensor:
+                optimizer.zero_grad()
+                loss = model(x, labels=y)["loss"]
+                loss.backward()
+                return loss
+
+            optimizer.step(closure)
+    assert [update.number for update in audit.updates] == list(range(0, 4, every))
+    assert [update.units.n for update in audit.updates] == [3, 5, 2, 4][::every]
+
+
+def test_frozen_parameters_and_layers_in_eval_mode_are_as_they_are() -> None:
+    model = network(nn.BatchNorm1d(12))
+    model[1].eval()
+    model[0].requires_grad_(requires_grad=False)
+    with suite.watch(model, losses) as audit:
+        for x, y in audit.see(batches(6)):
+            F.cross_entropy(model(x), y).backward()
+            torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1).step()
+    assert audit.updates[0].computes("mean")
+    assert not model[1].training
+
+
+def without_a_number(model: nn.Module) -> suite.watch.RunAudit:
+    with suite.watch(model, losses) as audit:
+        for x, y in audit.see(batches(4)):
+            (F.cross_entropy(model(x), y) * torch.nan).backward()
+            sgd(model).step()
+    return audit
+
+
+def test_a_gradient_that_is_not_finite_is_a_failure_and_the_run_goes_on() -> None:
+    with pytest.warns(AuditWarning, match="nan or infinite"):
+        audit = without_a_number(network())
+    assert len(audit.failures) == 1
+
+
+def test_steps_in_bf16_under_autocast_are_told_to_their_rounding() -> None:
+    model = Pairs(network(dtype=torch.float32))
+    optimizer = sgd(model)
+    with suite.watch(model, suite.losses.classification) as audit:
+        for x, y in batches(8, dtype=torch.float32):
+            with torch.autocast("cpu", torch.bfloat16):
+                loss = model(x, labels=y)["loss"]
+            loss.backward()
+            optimizer.step()
+    (update,) = audit.updates
+    assert update.rounding == "bfloat16 under autocast"
+    assert "mean" in update.names
