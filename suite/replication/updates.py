@@ -75,6 +75,17 @@ def sgd_rate_inside(lr: float, momentum: float = 0.0, weight_decay: float = 0.0)
     return update
 
 
+def sgd_darknet(lr: float, momentum: float, decay: float) -> Update:
+    """`u ← u − g − λw, w ← w + ηu, u ← μu`, u without the batch that Darknet multiplies and divides by."""
+
+    def update(p: Tensor, g: Tensor, state: dict[str, Tensor], _: int) -> None:
+        u = state.get("u", torch.zeros_like(p)) - g - decay * p
+        p.add_(lr * u)
+        state["u"] = momentum * u
+
+    return update
+
+
 def adam_eps_hat(
     lr: float, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, l2: float = 0.0
 ) -> Update:
