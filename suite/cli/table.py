@@ -1,4 +1,4 @@
-"""Make a table of a run's measurements, for a paper or for another program."""
+"""Make a table of a run's measurements, or of the papers, for a paper or for another program."""
 
 from __future__ import annotations
 
@@ -6,25 +6,34 @@ import argparse
 import sys
 from pathlib import Path
 
+from suite.errors import UsageError
+
 FORMATS = ("text", "latex", "markdown", "csv", "html")
 TABLE_KINDS = ("discrepancies", "learning_rates")
+PAPERS = "papers"
+"""What stands for the papers in the place of the folder of a run: `./papers` is the folder of that name."""
 
 EPILOG = """\
 examples:
   gradsuite table results/all --columns '?'
   gradsuite table results/all --case 'mse*' --columns case,convention,scale,residual
   gradsuite table results/all --kind learning_rates --format latex --label tab:rates --out rates.tex
+  gradsuite table papers --case 'retinanet-2017*'
+  gradsuite table papers --format html --out papers.html
+
+papers: what each computes, its factor of a plain mean, what to type into PyTorch, what cannot be matched, and
+how it is known. As HTML it is a page that is searched and sorted, with links to the code.
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `gradsuite table`."""
     add = parser.add_argument
-    add("run", metavar="RUN", help="the folder of a run")
+    add("run", metavar="RUN", help="the folder of a run, or `papers`")
     add("--kind", choices=TABLE_KINDS, default=TABLE_KINDS[0], help="which table (default: discrepancies)")
     add("--format", choices=FORMATS, default="text", help="output format (default: text)")
     add("--columns", metavar="NAME,…", default="", help="columns in this order; `?` names all of them")
-    add("--case", action="append", default=[], metavar="GLOB", help="cases by name; repeatable")
+    add("--case", action="append", default=[], metavar="GLOB", help="cases or papers by name; repeatable")
     add("--convention", action="append", default=[], metavar="GLOB", help="conventions; repeatable")
     add("--caption", default="", help="replace the default caption")
     add("--label", default="", help="LaTeX label, for \\ref")
@@ -33,14 +42,43 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print or write one table."""
-    from suite.machine.write import write
+    text = _papers(arguments) if arguments.run == PAPERS else _measurements(arguments)
+    if arguments.out is None:
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    else:
+        from suite.machine.write import write
+
+        write(arguments.out, text)
+    return 0
+
+
+def _papers(arguments: argparse.Namespace) -> str:
+    """The table of the papers, or their page."""
+    from suite.report.paper_table import PAPER_COLUMNS, paper_table
+    from suite.report.papers_page import papers_csv, papers_page
+
+    if arguments.convention:
+        raise UsageError("--convention goes with a run: choose papers by --case")
+    if arguments.columns.strip() == "?":
+        return "\n".join(PAPER_COLUMNS)
+    columns = [name.strip() for name in arguments.columns.split(",") if name.strip()]
+    if arguments.format == "html" and not columns:
+        return papers_page(arguments.case)
+    if arguments.format == "csv" and not columns:
+        return papers_csv(arguments.case)
+    table = paper_table(arguments.case, columns, caption=arguments.caption, label=arguments.label)
+    found: str = getattr(table, arguments.format)()
+    return found
+
+
+def _measurements(arguments: argparse.Namespace) -> str:
+    """The table of a run."""
     from suite.report.columns import TABLE_COLUMNS
     from suite.report.load import load_run
     from suite.report.measurements import measurements
 
     if arguments.columns.strip() == "?":
-        print("\n".join(f"{c.name:24}{c.header}" for c in TABLE_COLUMNS[arguments.kind].values()))
-        return 0
+        return "\n".join(f"{c.name:24}{c.header}" for c in TABLE_COLUMNS[arguments.kind].values())
     table = measurements(
         load_run(arguments.run, arguments.case, arguments.convention),
         arguments.kind,
@@ -49,9 +87,5 @@ def execute(arguments: argparse.Namespace) -> int:
         label=arguments.label,
         exact=arguments.format == "csv",
     )
-    text = getattr(table, arguments.format)()
-    if arguments.out is None:
-        sys.stdout.write(text if text.endswith("\n") else text + "\n")
-    else:
-        write(arguments.out, text)
-    return 0
+    found: str = getattr(table, arguments.format)()
+    return found

@@ -29,6 +29,7 @@ class Table:
         paragraphs: the columns that LaTeX wraps, by header.
         numbers: the columns that are flush right, by header.
         label: for LaTeX's \ref.
+        pages: whether LaTeX may break it over pages.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Table:
     paragraphs: Sequence[str] = ()
     numbers: Sequence[str] = ()
     label: str = ""
+    pages: bool = False
 
     def text(self) -> str:
         """For the terminal, with wide columns wrapped."""
@@ -64,6 +66,8 @@ class Table:
 
     def latex(self) -> str:
         """A `table` environment with booktabs rules; needs booktabs, and tabularx where a column wraps."""
+        if self.pages:
+            return self._longtable()
         wide, width = ("tabularx", r"{\linewidth}") if self.paragraphs else ("tabular", "")
         columns = "".join("X" if h in self.paragraphs else self._side(h)[0] for h in self.headers)
         lines = [
@@ -80,6 +84,26 @@ class Table:
             rf"  \end{{{wide}}}",
             *(rf"  \par\footnotesize {latex_escape(note)}" for note in self.notes),
             r"\end{table}",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _longtable(self) -> str:
+        """The same as a `longtable`; needs booktabs and longtable."""
+        share = (1 - 0.02 * len(self.headers)) / len(self.headers)
+        columns = rf"p{{{share:.3f}\linewidth}}" * len(self.headers)
+        head = " & ".join(map(latex_escape, self.headers)) + r" \\"
+        lines = [
+            r"{\footnotesize\raggedright",
+            rf"\begin{{longtable}}{{{columns}}}",
+            rf"  \caption{{{latex_escape(self.caption)}}}",
+            rf"  \label{{{self.label or 'tab:' + self.name.replace('_', '-')}}} \\",
+            rf"  \toprule {head} \midrule \endfirsthead",
+            rf"  \toprule {head} \midrule \endhead",
+            r"  \bottomrule \endlastfoot",
+            *("  " + " & ".join(map(_latex_cell, row)) + r" \\" for row in self.rows),
+            r"\end{longtable}",
+            *(rf"\par {latex_escape(note)}" for note in self.notes),
+            "}",
         ]
         return "\n".join(lines) + "\n"
 
@@ -132,7 +156,7 @@ def latex_escape(text: str) -> str:
         "²": r"$^2$", "≤": r"$\leq$", "≥": r"$\geq$", "→": r"$\rightarrow$", "∝": r"$\propto$",
         "‖": r"$\|$", "θ": r"$\theta$", "δ": r"$\delta$", "λ": r"$\lambda$", "∞": r"$\infty$",
         "“": "``", "”": "''", "ε": r"$\varepsilon$", "…": r"\ldots{}", "σ": r"$\sigma$", "γ": r"$\gamma$",
-        "β": r"$\beta$",
+        "β": r"$\beta$", "η": r"$\eta$", "ℓ": r"$\ell$",
     }  # fmt: skip
     return "".join(signs.get(sign, sign) for sign in text)
 

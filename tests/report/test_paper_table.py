@@ -1,0 +1,112 @@
+"""The table of papers, in each of its forms."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from suite.cli.main import main
+from suite.errors import UsageError
+from suite.papers.library import papers
+from suite.report.paper_table import PAPER_COLUMNS, paper_rows, paper_table
+from suite.report.papers_page import papers_csv, papers_page
+
+ROWS = {row.paper.name: row for row in paper_rows()}
+
+
+def test_each_card_and_variant_has_a_row():
+    assert list(ROWS) == papers.names
+    assert all(len(row.cells) == len(PAPER_COLUMNS) for row in ROWS.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "typed"),
+    [
+        ("dqn-2015", "n = 32", "RMSprop(…, lr=0.00025, alpha=0.95, eps=0.003125, centered=True)"),
+        ("vae-pytorch-example", "n = 128", "Adam(…, lr=0.001, betas=(0.9, 0.999), eps=7.8125e-11)"),
+        ("sac-2018", "1/2 = 0.5", "Adam(…, lr=0.0003, betas=(0.9, 0.999), eps=2e-07)"),
+        ("annotated-transformer", "K = 10", "Adam(…, lr=η, betas=(0.9, 0.98), eps=1e-10)"),
+        ("char-rnn-2015", "V/n = 50", "RMSprop(…, lr=0.002, alpha=0.95, eps=2e-10); "
+                                      "clip_grad_value_(…, 0.1)"),
+        ("nmt-2017", "V/n", "SGD(…, lr=1); clip_grad_norm_(…, 5); on Σ 1/n·ℓ_u"),
+        ("convnext-2022", "1", "AdamW(…, lr=0.004, betas=(0.9, 0.999), eps=1e-08, weight_decay=0.05); "
+                               "biases and norms: weight decay 0"),
+        ("simclr-2020", "P", "–"),
+    ],
+)  # fmt: skip
+def test_the_factor_and_what_to_type_follow_from_the_card(name, factor, typed):
+    assert (ROWS[name].factor, ROWS[name].typed) == (factor, typed)
+
+
+def test_a_step_that_runs_is_said_to():
+    assert ROWS["dqn-2015"].known == "gradient: code read, step run; optimizer: code read"
+    assert "step run" not in ROWS["grpo-2024"].known
+
+
+def test_latex_is_balanced_and_has_no_sign_that_it_does_not_print():
+    text = paper_table().latex()
+    assert text.count("\\begin{longtable}") == text.count("\\end{longtable}") == 1
+    bare = re.sub(r"\\[{}]", "", text)
+    assert bare.count("{") == bare.count("}")
+    assert text.isascii() or {sign for sign in text if ord(sign) > 255} == set()
+    rows = [line for line in text.splitlines() if line.startswith("  ") and line.endswith("\\\\")][1:]
+    assert len(rows) == len(papers)
+    assert {len(re.split(r"(?<!\\)&", row)) for row in rows} == {len(PAPER_COLUMNS)}
+    assert not re.search(r"(?<!\\)[_#%]", re.sub(r"\$[^$]*\$", "", text))
+    assert bare.count("$") % 2 == 0
+
+
+def test_csv_holds_the_places_in_code():
+    rows = list(csv.DictReader(io.StringIO(papers_csv())))
+    assert [row["paper"] for row in rows] == papers.names
+    assert "google-deepmind/dqn@9d9b1d1:run_gpu:lr" in rows[papers.names.index("dqn-2015")]["read at"]
+
+
+class _Page(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.links, self.depth, self.rows = [], 0, 0
+
+    def handle_starttag(self, tag, attributes):
+        self.rows += tag == "tr"
+        known = dict(attributes)
+        assert tag not in ("link", "img", "iframe")
+        assert "src" not in known
+        self.links += [known["href"]] if tag == "a" else []
+
+
+def test_the_page_links_each_place_in_code_and_takes_nothing_from_elsewhere():
+    page = _Page()
+    page.feed(papers_page())
+    assert page.rows == len(papers) + 1
+    assert set(page.links) == {source.url for row in ROWS.values() for source in row.sources}
+
+
+def test_markdown_and_text_have_a_row_for_each_paper():
+    table = paper_table(["dqn-*"], ["paper", "known"])
+    assert "| dqn-2015" in table.markdown()
+    assert table.text().count("code read") >= 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--case", "dqn-2016"], "did you mean 'dqn-2015'"),
+        (["--columns", "paper,fcator"], "no column is named 'fcator'"),
+        (["--convention", "sum"], "choose papers by --case"),
+    ],
+)
+def test_wrong_input_gets_one_line(capsys, arguments, says):
+    assert main(["table", "papers", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert says in err
+    assert (out, err.count("\n")) == ("", 1)
+
+
+def test_a_pattern_without_a_paper_is_refused():
+    with pytest.raises(UsageError, match="no paper is named"):
+        paper_rows(["nobody"])
