@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from suite.engines.basis import basis
 
 
-@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("how", [{}, {"turned": True}, {"local": True}], ids=["as is", "turned", "local"])
 @given(st.integers(1, 8), st.integers(1, 9), st.integers(0, 4), st.integers(0, 1000))
-def test_rows_are_independent_and_give_the_coefficients_back(turned, count, units, groups, seed) -> None:
+def test_rows_are_independent_and_give_the_coefficients_back(how, count, units, groups, seed) -> None:
     draw = np.random.default_rng(seed)
     given_rows = draw.normal(size=(count, units)) * draw.choice([0.0, 1e-6, 1.0, 1e3], (count, 1))
     if groups:
         given_rows = given_rows[:, draw.integers(0, groups, units) % units]
-    found = basis(given_rows, turned=turned)
+    found = basis(given_rows, **how)
     assert len(found.rows) <= min(count, units)
     np.testing.assert_allclose(np.linalg.norm(found.rows, axis=1), 1)
     if len(found.rows):

@@ -21,6 +21,13 @@ SMALL_LAYER = 4096
 """Fewer parameters than that share one product with others."""
 
 
+IN_CACHE = 1 << 19
+"""How many numbers are summed at a time before they are mixed."""
+
+LEAST, MIXED = 20, 2
+"""What a sum over few units costs at least, and what one over sums costs, in units summed over: measured."""
+
+
 @dataclass(frozen=True)
 class Formed:
     """Unit gradients that are in memory.
@@ -53,7 +60,7 @@ class Formed:
     def reduce(self, rows: CoefficientRows, into: Mapping[str, Tensor]) -> None:
         """`rows @ G`."""
         for name, block in self.blocks.items():
-            as_rows(into[name]).copy_(rows.tensor @ as_rows(block))
+            torch.mm(rows.tensor, as_rows(block), out=as_rows(into[name]))
 
     def beside(self, rows: CoefficientRows, other: Blocks) -> Iterator[Beside]:
         """`rows @ G` of one row beside other gradients."""
@@ -115,7 +122,7 @@ class OuterProduct:
         """`Σ_u c_u b_u a_uᵀ`, one product a row, over the units that it does not leave out."""
         a = self._inputs()
         if self.bias is not None:
-            into[self.bias].copy_(rows.tensor @ self.b)
+            torch.mm(rows.tensor, self.b, out=into[self.bias])
         if self.weight is None:
             return
         large = self.b.shape[1] * a.shape[1] >= SMALL_LAYER
@@ -124,6 +131,38 @@ class OuterProduct:
                 torch.mm((self.b[some] * row[some, None]).T, a[some], out=target)
             else:
                 torch.mm((self.b * row[:, None]).T, a, out=target)
+
+    def combine(self, rows: CoefficientRows, mix: Tensor, into: Mapping[str, Tensor]) -> None:
+        """`mix @ rows @ G`, some outputs at a time: the few sums stay in the cache until they are mixed.
+
+        Args:
+            rows: what units are summed with.
+            mix: `[results, rank]`.
+            into: `[results, *parameter.shape]` by parameter.
+        """
+        units, (results, rank) = len(self.b), mix.shape
+        summed = sum(max(LEAST, units if some is None else len(some)) for some in rows.support)
+        if self.weight is None or summed + MIXED * results * rank >= results * max(LEAST, units):
+            self.reduce(CoefficientRows(mix @ rows.tensor, (None,) * results), into)
+            return
+        if self.bias is not None:
+            torch.mm(mix @ rows.tensor, self.b, out=into[self.bias])
+        a, target = self._inputs(), into[self.weight]
+        outputs, inputs = self.b.shape[1], a.shape[1]
+        terms = [
+            ((self.b * row[:, None]).T, a) if some is None else ((self.b[some] * row[some, None]).T, a[some])
+            for row, some in zip(rows.tensor, rows.support, strict=True)
+        ]
+        step = max(1, min(outputs, IN_CACHE // max(1, len(terms) * inputs)))
+        sums = self.b.new_empty(len(terms), step, inputs)
+        for start in range(0, outputs, step):
+            stop = min(start + step, outputs)
+            part = sums.view(-1)[: len(terms) * (stop - start) * inputs].view(
+                len(terms), stop - start, inputs
+            )
+            for (weighted, given), one in zip(terms, part, strict=True):
+                torch.mm(weighted[start:stop], given, out=one)
+            torch.mm(mix, part.flatten(1), out=target[:, start:stop].flatten(1))
 
     def beside(self, rows: CoefficientRows, other: Blocks) -> Iterator[Beside]:
         """`Σ_u c_u b_u a_uᵀ S` of random columns `S` beside other gradients times `S`."""

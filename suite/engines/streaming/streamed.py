@@ -6,17 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from suite.algebra.gram import Gram
 from suite.algebra.units import Column
-from suite.engines.basis import basis
+from suite.engines.basis import Basis, basis
 from suite.engines.streaming.layer_gradients import CoefficientRows, LayerGradients
 from suite.engines.streaming.outer_product import Formed, OuterProduct
 from suite.engines.streaming.positions import Positions
 from suite.engines.streaming.syrk import empty, mirror
-from suite.engines.unit_gradients import Beside, Blocks
+from suite.engines.unit_gradients import Beside, Blocks, as_rows
 
 
 class Streamed:
@@ -96,37 +96,71 @@ class Streamed:
             yield Beside(name, torch.zeros_like(theirs), theirs)
 
     def reduce(self, coefficients: ArrayLike) -> Tensor:
-        """`[conventions, params]` the reduced gradients `C G` of coefficients `[conventions, units]`."""
-        weights, directions = self.directions(coefficients)
-        return weights @ directions
+        """`[conventions, params]` the reduced gradients `C G` of coefficients `[conventions, units]`.
+
+        Each is written once: what few directions span is put together piece by piece, in the cache.
+        """
+        given = np.atleast_2d(np.asarray(coefficients, dtype=np.float64))
+        spanned = self._basis(given)
+        found, blocks = self._empty(len(given))
+        rows = self._rows(spanned.rows)
+        mix = torch.from_numpy(spanned.weights).to(self._like)
+        dense = self._rows(given) if len(spanned.rows) == len(given) else None
+        for layer in self._layers:
+            if isinstance(layer, OuterProduct):
+                layer.combine(rows, mix, blocks)
+            elif dense is not None:
+                layer.reduce(dense, blocks)
+            else:
+                parts = {n: empty(self._like, len(rows), *blocks[n].shape[1:]) for n in layer.names}
+                layer.reduce(rows, parts)
+                for name, part in parts.items():
+                    torch.mm(mix, as_rows(part), out=as_rows(blocks[name]))
+        self._add_last(given, blocks)
+        return found
 
     def directions(self, coefficients: ArrayLike) -> tuple[Tensor, Tensor]:
         """`[conventions, rank]` and `[rank, params]`, whose product the reduced gradients are.
 
         A hundred conventions take no more memory than the few directions that they span.
         """
+        spanned = self._basis(coefficients)
+        found, blocks = self._empty(len(spanned.rows))
+        rows = self._rows(spanned.rows)
+        for layer in self._layers:
+            layer.reduce(rows, blocks)
+        self._add_last(spanned.rows, blocks)
+        return torch.from_numpy(spanned.weights).to(self._like), found
+
+    def _basis(self, coefficients: ArrayLike) -> Basis:
         formed = sum(
             layer.b.numel() * layer.a.shape[1] for layer in self._layers if isinstance(layer, OuterProduct)
         )
-        spanned = basis(coefficients, turned=formed > WORTH)
-        found = empty(self._like, len(spanned.rows), self.shape[1])
+        return basis(coefficients, turned=formed > WORTH, local=formed > WORTH_FOR_THRESHOLDS)
+
+    def _rows(self, values: NDArray[np.float64]) -> CoefficientRows:
+        return CoefficientRows.of(values[:, : self._units], self._like)
+
+    def _empty(self, count: int) -> tuple[Tensor, dict[str, Tensor]]:
+        """`[count, params]` to be written, and its parts by parameter; zeros where no layer writes."""
+        found = empty(self._like, count, self.shape[1])
         written = {name for layer in self._layers for name in layer.names}
         blocks: dict[str, Tensor] = {}
         start = 0
         for name, shape in self._shapes.items():
             stop = start + shape.numel()
-            blocks[name] = found[:, start:stop].view(len(spanned.rows), *shape)
+            blocks[name] = found[:, start:stop].view(count, *shape)
             if name not in written:
                 blocks[name].zero_()
             start = stop
-        rows = CoefficientRows.of(spanned.rows[:, : self._units], self._like)
-        for layer in self._layers:
-            layer.reduce(rows, blocks)
-        if self._last is not None:
-            last = torch.from_numpy(spanned.rows[:, -1].copy()).to(self._like)
-            for name, part in self._last.items():
-                blocks[name] += last.view(-1, *([1] * part.ndim)) * part
-        return torch.from_numpy(spanned.weights).to(self._like), found
+        return found, blocks
+
+    def _add_last(self, values: NDArray[np.float64], blocks: Mapping[str, Tensor]) -> None:
+        if self._last is None:
+            return
+        last = torch.from_numpy(values[:, -1].copy()).to(self._like)
+        for name, part in self._last.items():
+            blocks[name] += last.view(-1, *([1] * part.ndim)) * part
 
     @property
     def blocks(self) -> Blocks:
@@ -158,3 +192,6 @@ FORMED_NUMBERS = 1 << 26
 
 WORTH = 1 << 27
 """From so many units × parameters on, reductions over fewer units save more than finding them costs."""
+
+WORTH_FOR_THRESHOLDS = WORTH >> 5
+"""The same for clip thresholds in a row, of which each unit takes part in two at most."""

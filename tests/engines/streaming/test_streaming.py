@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from torch import nn
 
 import suite
 from suite.engines.engine import Refused, engines
+from suite.engines.streaming import outer_product, streamed
 from tests.engines.streaming.architectures import Architecture, architectures, one_term, two_terms
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
@@ -60,6 +62,29 @@ def test_float32_agrees_with_float64_to_five_digits(found: Architecture, seed: i
     assume(autograd_is_right(found, expected))
     got = STREAMING.compute(single.model, single.batch, single.losses)
     assert max(distances(got, expected, seed)) < 1e-5
+
+
+@given(architectures(), st.integers(0, 100), st.booleans())
+def test_clip_thresholds_are_reduced_as_one_by_one(found: Architecture, seed: int, with_mean: bool) -> None:
+    expected = found.unit_gradients()
+    assume(autograd_is_right(found, expected))
+    norms = expected.norm(dim=1).clamp(min=1e-9).numpy()
+    thresholds = np.quantile(norms, np.random.default_rng(seed).random(5))
+    coefficients = np.minimum(1, thresholds[:, None] / norms) / len(norms)
+    if with_mean:
+        coefficients = np.concatenate([coefficients, coefficients * 3, np.full((1, len(norms)), 1.0)])
+    size = float(np.abs(coefficients).sum(1).max() * norms.max())
+    for worth, mixed in ((streamed.WORTH_FOR_THRESHOLDS, 2), (-1, 0)):
+        with (
+            mock.patch.object(streamed, "WORTH_FOR_THRESHOLDS", worth),
+            mock.patch.object(outer_product, "MIXED", mixed),
+            mock.patch.object(outer_product, "IN_CACHE", 64),
+        ):
+            got = STREAMING.compute(found.model, found.batch, found.losses)
+            ours = got.reduce(coefficients)
+            weights, directions = got.directions(coefficients)
+        for result in (ours, weights @ directions):
+            assert float((result - torch.from_numpy(coefficients) @ expected).norm()) < 1e-12 * size
 
 
 @given(architectures(), st.integers(0, 100))
