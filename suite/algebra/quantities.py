@@ -122,14 +122,14 @@ class Quantities:
     def _clip(self, name: str, rest: Column) -> float:
         if self.gram is None or self.units.max_norm is None:
             return np.nan
-        return whole_clip(self.units, name, norm(self.gram, self.units.column(rest)))
+        return float(whole_clip(self.units, name, norm(self.gram, self.units.column(rest))))
 
 
-def whole_clip(units: Units, name: str, size: float) -> float:
-    """What a clip factor of `suite.algebra.symbols.WHOLE_CLIPS` is worth where the gradient has this norm."""
-    size = size * units.n if name == CLIP_TIMES_N else size
+def whole_clip(units: Units, name: str, sizes: Column | float) -> Column:
+    """What a clip factor of `suite.algebra.symbols.WHOLE_CLIPS` is worth for gradients of these norms."""
+    sizes = sizes * units.n if name == CLIP_TIMES_N else sizes
     threshold = units.require("max_norm") / (units.n if name == CLIP_OVER_N else 1)
-    return float(clip_factor(size, threshold, units.added_to_norm))
+    return clip_factor(sizes, threshold, units.added_to_norm)
 
 
 def quantities(units: Units) -> dict[str, float]:

@@ -8,13 +8,14 @@ constant; a shape fits if all intervals have a number in common, and a constant 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from suite.algebra.formula import Formula
 from suite.algebra.gram import inner
-from suite.algebra.products import ROUNDING, formula_of, minimal, power_products
+from suite.algebra.products import ROUNDING, Exponents, formula_of, minimal, power_products
 from suite.algebra.quantities import Quantities, whole_clip
 from suite.algebra.shapes import Shape, shapes, told_units
 from suite.algebra.symbols import WHOLE_CLIPS
@@ -126,10 +127,11 @@ class _Constants:
         for row in minimal(self.exponents[first:last], self.names, self.known):
             yield formula_of(self.names, row, negative=negative)
 
-    def plain(self) -> Iterator[tuple[Formula, float]]:
+    @cached_property
+    def plain(self) -> tuple[Exponents, Column]:
         """Those of at most two factors, with what they are worth."""
-        for index in np.flatnonzero(np.abs(self.exponents).sum(axis=1) <= 2):
-            yield formula_of(self.names, self.exponents[index]), float(np.exp(self.logs[index]))
+        few = np.abs(self.exponents).sum(axis=1) <= 2
+        return self.exponents[few], np.exp(self.logs[few])
 
 
 def _clipped(shape: Shape, quantities: Quantities, known: _Constants) -> Iterator[Formula]:
@@ -145,13 +147,14 @@ def _clipped(shape: Shape, quantities: Quantities, known: _Constants) -> Iterato
     square, mixed, alone = (inner(gram, *pair) for pair in ((column, column), (column, rest), (rest, rest)))
     sign = Formula((), negative=shape.high < 0)
     slack = ROUNDING * max(abs(shape.low), abs(shape.high))
-    for before, worth in known.plain():
-        constant = -worth if sign.negative else worth
-        size = max(constant * (constant * square + 2 * mixed) + alone, 0.0) ** 0.5
-        for clip in WHOLE_CLIPS:
-            factor = whole_clip(units, clip, size)
-            if factor != 1.0 and shape.low - slack <= constant * factor <= shape.high + slack:
-                yield shape.formula * before * Formula(((clip, 1),)) * sign
+    rows, worth = known.plain
+    constants = -worth if sign.negative else worth
+    sizes = np.sqrt(np.maximum(constants * (constants * square + 2 * mixed) + alone, 0.0))
+    for clip in WHOLE_CLIPS:
+        factors = whole_clip(units, clip, sizes)
+        inside = (shape.low - slack <= constants * factors) & (constants * factors <= shape.high + slack)
+        for row in rows[inside & (factors != 1.0)]:
+            yield shape.formula * formula_of(known.names, row) * Formula(((clip, 1),)) * sign
 
 
 def _negated(formula: Formula | None) -> Formula | None:

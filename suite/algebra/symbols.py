@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from suite.algebra.columns import DECLARED
@@ -177,6 +178,7 @@ def is_column(name: str) -> bool:
     return name in SYMBOLS and SYMBOLS[name].kind != "number" and name not in WHOLE_CLIPS
 
 
+@lru_cache(maxsize=4096)
 def rank(name: str) -> tuple[int, int, str]:
     """The place of a symbol in a product: numerals, factors, numbers, named numbers, counts by unit."""
     if name.isdigit():

@@ -43,9 +43,9 @@ def why(tried: Experiment) -> Cause | None:
             cause = attempt(lambda: explain(trial))  # noqa: B023  called at once
             if cause is not None:
                 return _with_clipping(trial, _named(trial, cause))
-    quiet = attempt(lambda: _switched_off(tried)) if tried.reruns else None
-    if quiet is None:
+    if not tried.reruns:
         return None
+    quiet = attempt(lambda: _switched_off(tried)) or Trial(tried, (), tried.gradient)
     for explain in LAST:
         cause = attempt(lambda: explain(quiet))  # noqa: B023  called at once
         if cause is not None:
