@@ -59,6 +59,7 @@ word(
     unsplit="element-mean",
     typed="fully_shard(model) or FullyShardedDataParallel(model), one backward() a step",
     source=_FSDP,
+    known="run",
     tokens=False,
     note="In half precision FSDP divides by about √R before the sum and by the rest after: the same mean, "
     "rounded elsewhere. set_gradient_divide_factor(1) makes it a sum over ranks.",

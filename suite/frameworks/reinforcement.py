@@ -41,6 +41,7 @@ word(
     unsplit="mean-of-sequence-means",
     typed='GRPOConfig(loss_type="sapo")',
     source=_TRL,
+    known="run",
     note="Reduced as grpo; the loss of a token is another.",
 )
 word(
@@ -90,6 +91,7 @@ word(
     unsplit="token-mean",
     typed='GRPOConfig(loss_type="vespo")',
     source=_TRL,
+    known="run",
 )
 word(
     "trl:luspo",
@@ -126,6 +128,7 @@ word(
     unsplit="sum",
     typed="actor.loss_agg_mode=token-sum",
     source=_VERL,
+    known="run",
 )
 word(
     "verl:seq-mean-token-sum",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from tests.conventions.agreement import left_in, network, randn
@@ -31,6 +34,8 @@ def train(rank: int, folder: str) -> None:
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=WORLD)
     try:
         found = {f"divided-{initial}": _steps(rank, initial=initial) for initial in (True, False)}
+        with suppress(RuntimeError):  # in older versions gloo scatters nothing
+            found["sharded"] = [_sharded_step(rank)]
         if rank == 0:
             torch.save(found, Path(folder) / "gradients.pt")
     finally:
@@ -47,3 +52,12 @@ def _steps(rank: int, *, initial: bool) -> list[Tensor]:
             nn.functional.mse_loss(model(inputs[rows]), targets[rows]).backward()
             gradients.append(left_in(model.module))
     return gradients
+
+
+def _sharded_step(rank: int) -> Tensor:
+    inputs, targets = data()
+    model = network()
+    fully_shard(model, mesh=init_device_mesh("cpu", (WORLD,)))
+    rows = STEPS[0][rank]
+    nn.functional.mse_loss(model(inputs[rows]), targets[rows]).backward()
+    return torch.cat([p.grad.full_tensor().flatten() for p in model.parameters()])

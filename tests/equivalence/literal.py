@@ -418,3 +418,14 @@ def dqn_rmsprop(w, gradient, steps, *, lr, alpha=0.95, eps=0.01, weight_cost=0.0
         w = w + lr * dw / np.sqrt(g2 - g1 * g1 + eps)
         path.append(w)
     return np.array(path)
+
+
+def glove_adagrad(w, gradient, steps, *, eta=0.05):
+    """src/glove.c: the rate is inside the accumulator, and the new square is added after the division."""
+    w, gradsq, path = w.copy(), np.ones_like(w), []
+    for t in range(1, steps + 1):
+        temp = eta * gradient(w, t)
+        w = w - temp / np.sqrt(gradsq)
+        gradsq = gradsq + temp * temp
+        path.append(w.copy())
+    return np.array(path)

@@ -301,6 +301,22 @@ def test_dqn_is_not_exact_and_says_what_is_nearest():
     assert 1e-3 < deviation(nearest, literal_path) < deviation(copied, literal_path)
 
 
+def test_glove_is_torchs_adagrad_but_for_the_order_of_dividing_and_adding():
+    translation = translate("glove", "AdaGrad", {})
+    assert not translation.exact
+    assert translation.hyperparameters["initial_accumulator_value"] == pytest.approx(400)
+    assert "divides before it adds" in translation.reason
+    rates = (0.001, 0.05)
+    near, far = (
+        deviation(
+            follow(translate("glove", "AdaGrad", {"eta": eta}), STEPS),
+            literal.glove_adagrad(START, gradient, STEPS, eta=eta),
+        )
+        for eta in rates
+    )
+    assert 0 < 100 * near < far < 1e-3  # it goes with the square of the rate times the gradient
+
+
 # The dialects' own laws: s times the gradient, the same steps.
 OTHERWISE_SCALED = ("RMSPropOptimizer", "AdadeltaOptimizer", "AdagradOptimizer", "radam", "Adamax")
 LAWS = [row for row in EXACT if row[1] not in OTHERWISE_SCALED] + [
@@ -318,6 +334,7 @@ LAWS = [row for row in EXACT if row[1] not in OTHERWISE_SCALED] + [
     ("sklearn", "SGDRegressor", literal.sklearn_sgd, "eta0",
      {"power_t": st.sampled_from([0.0, 0.25, 0.5]), "alpha": DECAY}),
     ("dqn", "RMSProp", literal.dqn_rmsprop, "lr", {"eps": SOME_EPS, "weight_cost": DECAY}),
+    ("glove", "AdaGrad", literal.glove_adagrad, "eta", {}),
     ("adamw-paper", "AdamW", literal.adamw_paper, "lr", {"eps": EPS, "weight_decay": SOME_DECAY}),
     ("adamw-paper", "SGDW", literal.sgdw_paper, "lr",
      {"momentum": MOMENTUM, "weight_decay": SOME_DECAY}),
@@ -326,6 +343,7 @@ LAWS = [row for row in EXACT if row[1] not in OTHERWISE_SCALED] + [
 
 BESIDES = {
     ("sklearn", "SGDRegressor"): "tests/frameworks/test_dialects_sklearn.py trains scikit-learn's own",
+    ("glove", "AdaGrad"): "test_glove_is_torchs_adagrad_but_for_the_order_of_dividing_and_adding",
     ("adamw-paper", "AdamW"): "test_adamw_papers_decay_is_divided_by_alpha_also_under_a_schedule",
     ("adamw-paper", "SGDW"): "test_sgdw_keeps_the_decay_out_of_the_momentum",
     ("dqn", "RMSProp"): "test_dqn_is_not_exact_and_says_what_is_nearest",

@@ -50,8 +50,16 @@ def averaged_over_ranks(loss_of_cell) -> Tensor:
     return torch.stack(gradients).mean(0)
 
 
+SAPO = {"sapo_temperature_pos": 1.0, "sapo_temperature_neg": 1.05}
+VESPO = {"vespo_k_pos": 2.0, "vespo_lambda_pos": 3.0, "vespo_k_neg": 3.0, "vespo_lambda_neg": 2.0}
+
+
 @pytest.mark.parametrize(
-    "word", ["trl:grpo", "trl:bnpo", "trl:dr_grpo", "trl:dapo", "trl:cispo", "trl:luspo"]
+    "word",
+    [
+        *("trl:grpo", "trl:sapo", "trl:bnpo", "trl:dr_grpo", "trl:dapo", "trl:cispo", "trl:vespo"),
+        "trl:luspo",
+    ],
 )
 def test_trl_reduces_as_its_loss_type_says(word: str) -> None:
     trl = pytest.importorskip("trl", reason="TRL is not installed: the tox environment `frameworks` has it")
@@ -62,7 +70,7 @@ def test_trl_reduces_as_its_loss_type_says(word: str) -> None:
         trainer.__dict__ |= {
             "_get_per_token_logps_and_entropies": lambda *_, **__: (found, torch.zeros_like(found), None),
             "accelerator": SimpleNamespace(num_processes=2, gather=lambda x: x, reduce=lambda x, **_: x),
-            "args": SimpleNamespace(delta=None, steps_per_generation=2),
+            "args": SimpleNamespace(delta=None, steps_per_generation=2, **SAPO, **VESPO),
             "loss_type": word.partition(":")[2],
             "importance_sampling_level": "sequence" if word == "trl:luspo" else "token",
             "current_gradient_accumulation_steps": 2,
@@ -74,7 +82,7 @@ def test_trl_reduces_as_its_loss_type_says(word: str) -> None:
             "beta": 0.0,
             "use_vllm": False,
             "epsilon_low": 0.2,
-            "epsilon_high": 0.2,
+            "epsilon_high": 5.0,
             "aux_loss_enabled": False,
             "_entropy_bonus_enabled": False,
         }
@@ -109,6 +117,7 @@ def without_its_imports(package: str, path: str, function: str, **known: object)
     "word",
     [
         "verl:token-mean",
+        "verl:token-sum",
         "verl:seq-mean-token-sum",
         "verl:seq-mean-token-mean",
         "verl:seq-mean-token-sum-norm",

@@ -1,4 +1,4 @@
-"""Updates that one paper has of its own: AdamW's λ, BERT's Adam, DeepMind's RMSProp."""
+"""Updates that one paper has of its own: AdamW's λ, BERT's Adam, DeepMind's RMSProp, GloVe's AdaGrad."""
 
 from __future__ import annotations
 
@@ -81,6 +81,19 @@ def _dqn(values: Values, context: TranslationContext) -> Translation:
     return formulas.rmsprop({**values, "centered": True}, context)
 
 
+def _glove(values: Values, _: TranslationContext) -> Translation:
+    """`w ← w − ηg/√a, a ← a + (ηg)²`, a from 1: with a/η² for a, torch's Adagrad but for the order."""
+    rate = values["lr"]
+    return formulas.build(
+        "Adagrad",
+        {"lr": 1.0, "initial_accumulator_value": 1 / rate**2 if rate else math.inf, "eps": 0.0},
+        "the rate is inside the accumulator: lr = 1 and a start of 1/η²; GloVe divides before it adds the "
+        "new square and torch after, whose step is √(1 + (ηg)²/a) times shorter, a being the sum before",
+        exact=False,
+        notes=("its biases have no rate: lr = 1 and a start of 1 for them",),
+    )
+
+
 ADAMW = dialects.add(
     Dialect(
         name="adamw-paper",
@@ -158,6 +171,23 @@ DQN = dialects.add(
     )
 )
 
+GLOVE = dialects.add(
+    Dialect(
+        name="glove",
+        summary="GloVe's AdaGrad: the rate is inside the accumulator, which starts at 1",
+        source="stanfordnlp/GloVe@52f7dbc, src/glove.c, glove_thread and initialize_parameters",
+        verified="code read",
+        optimizers=(
+            Written(
+                "AdaGrad",
+                "w ← w − ηg/√a, a ← a + (ηg)²",
+                (Parameter("eta", "lr", 0.05, -1),),
+                _glove,
+            ),
+        ),
+    )
+)
+
 SIMCLR = dialects.add(
     Dialect(
         name="simclr",
@@ -172,7 +202,8 @@ SIMCLR = dialects.add(
                     Parameter("learning_rate", "lr"),
                     Parameter("weight_decay", "l2", 0.0, 1),
                 ),
-                unscaled="how LARS goes with the scale is not worked out here",
+                unscaled="layers see no scale (weight_decay·s), what LARS leaves out takes plain momentum "
+                "steps, learning_rate/s: no one rate does both; pytorch_optimizer:LARS has a law",
                 missing="torch.optim has no LARS, and a layer-wise rate is no hyperparameter of another",
             ),
         ),
