@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from suite.case import Case, Problem
     from suite.engines import Engine, Refused
     from suite.engines.memory_plan import MemoryPlan
+    from suite.engines.unit_gradients import UnitGradients
     from suite.loops.batch import Batch
     from suite.loops.loop import Losses
 
@@ -26,7 +27,8 @@ examples:
   gradsuite bench --device cuda --units 256 --memory 2GiB
 
 Times are medians, as multiples of one ordinary forward and backward pass: to make the tables (the Gram
-matrix), and the reduced gradients of all conventions as well.
+matrix), and the reduced gradients of all conventions as well; by the engine alone, and with its check, as
+suite.per_sample_gradients and `gradsuite run` have them.
 """
 
 
@@ -151,6 +153,8 @@ def _rows(
     ways: dict[str, Engine | MemoryPlan | Refused],
     arguments: argparse.Namespace,
 ) -> list[dict[str, Any]]:
+    from functools import partial
+
     from suite.engines.cost import measure_cost
     from suite.engines.engine import Refused
     from suite.loops import batch as batches
@@ -175,6 +179,7 @@ def _rows(
                 batch,
                 problem.losses,
                 lambda gram: _columns(units, gram, arguments.conventions),
+                partial(_as_a_user, name, model, batch, problem.losses, arguments.memory),
                 rounds=arguments.rounds,
             )
         except Refused as reason:
@@ -193,6 +198,15 @@ def _check(engine: Engine | MemoryPlan, model: nn.Module, batch: Batch, losses: 
     found = engine.compute(copy.deepcopy(model), batch, losses)
     check_gradients(found, model, batch, losses, getattr(engine, "step", None))
     return int(getattr(found, "chunks", 1))
+
+
+def _as_a_user(
+    name: str, model: nn.Module, batch: Batch, losses: Losses, memory: int | None
+) -> UnitGradients:
+    """The same gradients, sizes and check included."""
+    from suite.engines.per_sample_gradients import per_sample_gradients
+
+    return per_sample_gradients(model, batch, losses, engine=name, memory=memory).gradients
 
 
 def _columns(units: Any, gram: Any, count: int) -> list[Any]:
@@ -214,17 +228,23 @@ def _columns(units: Any, gram: Any, count: int) -> list[Any]:
 
 
 def _print(rows: list[dict[str, Any]]) -> None:
-    header = ("case", "units", "params", "engine", "tables", "and gradients", "peak memory")
+    header = (
+        "case", "units", "params", "engine",
+        "tables", "checked", "and gradients", "checked", "peak memory",
+    )  # fmt: skip
     lines = [header]
     for row in rows:
         pieces = f" ({row['chunks']} pieces)" if row.get("chunks", 1) > 1 else ""
         start = (row["case"], str(row["units"]), str(row["params"]), row["engine"] + pieces)
         if "refused" in row:
-            lines.append((*start, f"refused: it {row['refused']}", "", ""))
+            lines.append((*start, f"refused: it {row['refused']}", "", "", "", ""))
             continue
         memory = "–" if row["peak"] is None else f"{row['peak'] / 1e6:.1f} MB"
-        lines.append((*start, f"{row['tables']:.2f} ×", f"{row['reduced']:.2f} ×", memory))
-    widths = [max(len(line[k]) for line in lines if not line[4].startswith("refused")) for k in range(7)]
+        kinds = ("tables", "tables_checked", "reduced", "reduced_checked")
+        lines.append((*start, *(f"{row[kind]:.2f} ×" for kind in kinds), memory))
+    widths = [
+        max(len(line[k]) for line in lines if not line[4].startswith("refused")) for k in range(len(header))
+    ]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     ordinary = {row["case"]: row for row in rows if "ordinary" in row}

@@ -17,6 +17,7 @@ from suite.algebra.gram import Gram
 from suite.algebra.units import Column
 from suite.engines.engine import Engine
 from suite.engines.memory_plan import MemoryPlan
+from suite.engines.unit_gradients import UnitGradients
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
 
@@ -32,6 +33,8 @@ class Cost:
         ordinary: seconds of one forward and backward pass of the mean loss.
         tables: the Gram matrix and the conventions' coefficients, as a multiple of that.
         reduced: the same and every convention's reduced gradient, as a multiple of that.
+        tables_checked: as `tables`, as a user has them: sizes and check included.
+        reduced_checked: as `reduced`, the same way.
         peak: bytes in use at most above what was in use before; None where that cannot be measured.
         ordinary_peak: the same of the ordinary pass.
     """
@@ -39,6 +42,8 @@ class Cost:
     ordinary: float
     tables: float
     reduced: float
+    tables_checked: float
+    reduced_checked: float
     peak: int | None
     ordinary_peak: int | None
 
@@ -49,6 +54,7 @@ def measure_cost(
     batch: Batch,
     losses: Losses,
     columns: Columns,
+    checked: Callable[[], UnitGradients],
     *,
     rounds: int = 7,
 ) -> Cost:
@@ -60,6 +66,7 @@ def measure_cost(
         batch: of samples along the first axis.
         losses: the unreduced losses.
         columns: the coefficients of the conventions, given the Gram matrix.
+        checked: the same gradients, as a user has them.
         rounds: the medians are over so many.
 
     Raises:
@@ -71,16 +78,26 @@ def measure_cost(
         model.zero_grad()
         losses(model, batch).mean().backward()
 
-    def tables() -> object:
-        return columns(engine.compute(model, batch, losses).gram())
+    def alone() -> UnitGradients:
+        return engine.compute(model, batch, losses)
 
-    def reduced() -> object:
-        found = engine.compute(model, batch, losses)
+    def tables(compute: Callable[[], UnitGradients]) -> object:
+        return columns(compute().gram())
+
+    def reduced(compute: Callable[[], UnitGradients]) -> object:
+        found = compute()
         return found.directions(np.stack(columns(found.gram())))
 
-    multiples: dict[Action, list[float]] = {tables: [], reduced: []}
+    actions: dict[str, Action] = {
+        "tables": lambda: tables(alone),
+        "reduced": lambda: reduced(alone),
+        "tables_checked": lambda: tables(checked),
+        "reduced_checked": lambda: reduced(checked),
+    }
+    multiples: dict[str, list[float]] = {name: [] for name in actions}
     spent = []
-    for action, ratios in multiples.items():
+    for name, ratios in multiples.items():
+        action = actions[name]
         action()
         ordinary()
         for _ in range(rounds):
@@ -89,10 +106,9 @@ def measure_cost(
             ratios.append(2 * between / (before + after))
     return Cost(
         ordinary=statistics.median(spent),
-        tables=statistics.median(multiples[tables]),
-        reduced=statistics.median(multiples[reduced]),
-        peak=peak(reduced, device),
+        peak=peak(actions["reduced"], device),
         ordinary_peak=peak(ordinary, device),
+        **{name: statistics.median(ratios) for name, ratios in multiples.items()},
     )
 
 

@@ -8,6 +8,7 @@ materialising engine costs: run once as it is, and once with `THP_MEM_ALLOC_ENAB
 
 from __future__ import annotations
 
+import functools
 import os
 import statistics
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 
+import suite
 from suite.engines import engines
 from suite.engines.cost import peak, seconds
 from suite.engines.engine import Refused
@@ -44,6 +46,24 @@ def columns(gram: np.ndarray, count: int) -> np.ndarray:
     norm = np.sqrt(mean @ gram @ mean)
     few = [clipped, mean * min(1, threshold / norm), mean * min(1, threshold / norm / n)]
     return np.stack([(few if k % 4 == 0 else [mean, weighted])[k // 4 % 2] * (k + 1) for k in range(count)])
+
+
+def sweep(gram: np.ndarray) -> np.ndarray:
+    """`[12, units]` of rank 12: eight clip thresholds, and four means of any other weights."""
+    n = len(gram)
+    norms = np.sqrt(np.diagonal(gram))
+    clipped = [np.minimum(1, np.quantile(norms, q) / norms) / n for q in np.linspace(0.1, 0.9, 8)]
+    classes, lengths = WEIGHTS[:n] / WEIGHTS[:n].sum(), 1 / np.random.default_rng(1).integers(1, 20, n) / n
+    windows = np.repeat(1 / np.arange(1, 9), -(-n // 8))[:n] / 8
+    return np.stack([*clipped, np.full(n, 1 / n), classes, lengths, windows])
+
+
+COEFFICIENTS = {
+    "tables": None,
+    "rank 3": lambda gram: columns(gram, 12),
+    "rank 12": sweep,
+}
+"""What is made of the Gram matrix: nothing, or 12 conventions that span few directions, or as many."""
 
 
 def compare(benchmark, family: Family, units: int, action: Callable, rounds: int = ROUNDS) -> float:
@@ -95,6 +115,47 @@ def test_engines_at_the_reference_size(benchmark, engine: str, conventions: int,
     if engine != "streaming" and conventions == 100 and family.name == "mlp-10m":
         pytest.skip("100 dense gradients of 10 million parameters, and 64 more of the units, take 7 GB")
     compare(benchmark, family, family.units, whole_job(engine, family, conventions))
+
+
+def dense(made: str, compute: Callable, family: Family) -> Callable:
+    """Gram matrix, coefficients, and each reduced gradient written out."""
+
+    def act(model, batch) -> object:
+        found = compute(model, batch, family.losses)
+        gram = found.gram()
+        make = COEFFICIENTS[made]
+        return gram if make is None else found.reduce(make(gram))
+
+    return act
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+@pytest.mark.parametrize("made", COEFFICIENTS)
+@pytest.mark.parametrize("engine", ["streaming", "opacus"])
+def test_alone(benchmark, engine: str, made: str, family: Family) -> None:
+    compare(benchmark, family, family.units, dense(made, engines[engine].compute, family))
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+@pytest.mark.parametrize("made", COEFFICIENTS)
+@pytest.mark.parametrize("engine", ["streaming", "opacus"])
+def test_with_its_check(benchmark, engine: str, made: str, family: Family) -> None:
+    """What is paid: `suite.per_sample_gradients`, sizes and check included."""
+    compute = functools.partial(suite.per_sample_gradients, engine=engine)
+    compare(benchmark, family, family.units, dense(made, compute, family))
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_recover_whole(benchmark, family: Family) -> None:
+    """A healthy step's weights, from the call of `suite.recover` to its answer."""
+
+    def act(model, batch) -> None:
+        def step(model, batch) -> None:
+            family.losses(model, batch).mean().backward()
+
+        suite.recover(step, model, batch, family.losses, engine="streaming")
+
+    compare(benchmark, family, family.units, act, rounds=3)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
@@ -203,6 +264,22 @@ def test_backpack(benchmark, family: Family) -> None:
             loss(backpack.extend(model)(batch[0]), batch[1]).backward()
         rows = [p.grad_batch.flatten(1) for p in model.parameters()]
         sum(block @ block.T for block in rows)
+
+    compare(benchmark, family, family.units, act)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_dattri(benchmark, family: Family) -> None:
+    """The Gram matrix from captured factors, as data attribution has it; unchecked, in float32."""
+    dattri = pytest.importorskip("dattri_llm")
+
+    def act(model, batch) -> object:
+        capture = dattri.CaptureCallback()
+        config = dattri.HookManagerConfig(linear_io=dattri.REGISTER_ALL)
+        with dattri.HookManager(model, config=config, callbacks=[capture]).collect(deregister_on_exit=True):
+            family.losses(model, batch).sum().backward()
+        gradient = capture.record.gradient
+        return gradient.similarity(gradient, reduce="all")
 
     compare(benchmark, family, family.units, act)
 

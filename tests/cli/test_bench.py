@@ -34,6 +34,8 @@ def test_every_engine_is_a_row_and_the_wrong_one_is_refused(capsys: pytest.Captu
     for name in ("streaming", "torch-func", "loop"):
         assert rows[name]["tables"] > 0
         assert rows[name]["reduced"] > 0
+        assert rows[name]["tables_checked"] > 0
+        assert rows[name]["reduced_checked"] > 0
         assert (rows[name]["units"], rows[name]["conventions"]) == (4, 30)
 
 
@@ -42,6 +44,7 @@ def test_the_table_says_what_one_is(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "1 × of mse: one forward and backward pass" in shown
     assert "streaming" in shown
+    assert [word for word in shown.splitlines()[0].split() if word == "checked"] == ["checked"] * 2
 
 
 @pytest.mark.parametrize("option", ["--units", "--conventions", "--rounds"])
