@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import types
 from typing import Any
 
@@ -40,11 +41,8 @@ def in_eval_mode(model: nn.Module, *, shared: bool = False) -> nn.Module:
             for p in model.parameters()
             if type(p) is nn.Parameter
         }
-    evaluated = copied(model, memo).eval()
+    evaluated = with_own_functions(model, memo).eval()
     for module in evaluated.modules():
-        for name, value in list(vars(module).items()):
-            if isinstance(value, types.FunctionType):
-                vars(module)[name] = _Carried(_carried(value, memo))
         # Opacus sees layers in train mode only, and cuDNN differentiates recurrent ones only there.
         # A hook may ask for the mode, as the old spectral_norm does.
         if isinstance(module, INDIFFERENT) and not module._forward_pre_hooks:  # noqa: SLF001
@@ -52,6 +50,23 @@ def in_eval_mode(model: nn.Module, *, shared: bool = False) -> nn.Module:
         if isinstance(module, nn.RNNBase):
             module.dropout = 0.0
     return evaluated
+
+
+def with_own_functions(model: nn.Module, memo: dict[int, Any] | None = None) -> nn.Module:
+    """A copy of `model` in its modes; functions that were put on its modules compute with the copy.
+
+    Raises:
+        UsageError: The model cannot be copied.
+    """
+    memo = {} if memo is None else memo
+    found = copied(model, memo)
+    for module in found.modules():
+        for name, value in list(vars(module).items()):
+            if isinstance(value, types.FunctionType):
+                vars(module)[name] = _Carried(_carried(value, memo))
+            elif isinstance(value, types.MethodType) and value.__self__ is module:
+                vars(module)[name] = _CarriedMethod(_carried(value.__func__, memo), module)
+    return found
 
 
 def with_shapes(model: nn.Module, batch: Batch, losses: Losses) -> None:
@@ -83,9 +98,23 @@ class _Carried:
         return _Carried(_carried(self.function, memo))
 
 
+class _CarriedMethod:
+    """The same for a function that is bound to its module, as TRL binds one in the place of `forward`."""
+
+    def __init__(self, function: Any, module: nn.Module) -> None:
+        self.function, self.module = function, module
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(self.module, *args, **kwargs)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _CarriedMethod:
+        module = copy.deepcopy(self.module, memo)
+        return _CarriedMethod(_carried(self.function, memo), module)
+
+
 def _carried(function: types.FunctionType, memo: dict[int, Any]) -> types.FunctionType:
     """The function with the copies of those modules that it encloses."""
-    if not function.__closure__ or id(function) in memo:
+    if not getattr(function, "__closure__", None) or id(function) in memo:
         return memo.get(id(function), function)  # type: ignore[no-any-return]
     cells = tuple(types.CellType() for _ in function.__closure__)
     found = types.FunctionType(

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from suite.errors import UsageError
-from suite.loops.copies import copied
+from suite.recovery.eval_copy import with_own_functions
 from suite.watch.hooks import full
 
 WRAPPED = ("_orig_mod.", "_checkpoint_wrapped_module.", "_fsdp_wrapped_module.", "module.")
@@ -40,7 +40,7 @@ def copy_of(model: nn.Module, factory: Callable[[], nn.Module] | None) -> nn.Mod
         UsageError: The model has no copy; it is sharded and there is no factory, or that makes another one.
     """
     if not is_sharded(model):
-        return copied(model)
+        return with_own_functions(model)
     state = {
         plain_name(name): full(tensor.detach())
         for name, tensor in (*model.named_parameters(), *model.named_buffers())

@@ -76,8 +76,13 @@ def called_with(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, An
     if not args:
         return dict(kwargs)
     try:
-        return dict(inspect.signature(model.forward).bind_partial(*args, **kwargs).arguments)
-    except TypeError:
+        signature = inspect.signature(model.forward)
+        named: dict[str, Any] = {}
+        for name, value in signature.bind_partial(*args, **kwargs).arguments.items():
+            others = signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
+            named |= value if others else {name: value}
+        return named
+    except (TypeError, ValueError):
         return {**{str(place): value for place, value in enumerate(args)}, **kwargs}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from typing import Any
 
 import numpy as np
@@ -209,3 +210,19 @@ def test_steps_in_bf16_under_autocast_are_told_to_their_rounding() -> None:
     (update,) = audit.updates
     assert update.rounding == "bfloat16 under autocast"
     assert "mean" in update.names
+
+
+def test_functions_that_were_put_in_the_place_of_forward_compute_with_the_copy() -> None:
+    model = Pairs(network())
+    original = model.forward
+
+    def twice(self: Pairs, x: Tensor, **rest: Any) -> dict[str, Tensor]:
+        assert isinstance(self, Pairs)
+        return original(2 * x, **rest)
+
+    model.forward = types.MethodType(twice, model)
+    with suite.watch(model, suite.losses.classification) as audit:
+        for x, y in batches(5):
+            model(x, labels=y)["loss"].backward()
+            sgd(model).step()
+    assert audit.updates[0].computes("mean")
