@@ -40,7 +40,7 @@ class Problem:
         microbatches: K, into how many micro-batches a full batch is split.
         ranks: R, over how many ranks a full batch is spread.
 
-    Example:
+    Examples:
         >>> import torch
         >>> import torch.nn.functional as F
         >>> from gradsuite import Problem
@@ -124,7 +124,7 @@ def case(
     Raises:
         UsageError: A case of this name exists, or what is said of it is of the wrong kind.
 
-    Example:
+    Examples:
         >>> from gradsuite import Problem, case
         >>> @case(dataset="my measurements: 500 samples, 4 features", name="my-example")
         ... def my_regression() -> Problem:

@@ -43,7 +43,7 @@ def test_a_public_function_says_what_it_takes_returns_and_raises(name: str) -> N
     for parameter in signature.parameters:
         assert f"    {parameter}: " in arguments.replace("*", ""), f"{name} says nothing of {parameter}"
     assert "\nRaises:\n" in text
-    assert "\nExample:\n" in text
+    assert "\nExamples:\n" in text
     assert "\nReturns:\n" in text or signature.return_annotation == "None"
 
 

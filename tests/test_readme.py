@@ -10,7 +10,18 @@ import pytest
 
 import gradsuite
 from suite.cli.main import COMMANDS
-from tests.documents import CONSOLE, DOCUMENTS, LAST, ROOT, RUN, printed, printed_by_run
+from tests.documents import (
+    CONSOLE,
+    DOCUMENTS,
+    ELIDED,
+    LAST,
+    ROOT,
+    RUN,
+    TUTORIALS,
+    printed,
+    printed_by_run,
+    steps,
+)
 
 TEXTS = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS}
 README = TEXTS[ROOT / "README.md"]
@@ -25,6 +36,15 @@ def _without_rounding(text: str) -> str:
 @pytest.mark.parametrize(("document", "command", "shown"), SHOWN, ids=[f"{d}: {c}" for d, c, _ in SHOWN])
 def test_a_command_prints_what_a_document_shows(document: str, command: str, shown: str) -> None:
     assert _without_rounding(printed(command)) == _without_rounding(shown), document
+
+
+@pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
+def test_a_tutorial_can_be_done_from_its_page_alone(tutorial: Path) -> None:
+    done = list(steps(tutorial.read_text(encoding="utf-8")))
+    assert done
+    for command, shown, output in done:
+        said, rest = _without_rounding(output), _without_rounding(shown.removesuffix(ELIDED))
+        assert said.startswith(rest) if shown.endswith(ELIDED) or not shown else said == rest, command
 
 
 def test_the_readme_shows_the_output_of_three_commands_or_more() -> None:
@@ -47,7 +67,9 @@ def test_quoted_code_is_the_examples() -> None:
         assert code in (ROOT / path).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "results" / "README.md"])
+@pytest.mark.parametrize(
+    "document", [*DOCUMENTS, *TUTORIALS, ROOT / "CONTRIBUTING.md", ROOT / "results" / "README.md"]
+)
 def test_links_lead_somewhere(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     headings = {re.sub(r"[^\w -]", "", line.strip("# ").lower()).replace(" ", "-")

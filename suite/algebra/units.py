@@ -122,7 +122,7 @@ class Units:
         Raises:
             UsageError: A column is unknown or does not fit the samples and parts.
 
-        Example:
+        Examples:
             Three samples in two micro-batches:
 
             >>> from gradsuite import Units

@@ -107,7 +107,7 @@ def per_sample_gradients(
         CaseError: The losses are not finite, depend on no parameter, or no engine passed the check, or
             fits into the memory.
 
-    Example:
+    Examples:
         >>> import gradsuite
         >>> import torch
         >>> import torch.nn.functional as F

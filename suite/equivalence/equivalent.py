@@ -122,7 +122,7 @@ def equivalent(
     Raises:
         UsageError: The optimizer or a hyperparameter does not exist, or a value or the scale is impossible.
 
-    Example:
+    Examples:
         From the sum over 32 samples to their mean:
 
         >>> import gradsuite

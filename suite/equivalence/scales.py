@@ -173,7 +173,7 @@ def scale_between(source: str, target: str, sizes: Sizes) -> Scaling:
         UsageError: There is no such convention, it does not apply to such a batch, its coefficients
             depend on the data, or the two weigh samples differently.
 
-    Example:
+    Examples:
         >>> from suite.equivalence import Sizes, scale_between
         >>> found = scale_between("verl:seq-mean-token-sum", "trl:dapo", Sizes(512, elements=1000))
         >>> float(found.scale), found.ragged.assumes

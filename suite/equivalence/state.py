@@ -57,7 +57,7 @@ def convert_state(
             in first steps that follow another law, the scale is impossible, or a scheduler is not one of
             torch's or not this optimizer's.
 
-    Example:
+    Examples:
         >>> import torch, gradsuite
         >>> weight = torch.nn.Parameter(torch.ones(3))
         >>> optimizer = torch.optim.SGD([weight], lr=0.1, momentum=0.9)

@@ -189,7 +189,7 @@ def convention_of(name: str) -> Convention:
     Raises:
         UsageError: Nothing has this name; the message has the nearest that there are.
 
-    Example:
+    Examples:
         >>> from suite.frameworks import convention_of
         >>> print(convention_of("verl:seq-mean-token-mean").product)
         1/(n·V_i)

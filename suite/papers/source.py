@@ -41,7 +41,7 @@ def parse_source(text: str) -> CodeSource:
     Raises:
         UsageError: It is not of this form.
 
-    Example:
+    Examples:
         >>> parse_source("karpathy/nanoGPT@3adf61e:train.py:grad_clip").url
         'https://github.com/karpathy/nanoGPT/blob/3adf61e/train.py'
     """

@@ -32,7 +32,7 @@ def unstated(paper: Stated, given: Collection[str] = ()) -> dict[str, Any]:
         paper: the card.
         given: names of hyperparameters that are given besides, in the card's or in torch's spelling.
 
-    Example:
+    Examples:
         >>> from suite.papers.library import papers
         >>> unstated(papers["grpo-2024"])["weight_decay"]
         0.01

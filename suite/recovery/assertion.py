@@ -63,7 +63,7 @@ def assert_convention(
         UsageError: See `recover`; or there is no such convention, or it does not apply to the units.
         CaseError: See `recover`.
 
-    Example:
+    Examples:
         >>> import gradsuite
         >>> import torch
         >>> import torch.nn.functional as F

@@ -73,7 +73,7 @@ def recover(
         UsageError: The step fails or leaves no gradient; the losses or the units table do not fit.
         CaseError: No engine computes the units' gradients rightly.
 
-    Example:
+    Examples:
         >>> import gradsuite
         >>> import torch
         >>> import torch.nn.functional as F

@@ -61,7 +61,7 @@ def run(options: RunOptions) -> RunResult:
         UsageError: Something asked for does not exist or cannot be; what was measured before it was
             found is in the output folder.
 
-    Example:
+    Examples:
         >>> import gradsuite
         >>> result = gradsuite.run(["mse"], ["sum"], batch_sizes=[32], engine="loop", quick=True)
         >>> result.discrepancies.query("samples == 32").scale.round(6).unique().tolist()  # n

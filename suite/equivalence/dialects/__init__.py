@@ -88,7 +88,7 @@ def translate(
         UsageError: The dialect, the optimizer or a hyperparameter is unknown, wrong or missing, or
             `torch.optim` has nothing that comes near.
 
-    Example:
+    Examples:
         Keras writes `l2 · w²` where torch writes `weight_decay · w²/2`:
 
         >>> from suite import translate
