@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from suite.version import __version__
+from suite.machine.version import __version__
 
 if TYPE_CHECKING:
     from suite import losses

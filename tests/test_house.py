@@ -42,6 +42,12 @@ def homes(root: Path) -> dict[str, list[str]]:
     return found
 
 
+def test_there_are_few_modules_at_the_top_and_few_rooms() -> None:
+    rooms = {path.parent for package in ("suite", "cases") for path in (ROOT / package).rglob("*.py")}
+    assert len(list((ROOT / "suite").glob("*.py"))) <= 8
+    assert len(rooms) <= 28
+
+
 def test_a_public_name_is_defined_in_one_module() -> None:
     twice = {name: modules for name, modules in homes(ROOT).items() if len(modules) > 1}
     assert twice == {}

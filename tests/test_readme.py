@@ -75,7 +75,10 @@ def test_links_lead_somewhere(document: Path) -> None:
     headings = {re.sub(r"[^\w -]", "", line.strip("# ").lower()).replace(" ", "-")
                 for line in text.splitlines() if line.startswith("#")}  # fmt: skip
     for link, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", text):
-        assert (document.parent / link).exists(), link
+        target = (document.parent / link).resolve()
+        if target.parent == ROOT / "docs" / "reference":  # made with the site, which checks its links
+            continue
+        assert target.exists(), link
         assert link or anchor in headings, anchor
 
 

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from suite.errors import UsageError, one_line
-from suite.version import __version__
+from suite.machine.version import __version__
 
 COMMANDS = (
     "run", "merge", "diff", "table", "plot", "report", "recover", "lr", "rules", "bench", "fuzz", "list",

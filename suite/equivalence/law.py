@@ -124,7 +124,7 @@ def law(optimizer: str | type) -> Law:
     Raises:
         UsageError: There is no law for it.
 
-    Example:
+    Examples:
         >>> from suite import law
         >>> {name: entry.exponent for name, entry in law("SGD").hyperparameters.items() if entry.exponent}
         {'lr': -1, 'weight_decay': 1}

@@ -49,7 +49,7 @@ def register_law(
         UsageError: A law of this name exists, a numeric hyperparameter has no exponent, or training shows
             that the law does not hold.
 
-    Example:
+    Examples:
         >>> import gradsuite
         >>> class Lion:
         ...     def __init__(self, params, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0): ...

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import UsageError
-from suite.version import __version__
+from suite.machine.version import __version__
 
 if TYPE_CHECKING:
     import torch

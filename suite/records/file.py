@@ -23,9 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from suite.errors import UsageError, one_line
+from suite.machine.version import __version__
 from suite.records.fields import SCHEMA, Row, names_with_role
 from suite.records.schema import what_is_wrong
-from suite.version import __version__
 
 FILE = "records.jsonl"
 FILES = (FILE, FILE + ".gz")

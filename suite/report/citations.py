@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from suite.version import __version__
+from suite.machine.version import __version__
 
 if TYPE_CHECKING:
     from suite.conventions import Convention

@@ -61,7 +61,7 @@ def watch(
     Raises:
         UsageError: An argument is wrong.
 
-    Example:
+    Examples:
         >>> import gradsuite
         >>> import torch
         >>> import torch.nn.functional as F
