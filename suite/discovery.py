@@ -12,6 +12,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
@@ -88,8 +89,14 @@ def choose(
     others = [pattern for pattern in patterns if not pattern.startswith((PREFIX, STEP_PREFIX))]
     return (
         found.match(others) if others or not claimed else [],
-        sources.match(claimed) if claimed else [],
+        sources.match(_with_variants(claimed, sources.names)) if claimed else [],
     )
+
+
+def _with_variants(patterns: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The patterns, with the names of the papers' variants that they match: `papers/*` means all of them."""
+    variants = [name for name in names if name.startswith(STEP_PREFIX) and ":" in name]
+    return [*patterns, *(name for name in variants if any(fnmatchcase(name, p) for p in patterns))]
 
 
 def _import_all(group: str) -> None:

@@ -30,6 +30,8 @@ CLIP_FACTORS = {
     "rank": Formula.parse(CLIP_RANK),
 }
 """What multiplies the weights where parts of a batch are clipped."""
+UNREACHED = 1e30
+"""A threshold that no norm reaches, and that can be divided by itself."""
 TORCH_NORM_ADDS = 1e-6
 """What torch's `clip_grad_norm_` adds to a norm before it divides."""
 
@@ -43,10 +45,10 @@ def gradient_complaints(paper: Paper, step: PaperStep) -> list[str]:
     for number in range(1 if paper.moving else BATCHES):
         model = step.model()
         batch, units = step.batch(number)
-        free = {} if step.max_norm is None else {"max_norm": float("inf")}
+        free = {} if step.max_norm is None else {"max_norm": UNREACHED}
         left = step.gradient(model, batch, **free)
-        distance = relative(left, card_gradient(paper, step, model, batch, units, float("inf")))
-        if distance > AGREES:
+        distance = relative(left, card_gradient(paper, step, model, batch, units, UNREACHED))
+        if not distance <= AGREES:  # nan does not
             found.append(f"batch {number}: the step's gradient is {distance:.2g} away from {paper.weights}")
     return found or _clip_complaints(paper, step)
 
@@ -62,11 +64,11 @@ def _clip_complaints(paper: Paper, step: PaperStep) -> list[str]:
         return [f"the step clips at {step.max_norm:g}, the card at {paper.max_norm:g}"]
     model = step.model()
     batch, units = step.batch(0)
-    whole = card_gradient(paper, step, model, batch, units, float("inf"))
+    whole = card_gradient(paper, step, model, batch, units, UNREACHED)
     threshold = 0.4 * size_clipped(whole, paper.clip_over)
     left = step.gradient(model, batch, max_norm=threshold)
     distance = relative(left, card_gradient(paper, step, model, batch, units, threshold))
-    if distance > AGREES + TORCH_NORM_ADDS / threshold:
+    if not distance <= AGREES + TORCH_NORM_ADDS / threshold:
         return [f"clipped, the step's gradient is {distance:.2g} away from {paper.clipping}"]
     return []
 
@@ -153,5 +155,4 @@ def _units(units: Units, paper: Paper, max_norm: float | None = None) -> Units:
         units = replace(units, moving_average=paper.moving[0])
     if paper.max_norm is None:
         return replace(units, max_norm=None)
-    largest = 1e30  # a table holds no infinite threshold
-    return replace(units, max_norm=min(paper.max_norm if max_norm is None else max_norm, largest))
+    return replace(units, max_norm=paper.max_norm if max_norm is None else max_norm)

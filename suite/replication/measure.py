@@ -18,6 +18,7 @@ from suite.replication.gradient import (
     AGREES,
     BATCHES,
     TORCH_NORM_ADDS,
+    UNREACHED,
     WHOLE,
     card_gradient,
     clipped,
@@ -77,9 +78,9 @@ def gradient_finding(paper: Paper, step: PaperStep) -> Finding:
         found, reason = None, one_line(error)
     against = gradient_complaints(paper, step)
     model, (batch, units) = step.model(), step.batch(0)
-    free = {} if step.max_norm is None else {"max_norm": float("inf")}
+    free = {} if step.max_norm is None else {"max_norm": UNREACHED}
     left = step.gradient(model, batch, **free)
-    distance = relative(left, card_gradient(paper, step, model, batch, units, float("inf")))
+    distance = relative(left, card_gradient(paper, step, model, batch, units, UNREACHED))
     if found is None:
         formula = names = ""
         measured = f"not recovered: {reason}"
@@ -99,7 +100,7 @@ def gradient_finding(paper: Paper, step: PaperStep) -> Finding:
 def recovered(step: PaperStep) -> Recovery:
     """The weights behind the step's gradient on its first batch, without clipping."""
     batch, units = step.batch(0)
-    free = {} if step.max_norm is None else {"max_norm": float("inf")}
+    free = {} if step.max_norm is None else {"max_norm": UNREACHED}
 
     def run(model: nn.Module, batch: Any) -> Any:
         step.step(model, batch, **free)
@@ -140,7 +141,7 @@ class Comparison:
 def against_port(step: PaperStep) -> Comparison:
     """The port against the step, before clipping."""
     scales, rests = [], []
-    free = {} if step.max_norm is None else {"max_norm": float("inf")}
+    free = {} if step.max_norm is None else {"max_norm": UNREACHED}
     for number in range(BATCHES):
         model, (batch, _) = step.model(), step.batch(number)
         theirs, port = (

@@ -40,7 +40,7 @@ def optimizer_complaints(paper: Paper, step: PaperStep) -> list[str]:
         return []
     mine, theirs = (moved(step, stepper) for stepper in (card_stepper(paper), step.optimizer))
     distance = float((mine - theirs).norm() / theirs.norm())
-    if distance > AGREES:
+    if not distance <= AGREES:
         way = f"{distance:.2g} of their way from those of {paper.dialect}'s {paper.optimizer}"
         return [f"after {UPDATES_COMPARED} steps the code's weights are {way}"]
     return []

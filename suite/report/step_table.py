@@ -39,14 +39,15 @@ def step_table(report: RunRows) -> Table:
 def _cells(found: dict[str, Row]) -> list[str]:
     numbers = {claim: row["numbers"] for claim, row in found.items()}
     wrong = [f"{found[c]['measured']}" for c in ("gradient", "optimizer") if _fails(found, c)]
-    scales = numbers.get("port", {}).get("scales", [])
+    wrong += [] if "gradient" in found else ["not measured"]
+    scales = [scale for scale in numbers.get("port", {}).get("scales", []) if scale is not None]
     shown = [significant(scale, 4) for scale in (min(scales), max(scales))] if scales else ["–"]
     return [
         numbers.get("gradient", {}).get("formula") or "no product",
         "; ".join(wrong) or "holds",
         shown[0] if shown[0] == shown[-1] else "–".join(shown),
         *(
-            significant(numbers[claim][key], 2) if key in numbers.get(claim, {}) else "–"
+            "–" if numbers.get(claim, {}).get(key) is None else significant(numbers[claim][key], 2)
             for claim, key in (("port", "direction"), ("converted", "converted"), ("converted", "unchanged"))
         ),
     ]
