@@ -85,6 +85,7 @@ word(
     unsplit="element-mean",
     typed="transformers.Trainer with a model whose forward takes no loss arguments",
     source=_TRAINER,
+    known="run",
     tokens=False,
     note="All models before 4.46, then divided by the full K.",
 )
