@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import types
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -65,7 +65,9 @@ def with_own_functions(model: nn.Module, memo: dict[int, Any] | None = None) -> 
             if isinstance(value, types.FunctionType):
                 vars(module)[name] = _Carried(_carried(value, memo))
             elif isinstance(value, types.MethodType) and value.__self__ is module:
-                vars(module)[name] = _CarriedMethod(_carried(value.__func__, memo), module)
+                vars(module)[name] = _CarriedMethod(
+                    _carried(cast(types.FunctionType, value.__func__), memo), module
+                )
     return found
 
 
@@ -114,9 +116,9 @@ class _CarriedMethod:
 
 def _carried(function: types.FunctionType, memo: dict[int, Any]) -> types.FunctionType:
     """The function with the copies of those modules that it encloses."""
-    if not getattr(function, "__closure__", None) or id(function) in memo:
+    if not getattr(function, "__closure__", None) or id(function) in memo:  # not every callable has one
         return memo.get(id(function), function)  # type: ignore[no-any-return]
-    cells = tuple(types.CellType() for _ in function.__closure__)
+    cells = tuple(types.CellType() for _ in function.__closure__ or ())
     found = types.FunctionType(
         function.__code__, function.__globals__, function.__name__, function.__defaults__, cells
     )
