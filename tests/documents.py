@@ -55,10 +55,13 @@ def steps(tutorial: str) -> Iterator[tuple[str, str, str]]:
         for block in BLOCK.finditer(tutorial):
             if block["file"]:
                 (Path(folder) / block["file"]).write_text(block["printed"], encoding="utf-8")
-            if block["kind"] not in ("console", "sh"):
+            if block["kind"] in ("console", "sh"):
+                command, _, shown = block["printed"].partition("\n")
+                first, *others = shlex.split(command.removeprefix("$ "))
+            elif block["kind"] == "python" and not block["file"]:
+                command, shown, first, others = "python", "", "python", ["-c", block["printed"]]
+            else:
                 continue
-            command, _, shown = block["printed"].partition("\n")
-            first, *others = shlex.split(command.removeprefix("$ "))
             given, environment = [*words[first], *others], {**os.environ, "PYTHONPATH": path}
             done = subprocess.run(
                 given, cwd=folder, env=environment, capture_output=True, text=True, check=True
