@@ -23,6 +23,7 @@ examples:
   gradsuite recover mine.py:accumulated_step --expect mean
   gradsuite recover mine.py --json
   gradsuite recover step.safetensors --with mine.py
+  gradsuite recover tokens.py --memory 8GiB
 
 The file defines
   model                  a torch.nn.Module
@@ -63,6 +64,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine", default="opacus", metavar="NAME", help="first engine to try (default: opacus)"
     )
+    parser.add_argument(
+        "--memory",
+        metavar="BYTES",
+        help="limit for the units' gradients: 500MB, 2GiB (default: half of what is free)",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -73,8 +79,10 @@ def execute(arguments: argparse.Namespace) -> int:
         UsageError: The file does not have what is needed, or the step leaves no gradient.
     """
     from suite.conventions import conventions
+    from suite.machine.memory import parse_bytes
 
     expected = None if arguments.expect is None else conventions[arguments.expect]
+    memory = parse_bytes(arguments.memory)
     if arguments.file.endswith(".safetensors"):
         return _of_update(arguments)
     if arguments.definitions is not None:
@@ -91,7 +99,7 @@ def execute(arguments: argparse.Namespace) -> int:
         collate = None  # it has done its work: the file is that of a training
     given["batch"] = given_batch(given["batch"], select, collate)
     try:
-        tried = experiment(**given, engine=arguments.engine)
+        tried = experiment(**given, engine=arguments.engine, memory=memory)
         found = recovery(tried)
     except CaseError as error:
         print(f"gradsuite recover: {one_line(error)}", file=sys.stderr)

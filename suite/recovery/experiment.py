@@ -63,6 +63,7 @@ class Experiment(Runs):
         computed: these, where they are there, and whether they are in float64, though the losses are not.
         random: whether the losses draw random numbers.
         few: the weights, where they were solved for on few parameters and proven on all.
+        memory: how many bytes the units' gradients may take; half of what is free if None.
     """
 
     losses: Reading
@@ -72,6 +73,7 @@ class Experiment(Runs):
     computed: tuple[Checked, bool] | None = None
     random: bool = False
     few: Proven | None = None
+    memory: int | None = None
 
     @property
     def found(self) -> Checked:
@@ -94,7 +96,7 @@ class Experiment(Runs):
             return self.computed
         given = UnitProblem(self.model, self.batch, self.losses, self.regulariser)
         with self.surroundings.kept():
-            return unit_gradients(given, self.engine)
+            return unit_gradients(given, self.engine, self.memory)
 
     @property
     def counted_batch(self) -> Batch:

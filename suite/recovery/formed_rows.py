@@ -29,11 +29,6 @@ class FormedRows:
         """How many parameters there are."""
         return sum(block[0].numel() for block in self.blocks.values())
 
-    @property
-    def cost(self) -> int:
-        """Multiplications for each pair of units."""
-        return self.size
-
     def square(self, units: int) -> Tensor:
         """`[units]` the squared norms of the units' gradients."""
         first = next(iter(self.blocks.values()))

@@ -50,6 +50,7 @@ class Proven:
         precision: the relative rounding error of the units' gradients.
         left: the norm of what the weights leave on the few parameters.
         names: of the parameters that were solved on.
+        entries: `[samples]` or `[samples, parts]` the losses.
     """
 
     root: Root
@@ -57,6 +58,7 @@ class Proven:
     precision: float
     left: float
     names: tuple[str, ...]
+    entries: Tensor
 
 
 def solved(
@@ -196,12 +198,13 @@ class Solved:
         total[self.heard] = self.weights[: self.few.units]
         return total
 
-    def proven(self, gradient: GradientByName, left: float) -> Proven | None:
+    def proven(self, gradient: GradientByName, left: float, entries: Tensor) -> Proven | None:
         """The weights with their bounds, if they leave nothing but rounding on all parameters.
 
         Args:
             gradient: of the step.
             left: the norm of what they leave of it.
+            entries: the losses.
         """
         dtype = next(iter(gradient.values())).dtype
         epsilon = ROUNDINGS * float(torch.finfo(dtype).eps)
@@ -216,7 +219,7 @@ class Solved:
             return None
         precision = max(epsilon, MARGIN * here / loud if loud > 0.0 else 0.0)
         rounding = max(MARGIN * here, epsilon * float(max(few, loud)))
-        return Proven(*self._result(rounding, left, size, here), precision, here, self.few.names)
+        return Proven(*self._result(rounding, left, size, here), precision, here, self.few.names, entries)
 
     def _result(self, rounding: float, left: float, size: float, here: float) -> tuple[Root, Solution]:
         more = self.few.last is not None

@@ -70,7 +70,7 @@ class Codes:
 def owned(
     calls: Sequence[ForwardCall],
     once: Sequence[Tensor | None],
-    coded: Sequence[Tensor | None],
+    coded: Sequence[Tensor | None] | None,
     codes: Codes,
     names: dict[int, str],
     reads: Counter[int],
@@ -80,14 +80,14 @@ def owned(
     Args:
         calls: of modules that may be linear maps.
         once: by call, the gradient of the sum of all losses by the output.
-        coded: by call, that of the sum weighted by the codes.
+        coded: by call, that of the sum weighted by the codes; None where rows are known to be units in turn.
         codes: the weights.
         names: of the trained parameters, by `id`.
         reads: how often each parameter is read in the whole graph, by `id`.
     """
     by_module: dict[nn.Module, list[UnitRows | None]] = {}
-    for call, first, second in zip(calls, once, coded, strict=True):
-        if first is not None and second is not None:
+    for call, first, second in zip(calls, once, coded or [None] * len(calls), strict=True):
+        if first is not None and (coded is None or second is not None):
             rows = _rows(call, first, second, codes, names, reads)
             by_module.setdefault(call.module, []).append(rows)
     found = []
@@ -101,6 +101,8 @@ def owned(
 def joined(parts: Sequence[UnitRows]) -> UnitRows:
     """The rows of several calls, or of several pieces of the batch."""
     first = parts[0]
+    if len(parts) == 1:
+        return first
     unit = torch.cat([part.unit for part in parts])
     order = unit.argsort(stable=True)
     a, b = torch.cat([part.a for part in parts])[order], torch.cat([part.b for part in parts])[order]
@@ -116,17 +118,22 @@ def may_be_linear(module: nn.Module) -> bool:
 
 
 def _rows(
-    call: ForwardCall, first: Tensor, second: Tensor, codes: Codes, names: dict[int, str], reads: Counter[int]
+    call: ForwardCall,
+    first: Tensor,
+    second: Tensor | None,
+    codes: Codes,
+    names: dict[int, str],
+    reads: Counter[int],
 ) -> UnitRows | None:
     module = call.module
     weight, bias = module._parameters["weight"], module._parameters.get("bias")  # noqa: SLF001  as above
     if weight is None or id(weight) not in names:
         return None
-    found = _vectors(call, first, second)
+    found = _vectors(call, first, first if second is None else second)
     if found is None:
         return None
     a, once, coded = found
-    unit = codes.read(once, coded)
+    unit = codes.read(once, coded) if second is not None else _in_turn(once, codes)
     if unit is None or call.input._version != call.version:  # noqa: SLF001  overwritten since
         return None
     turned = weight.ndim == 2 and _is_turned(module, weight, a, once)
@@ -140,7 +147,16 @@ def _rows(
         a[kept],
         once[kept],
         unit[kept],
+        bool((unit[kept] == kept.nonzero()[:, 0]).all()) and len(unit) == len(codes.weights),
     )
+
+
+def _in_turn(once: Tensor, codes: Codes) -> Tensor | None:
+    """`[rows]` the unit of each row, −1 for those without a gradient, where rows are units in turn."""
+    units = len(codes.weights)
+    if len(once) != units:
+        return None
+    return torch.where(once.any(1), torch.arange(units, device=once.device), -1)
 
 
 def _vectors(call: ForwardCall, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:

@@ -9,7 +9,8 @@ gradients are computed instead, by whoever asked.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import math
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -32,7 +33,7 @@ from suite.recovery.step import GradientByName
 from suite.recovery.unit_rows import UnitRows
 from suite.recovery.weighted_pass import Remainder
 
-LAST_CALLS = 16
+LAST_CALLS = 6
 """How many of the last calls are looked at first for rows that belong to one unit."""
 
 SHARES = (8, 64, 512)
@@ -40,6 +41,9 @@ SHARES = (8, 64, 512)
 
 DEAR = 8
 """A layer that costs so many times what the cheapest costs is solved on only where nothing else does."""
+
+CHEAP = 1 << 26
+"""Multiplications that are cheap whatever others cost."""
 
 MOST_FORMED = 1 << 24
 """How many numbers of samples' gradients are formed, at most."""
@@ -153,49 +157,62 @@ def _candidates(attempt: Attempt, last: GradientByName | None) -> Iterator[tuple
     The next ones are asked for where these leave out units that are heard by other parameters.
     """
     pieces = attempt.pieces
-    rows, graph = _first(attempt, pieces[0])
-    kept = graph if len(pieces) == 1 else None
-    del graph
+    whole = len(pieces) == 1
     best: Solved | None = None
-    for choice in _choices(rows, attempt.units):
-        parts = choice if len(pieces) == 1 else _of_the_rest(attempt, choice, pieces[1:])
-        found = solved(parts, attempt.units, attempt.gradient, last, attempt.most_condition)
-        if found is not None and found.equations.condition <= WELL_CONDITIONED:
-            yield found, kept
-        elif found is not None and (best is None or found.better(best)):
-            best = found
+    for looked_at in (_cheap_ones, list):
+        rows, graph = _first(attempt, pieces[0], looked_at)
+        kept = graph if whole else None
+        del graph
+        for choice in _choices(rows, attempt.units):
+            parts = choice if whole else _of_the_rest(attempt, choice, pieces[1:])
+            found = solved(parts, attempt.units, attempt.gradient, last, attempt.most_condition)
+            if found is not None and found.equations.condition <= WELL_CONDITIONED:
+                yield found, kept
+            elif found is not None and (best is None or found.better(best)):
+                best = found
+        if attempt.parts == 1:
+            break
     if best is not None:
         yield best, kept
+    kept = None
     if attempt.parts == 1:
-        kept = None
         for found in _on_small_parameters(attempt, last):
             yield found, None
 
 
-def _first(attempt: Attempt, piece: slice) -> tuple[list[UnitRows], Tensor]:
+def _cheap_ones(calls: Sequence[ForwardCall]) -> list[ForwardCall]:
+    """Of the last calls, those that cost little to solve on."""
+    last = calls[-LAST_CALLS:]
+    costs = [math.prod(call.shape[:-1]) ** 2 * (call.shape[-1] + call.input.shape[-1]) for call in last]
+    most = max(CHEAP, DEAR * min(costs, default=0))
+    return [call for call, cost in zip(last, costs, strict=True) if cost <= most]
+
+
+def _first(
+    attempt: Attempt, piece: slice, looked_at: Callable[[Sequence[ForwardCall]], list[ForwardCall]]
+) -> tuple[list[UnitRows], Tensor]:
     """The maps whose rows belong to one unit each, in the first piece of the batch, and its losses."""
     modules = [module for module in attempt.given.model.modules() if may_be_linear(module)]
     with captured(modules) as calls:
         entries = attempt.read(piece)
-    found = _owned(attempt, entries, calls[-LAST_CALLS:])
-    if not found and len(calls) > LAST_CALLS:
-        found = _owned(attempt, entries, calls)
-    return found, entries
+    return _owned(attempt, entries, looked_at(calls)), entries
 
 
 def _of_the_rest(attempt: Attempt, first: Sequence[UnitRows], pieces: Sequence[slice]) -> list[UnitRows]:
     """The rows of all pieces, those of the first one being there.
 
-    All other parameters are frozen, so that no graph leads to the layers before these.
+    All other parameters are frozen, so that no graph leads to the layers before these. Where the rows of the
+    first piece are its units in turn, so are those of the others, as the proof will show.
     """
     found = {part.weight: [part] for part in first}
+    in_turn = all(part.in_turn for part in first)
     with _only(attempt, [name for part in first for name in part.names]):
         chosen = {id(attempt.trained[name]) for name in found}
         modules = [m for m in attempt.given.model.modules() if may_be_linear(m) and id(m.weight) in chosen]
         for piece in pieces:
             with captured(modules) as calls:
                 entries = attempt.read(piece)
-            rows = {part.weight: part for part in _owned(attempt, entries, calls)}
+            rows = {part.weight: part for part in _owned(attempt, entries, calls, in_turn=in_turn)}
             called = {id(call.module.weight) for call in calls}
             del entries, calls
             for name, parts in found.items():
@@ -206,22 +223,25 @@ def _of_the_rest(attempt: Attempt, first: Sequence[UnitRows], pieces: Sequence[s
     return [joined(parts) for parts in found.values()]
 
 
-def _owned(attempt: Attempt, entries: Tensor, calls: Sequence[ForwardCall]) -> list[UnitRows]:
+def _owned(
+    attempt: Attempt, entries: Tensor, calls: Sequence[ForwardCall], *, in_turn: bool = False
+) -> list[UnitRows]:
     if not calls:
         return []
     codes = Codes.of(len(entries), entries.device)
     edges = [call.edge for call in calls]
-    once, coded = (
-        torch.autograd.grad(loss, edges, retain_graph=True, allow_unused=True)
-        for loss in (entries.sum(), (codes.weights.to(entries) * entries).sum())
-    )
+    once = torch.autograd.grad(entries.sum(), edges, retain_graph=True, allow_unused=True)
+    coded = None
+    if not in_turn:
+        loss = (codes.weights.to(entries) * entries).sum()
+        coded = torch.autograd.grad(loss, edges, retain_graph=True, allow_unused=True)
     names = {id(p): name for name, p in attempt.trained.items()}
     return owned(calls, once, coded, codes, names, parameter_reads(entries))
 
 
 def _choices(rows: Sequence[UnitRows], units: int) -> list[list[UnitRows]]:
     """What to solve on: the cheapest that hear all units, then all that are not dear, then all."""
-    ranked = sorted(rows, key=lambda part: part.cost)
+    ranked = sorted(rows, key=lambda part: part.work)
     few: list[UnitRows] = []
     unheard = {unit for part in ranked for unit in part.unit.tolist()}
     for part in ranked:
@@ -229,7 +249,7 @@ def _choices(rows: Sequence[UnitRows], units: int) -> list[list[UnitRows]]:
         if len(few) < 2 or sum(p.size for p in few) < SHARES[0] * units or own & unheard:
             few.append(part)
             unheard -= own
-    cheap = [part for part in ranked if part.cost <= DEAR * ranked[0].cost]
+    cheap = [part for part in ranked if part.work <= max(CHEAP, DEAR * ranked[0].work)]
     return list({len(choice): choice for choice in (few, cheap, ranked) if choice}.values())
 
 
@@ -293,7 +313,7 @@ def _proof(attempt: Attempt, found: Solved, graph: Tensor | None) -> Proven | No
         del entries
     if attempt.given.regulariser is not None:
         left.subtract(float(found.weights[-1]) * attempt.given.regulariser(attempt.given.model))
-    return found.proven(attempt.gradient, left.norm)
+    return found.proven(attempt.gradient, left.norm, attempt.entries)
 
 
 def _silent(entries: Tensor, quiet: Tensor) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from suite.algebra.quantities import Quantities
 from suite.algebra.units import Units
@@ -33,6 +33,7 @@ from suite.recovery.solve import Root, Solution, groups
 from suite.recovery.step import Step, gradient_of
 from suite.recovery.surroundings import Surroundings
 from suite.recovery.suspects import Suspect
+from suite.recovery.unit_gradients import require_memory_for_all
 from suite.recovery.without_matrix import asks_for_it, on_few
 
 
@@ -47,6 +48,7 @@ def recover(
     engine: str = "opacus",
     select: Choose | None = None,
     collate: Collate | None = None,
+    memory: int | None = None,
 ) -> Recovery:
     """The weight that each unit of `batch` got in the gradient of a training step.
 
@@ -64,6 +66,8 @@ def recover(
         engine: the engine that is to compute the units' gradients.
         select: `select(batch, rows)` gives some samples of a batch that is laid out otherwise, as a batch.
         collate: `collate(samples)` makes a batch, where `batch` is a list of samples.
+        memory: how many bytes the units' gradients and what is made of them may take; half of what is free
+            if None. What does not fit is said before it is begun.
 
     Returns:
         The weights `[units]`, nan where this batch does not determine them, with their errors; the
@@ -71,7 +75,7 @@ def recover(
 
     Raises:
         UsageError: The step fails or leaves no gradient; the losses or the units table do not fit.
-        CaseError: No engine computes the units' gradients rightly.
+        CaseError: No engine computes the units' gradients rightly, or they do not fit into the memory.
 
     Examples:
         >>> import gradsuite
@@ -88,7 +92,7 @@ def recover(
         [0.0, 1.0, 1.0, 1.0]
     """
     given = given_batch(batch, select, collate)
-    return recovery(experiment(step, model, given, losses, units, regulariser, engine))
+    return recovery(experiment(step, model, given, losses, units, regulariser, engine, memory))
 
 
 def experiment(
@@ -99,6 +103,7 @@ def experiment(
     units: Units | None,
     regulariser: Regulariser | None,
     engine: str,
+    memory: int | None = None,
 ) -> Experiment:
     """A step with its gradient and the units' gradients."""
     with_shapes(model, batch, losses)
@@ -112,7 +117,8 @@ def experiment(
     first = first_reading(Reading(losses, around), in_eval_mode(model, shared=True), batch)
     batch = with_samples(batch, first.entries)
     tried = Experiment(
-        step, model, batch, {}, around, first.reading, regulariser, units or Units.of(1), engine
+        step, model, batch, {}, around, first.reading, regulariser, units or Units.of(1), engine,
+        memory=memory,
     )  # fmt: skip
     many = asks_for_it(first, sum(p.numel() for p in model.parameters() if p.requires_grad), units)
     if many:
@@ -122,6 +128,7 @@ def experiment(
         few = on_few(tried, first)
         if few is not None:
             return few
+        require_memory_for_all(model, count, memory)
     random = _is_random(first.reading, in_eval_mode(model), batch)
     computed = (tried.found, tried.wide)
     table = _units(units, tried.found.shape[0], batch, regulariser is not None)
@@ -252,11 +259,18 @@ def _known(tried: Experiment, solution: Solution) -> list[Quantities]:
     """What formulas can be made of; the losses are looked at where some unit has no gradient."""
     losses = np.ones(len(tried.units))
     if solution.silent.any():
-        entries = tried.losses.numbers(in_eval_mode(tried.model), tried.batch).flatten()
+        entries = _entries(tried).flatten()
         losses[: len(entries)] = entries.double().cpu().numpy()
     return list(
         known(tried.units, tried.counted_batch, ~solution.silent, tried.root, losses[tried.units.data])
     )
+
+
+def _entries(tried: Experiment) -> Tensor:
+    """The losses as numbers."""
+    if tried.few is not None:
+        return tried.few.entries
+    return tried.losses.numbers(in_eval_mode(tried.model), tried.batch)
 
 
 def _suspects(tried: Experiment, weighting: Weighting) -> tuple[Suspect, ...]:

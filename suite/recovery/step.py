@@ -186,7 +186,7 @@ def _left(trained: Mapping[str, nn.Parameter], cleared: Mapping[nn.Parameter, Te
     left = {name: p.grad for name, p in trained.items() if p.grad is not None}
     if all(p.grad is cleared.get(p) and not p.grad.any() for p in trained.values() if p.grad is not None):
         return {}
-    return {name: _dense(grad).clone() for name, grad in left.items()}
+    return {name: _dense(grad) for name, grad in left.items()}
 
 
 def _dense(gradient: Tensor) -> Tensor:

@@ -9,12 +9,16 @@ from suite.engines.per_sample_gradients import Checked, per_sample_gradients
 from suite.errors import CaseError
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
+from suite.machine.memory import format_bytes, free_bytes
 from suite.recovery.eval_copy import in_eval_mode
 from suite.recovery.formats import Watch, is_narrow
 from suite.recovery.in_float64 import UnitProblem, problem
 
+SQUARE_MATRICES = 3
+"""How many matrices of units × units, in float64, are held at a time."""
 
-def unit_gradients(given: UnitProblem, engine: str) -> tuple[Checked, bool]:
+
+def unit_gradients(given: UnitProblem, engine: str, memory: int | None = None) -> tuple[Checked, bool]:
     """The units' gradients, in float64 where the losses round to narrow formats; and whether they are.
 
     Losses that cannot be computed in float64 (a kernel that has none) are taken as they are.
@@ -26,16 +30,40 @@ def unit_gradients(given: UnitProblem, engine: str) -> tuple[Checked, bool]:
     if rounds(given.model, given.batch, given.losses):
         exact = problem(*given, wide=True)
         try:
-            return _computed(exact, engine), True
+            return _computed(exact, engine, memory), True
         except (CaseError, RuntimeError, TypeError):
             pass
-    return _computed(problem(*given, wide=False), engine), False
+    return _computed(problem(*given, wide=False), engine, memory), False
 
 
-def _computed(given: UnitProblem, engine: str) -> Checked:
+def _computed(given: UnitProblem, engine: str, memory: int | None) -> Checked:
     return per_sample_gradients(
-        given.model, given.batch, given.losses, engine=engine, regulariser=given.regulariser
+        given.model, given.batch, given.losses, engine=engine, regulariser=given.regulariser, memory=memory
     )
+
+
+def require_memory_for_all(model: nn.Module, units: int, memory: int | None) -> None:
+    """Make sure that the gradients of all units can be held, before any is computed.
+
+    Args:
+        model: whose parameters are differentiated by.
+        units: how many there are.
+        memory: how many bytes there are; half of what is free if None.
+
+    Raises:
+        CaseError: They cannot.
+    """
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if not trained:
+        return
+    allowed = free_bytes(trained[0].device) // 2 if memory is None else memory
+    needed = units * sum(p.numel() * p.itemsize for p in trained) + SQUARE_MATRICES * 8 * units**2
+    if needed > allowed:
+        raise CaseError(
+            f"no few parameters prove weights of these {units} units, and all their gradients take "
+            f"{format_bytes(needed)}, where {format_bytes(allowed)} are allowed: allow more (--memory, "
+            "memory=), or give losses of fewer units, such as sums over the tokens of a sequence"
+        )
 
 
 def rounds(model: nn.Module, batch: Batch, losses: Losses) -> bool:

@@ -28,6 +28,7 @@ class UnitRows:
         a: `[rows, inputs]`.
         b: `[rows, outputs]` the gradient of its unit's loss by the output.
         unit: `[rows]` the unit of each row, in order.
+        in_turn: whether the map was called on a row for each unit, in their order.
     """
 
     weight: str
@@ -36,11 +37,13 @@ class UnitRows:
     a: Tensor
     b: Tensor
     unit: Tensor
+    in_turn: bool = False
 
     @property
-    def cost(self) -> int:
-        """Multiplications for each pair of rows."""
-        return self.a.shape[1] + self.b.shape[1]
+    def work(self) -> int:
+        """Multiplications that the Gram matrix takes."""
+        products = len(self.unit) ** 2 * (self.a.shape[1] + self.b.shape[1])
+        return products if self._single else min(products, self._forming)
 
     @property
     def size(self) -> int:
@@ -73,7 +76,7 @@ class UnitRows:
 
     def add_gram(self, total: Tensor) -> None:
         """Add the lower triangle of the Gram matrix to `total`."""
-        if self._single or len(self.unit) ** 2 * self.cost <= self._forming:
+        if self._single or self.work < self._forming:
             self._add_products(total)
         else:
             for formed in self._formed(len(total)):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from suite.algebra.units import Units
+from suite.errors import CaseError
 from suite.recovery import planner, recover, without_matrix
 from suite.recovery import step as steps
 from suite.recovery.hidden_state import may_hide
@@ -210,3 +211,13 @@ def test_a_step_that_can_keep_nothing_is_called_once(monkeypatch, step, calls: i
     found = recover(step, made.model, made.batch, made.losses)
     assert (found.convention.name, found.cause) == ("element-mean", None)
     assert len(counted) == calls
+
+
+def test_what_cannot_fit_is_said_before_it_begins() -> None:
+    made = nets.tokens()
+    ordinary = weighted(made.losses, np.ones(18))
+    with pytest.raises(CaseError, match=r"the weights of 18 units take matrices of 7.78 kB, where 1 kB"):
+        recover(ordinary, made.model, made.batch, made.losses, memory=1000)
+    with pytest.raises(CaseError, match=r"all their gradients take \d+ kB, where 50 kB are allowed"):
+        recover(dropped, made.model, made.batch, made.losses, memory=50_000)
+    assert recover(ordinary, made.model, made.batch, made.losses, memory=50_000).solved_on
