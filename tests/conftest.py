@@ -31,6 +31,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _on_the_processor(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not for a GPU finds none, nor do the processes that it starts."""
+    if request.node.get_closest_marker("gpu") is None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+        monkeypatch.delenv("PRETEND_CUDA_DEVICES", raising=False)
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+
+
+@pytest.fixture(autouse=True)
 def _seeded() -> None:
     import torch
 

@@ -1,21 +1,64 @@
-"""What only a GPU can show."""
+"""What only a GPU can show, on a real one (`tox -e gpu`) or on the pretend one (`tox -e pretend-cuda`)."""
 
 from __future__ import annotations
 
+import copy
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from hypothesis import HealthCheck, given, settings
+from torch import nn
 
 import suite
+from suite.algebra.units import Units
+from suite.engines import cost, engines
+from suite.engines.per_sample_gradients import per_sample_gradients
+from suite.errors import CaseError
+from suite.loops import batch as batches
+from suite.machine.environment import describe
+from suite.machine.global_state import pinned
+from suite.records.diff import diff
+from suite.strategies.problems import problems
 
 pytestmark = pytest.mark.gpu
+
+two_devices = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")
+
+
+def losses(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    return F.cross_entropy(model(batch[0]), batch[1], reduction="none")
+
+
+def convolutional(device: str = "cuda") -> tuple[nn.Module, tuple[torch.Tensor, torch.Tensor]]:
+    torch.manual_seed(0)
+    layers = nn.Conv2d(1, 8, 3, padding=1), nn.Tanh(), nn.Conv2d(8, 8, 3), nn.Tanh(), nn.Flatten()
+    model = nn.Sequential(*layers, nn.Linear(8 * 36, 3)).to(device)
+    return model, (torch.randn(6, 1, 8, 8, device=device), torch.randint(3, (6,), device=device))
+
+
+@pytest.fixture
+def _tf32() -> Iterator[None]:
+    """TF32 wherever torch has it; for convolutions that is torch's default."""
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    yield
+    assert torch.backends.cuda.matmul.allow_tf32
+    assert torch.backends.cudnn.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
 
 
 def test_verdicts_on_the_gpu_are_those_of_the_processor() -> None:
     names = ["mse-several-outputs", "cross-entropy-convolution", "next-token"]
-    here, there = (suite.run(names, batch_sizes=[8], device=d).discrepancies for d in ("cpu", "cuda"))
-    assert list(here.verdict) == list(there.verdict)
-    assert there.scale.to_numpy() == pytest.approx(here.scale.to_numpy(), rel=1e-9)
-    assert set(there.device) == {"cuda"}
+    here, there = (suite.run(names, batch_sizes=[8], device=d) for d in ("cpu", "cuda"))
+    found = diff(here.rows, there.rows)
+    assert found.changes == []
+    assert any(note.startswith("rounding_tf32: only the run has it") for note in found.notes)
+    assert set(there.discrepancies.device) == {"cuda"}
 
 
 def test_the_rounding_of_tf32_is_shown_where_the_device_has_it() -> None:
@@ -24,7 +67,181 @@ def test_the_rounding_of_tf32_is_shown_where_the_device_has_it() -> None:
     assert ("rounding_tf32" in found) == has
 
 
-@pytest.mark.parametrize("engine", ["opacus", "torch-func", "loop"])
+@pytest.mark.parametrize("engine", engines.names)
 def test_engines_run_on_the_gpu(engine: str) -> None:
     found = suite.run(["cross-entropy-mlp"], ["sum"], batch_sizes=[8], engine=engine, device="cuda")
     assert set(found.discrepancies.engine) == {engine}
+
+
+@pytest.mark.parametrize("engine", engines.names)
+@pytest.mark.parametrize("memory", [None, 2_600_000])
+@settings(max_examples=10, suppress_health_check=list(HealthCheck), deadline=None)
+@given(problem=problems())
+def test_engines_find_on_the_gpu_what_they_find_on_the_processor(engine, memory, problem) -> None:
+    model, batch, unreduced = problem.build()
+    found = []
+    for device in ("cpu", "cuda"):
+        there, moved = copy.deepcopy(model).to(device), batches.to(batch, device, torch.float64)
+        try:
+            with warnings.catch_warnings(), pinned(torch.device(device)):
+                warnings.simplefilter("ignore")
+                one = per_sample_gradients(there, moved, unreduced, engine=engine, memory=memory)
+                reduced = one.reduce(np.ones((1, one.shape[0]))).cpu().numpy()
+            found.append((one.engine, one.gram(), reduced))
+        except CaseError:
+            found.append(None)
+    if None in found:
+        assert found == [None, None]
+        return
+    (name, gram, reduced), (other, on_device, also) = found
+    assert name == other
+    assert on_device == pytest.approx(gram, rel=1e-7, abs=1e-9)
+    assert also == pytest.approx(reduced, rel=1e-7, abs=1e-9)
+
+
+@pytest.mark.usefixtures("_tf32")
+@pytest.mark.parametrize("engine", engines.names)
+def test_tf32_refuses_no_engine(engine: str) -> None:
+    found = per_sample_gradients(*convolutional(), losses, engine=engine)
+    assert (found.engine, dict(found.refused)) == (engine, {})
+    here = per_sample_gradients(*convolutional("cpu"), losses, engine=engine)
+    assert found.gram() == pytest.approx(here.gram(), rel=1e-3, abs=1e-4)
+
+
+@pytest.mark.usefixtures("_tf32")
+def test_tf32_hides_no_step_from_recovery() -> None:
+    def step(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+        assert not torch.backends.cudnn.allow_tf32
+        losses(model, batch).mean().backward()
+
+    model, batch = convolutional()
+    found = suite.recover(step, model, batch, losses)
+    assert found.weights == pytest.approx(np.full(6, 1 / 6), rel=1e-3)
+    suite.assert_convention(step, model, batch, losses, "mean")
+
+
+COLUMNS = '''
+from cases import data, losses, models
+from suite.case import Problem, case
+
+@case(batch_sizes=(8,))
+def with_a_column_from_the_batch() -> Problem:
+    """Cross-entropy with weights that are a tensor made of the batch."""
+    return Problem(
+        model=lambda: models.mlp(64, 8, 10),
+        data=data.digits(),
+        losses=losses.cross_entropy,
+        columns=lambda batch: {"elements": 1, "weight": 1.0 + batch[1]},
+    )
+'''
+
+
+def test_columns_of_a_case_may_be_tensors_made_of_its_batch(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(COLUMNS)
+    asked = {"conventions": ["weighted-*"], "from_files": [tmp_path / "own.py"], "prove": 0}
+    here, there = (suite.run(["with-a-column*"], device=d, **asked) for d in ("cpu", "cuda"))
+    assert not there.failures
+    assert diff(here.rows, there.rows).changes == []
+
+
+def test_a_units_table_takes_tensors_of_any_device() -> None:
+    units = Units.of(3, {"weight": torch.tensor([1, 2, 3], device="cuda")})
+    assert units.require("weight").tolist() == [1.0, 2.0, 3.0]
+
+
+@two_devices
+def test_what_runs_on_the_second_device_is_timed_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = []
+    record = torch.cuda.Event.record
+
+    def noted(self, *given) -> None:
+        used.append(torch.cuda.current_device())
+        record(self, *given)
+
+    monkeypatch.setattr(torch.cuda.Event, "record", noted)
+    x = torch.ones(3, device="cuda:1")
+    assert cost.seconds(lambda: x + x, x.device) > 0
+    assert used == [1, 1]
+    assert torch.cuda.current_device() == 0
+
+
+@two_devices
+def test_random_numbers_of_every_device_of_a_model_are_left_as_they_were() -> None:
+    class Spread(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(3, 4).to("cuda:0"), nn.Linear(4, 2).to("cuda:1")
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return F.dropout(self.second(F.dropout(self.first(x), 0.5).to("cuda:1")), 0.5)
+
+    def drawn(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        return model(batch).square().sum(1)
+
+    before = torch.cuda.get_rng_state_all()
+    per_sample_gradients(Spread(), torch.randn(4, 3, device="cuda:0"), drawn, engine="loop")
+    assert all(map(torch.equal, before, torch.cuda.get_rng_state_all()))
+
+
+@two_devices
+def test_workers_share_the_devices() -> None:
+    found = suite.run(["mse", "l1"], ["sum"], batch_sizes=[8], device="cuda", processes=2, prove=0)
+    assert not found.failures
+    assert set(found.discrepancies.device) == {"cuda:0", "cuda:1"}
+
+
+POOLED = '''
+from torch import nn
+from cases import data, losses
+from suite.case import Problem, case
+
+@case(batch_sizes=(8,))
+def pooled() -> Problem:
+    """Cross-entropy behind a pooling that CUDA computes in any order."""
+    return Problem(
+        model=lambda: nn.Sequential(
+            nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(4), nn.Flatten(),
+            nn.Linear(32, 10),
+        ),
+        data=data.digits(),
+        losses=losses.cross_entropy,
+        columns=lambda batch: {"elements": 1},
+    )
+'''
+
+
+def test_an_operation_without_a_deterministic_version_names_the_switch(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(POOLED)
+    asked = {"conventions": ["sum"], "from_files": [tmp_path / "own.py"], "prove": 0, "device": "cuda"}
+    (told,) = {row["reason"] for row in suite.run(["pooled"], **asked).rows if row["kind"] == "failure"}
+    assert told.endswith(
+        "deterministic implementation: --no-deterministic (deterministic=False) allows others"
+    )
+    assert not suite.run(["pooled"], **asked, deterministic=False).failures
+
+
+def test_what_numbers_depend_on_is_recorded() -> None:
+    with pinned(torch.device("cuda")):
+        found = describe(torch.device("cuda"))
+    major, minor = torch.cuda.get_device_capability()
+    assert found["capability"] == f"{major}.{minor}"
+    assert (found["reduced_sums"], found["tf32"]) == (False, False)
+    assert found["attention"] == "flash, mem_efficient, math, cudnn"
+    assert found["cudnn"] in (None, str(torch.backends.cudnn.version()))
+    (row,) = (
+        r for r in suite.run(["mse"], ["sum"], device="cuda", quick=True).rows if r["kind"] == "environment"
+    )
+    assert row["capability"] == found["capability"]
+
+
+def test_auto_says_that_it_took_a_gpu_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    suite.run(["mse"], ["sum"], batch_sizes=[8], prove=0, progress=True)
+    assert "as --device auto takes CUDA where it is" in capsys.readouterr().err
+
+
+def test_class_weights_of_drawn_problems_are_on_the_device_of_the_model() -> None:
+    from suite.strategies.problems import CLASSIFICATION
+
+    out, y = torch.randn(4, 3, device="cuda"), torch.randint(3, (4,), device="cuda")
+    for expression in CLASSIFICATION:
+        assert eval(expression, {"F": F, "torch": torch, "out": out, "y": y}).shape == (4,)  # noqa: S307

@@ -139,7 +139,7 @@ class Units:
         for name, value in (columns or {}).items():
             if name not in UNIT_COLUMNS:
                 raise UsageError(f"units: no column {name!r}; there are {', '.join(UNIT_COLUMNS)}")
-            filled[name] = _spread(name, np.asarray(value), samples, width)
+            filled[name] = _spread(name, _array(value), samples, width)
         if regulariser:
             last = {name: REGULARISER if DECLARED[name].holds == "index" else 0 for name in filled}
             filled = {name: np.append(value, last[name]) for name, value in filled.items()}
@@ -236,9 +236,17 @@ def per(count: ArrayLike) -> Column:
     return np.asarray(1.0 / np.maximum(np.asarray(count, dtype=np.float64), 1.0))
 
 
+def _array(value: Any) -> NDArray[Any]:
+    """An array of what was given; a tensor may be on any device, and in a format that NumPy lacks."""
+    if hasattr(value, "detach"):
+        host = value.detach().cpu()
+        value = host.double().numpy() if host.is_floating_point() else host.numpy()
+    return np.asarray(value)
+
+
 def _checked_column(declared: Declaration, value: ArrayLike, units: int) -> NDArray[np.generic]:
     """`[units]` the column as it is kept."""
-    array = np.asarray(value, dtype=np.int64 if declared.holds == "index" else np.float64)
+    array = np.asarray(_array(value), dtype=np.int64 if declared.holds == "index" else np.float64)
     if array.shape != (units,):
         raise UsageError(
             f"units: column {declared.name!r} has shape {list(array.shape)}, "

@@ -74,6 +74,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from suite.engines import engines
     from suite.errors import UsageError
     from suite.machine.environment import choose_device, describe
+    from suite.machine.global_state import full_precision
     from suite.machine.memory import parse_bytes
 
     arguments.memory = parse_bytes(arguments.memory)
@@ -83,10 +84,14 @@ def execute(arguments: argparse.Namespace) -> int:
     device = choose_device(arguments.device)
     chosen = load_cases(arguments.cases).match(arguments.case or CASES)
     tried = engines.match(arguments.engine)
-    prepared = [_prepare(case, tried, device, arguments) for case in chosen]
-    rows = [row for case, one in zip(chosen, prepared, strict=True) for row in _rows(case, *one, arguments)]
+    with full_precision():
+        prepared = [_prepare(case, tried, device, arguments) for case in chosen]
+        rows = [
+            row for case, one in zip(chosen, prepared, strict=True) for row in _rows(case, *one, arguments)
+        ]
+        environment = describe(device)
     if arguments.json:
-        print(json.dumps({"environment": describe(device), "rows": rows}, indent=2))
+        print(json.dumps({"environment": environment, "rows": rows}, indent=2))
     else:
         _print(rows)
     return 0
@@ -115,7 +120,8 @@ def _prepare(
     if arguments.units > available:
         raise UsageError(f"case {case.name!r} has {available} samples, --units {arguments.units} was given")
     cell = Cell(arguments.units, "0", torch.arange(arguments.units))
-    batch = cell.take(problem, device, torch.float32)
+    host = cell.take(problem, torch.device("cpu"), torch.float32)
+    batch = batches.to(host, device, torch.float32)
     ways: dict[str, Engine | MemoryPlan | Refused] = {}
     for engine in tried:
         try:
@@ -135,7 +141,7 @@ def _prepare(
             f"case {case.name!r} needs {format_bytes(min(lacking))}, "
             f"--memory allows {format_bytes(arguments.memory)}: give more, or fewer --units or --conventions"
         )
-    return problem, batch, cell.units(problem, batch), ways
+    return problem, batch, cell.units(problem, host), ways
 
 
 def _model(problem: Problem, device: torch.device) -> nn.Module:

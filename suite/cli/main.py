@@ -14,6 +14,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from suite.errors import UsageError, one_line
+from suite.machine.cuda import fix_workspace
 from suite.machine.version import __version__
 
 COMMANDS = (
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 all is well, 1 something measured failed, 2 the input is wrong.
     """
+    fix_workspace()  # before anything starts CUDA
     given = sys.argv[1:] if argv is None else list(argv)
     # A command may tell how to run it again.
     arguments = parser().parse_args(given, argparse.Namespace(argv=given))

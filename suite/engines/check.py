@@ -99,24 +99,27 @@ class _Compared:
         They see a quarter of what is tolerated; then what is formed decides.
         """
         expected = dict(zip(self.names, self.autograd.of(column), strict=True))
+        norms, allowed = [], []
         for pair in self.gradients.beside(column, expected):
-            allowed = 1.0 if pair.whole else 0.25
-            distance, scale = _apart(pair.ours, pair.theirs)
-            if not self._tolerated(
-                allowed * _tolerance(pair.ours), distance, scale, column, whole=pair.whole
-            ):
-                return False
-        return True
+            norms.append(_norms(pair.ours, pair.theirs))
+            allowed.append((_tolerance(pair.ours) * (1.0 if pair.whole else 0.25), pair.whole))
+        return all(
+            self._tolerated(tolerance, distance, max(both), column, whole=whole)
+            for (tolerance, whole), (distance, *both) in zip(allowed, _fetched(norms), strict=True)
+        )
 
     def difference(self, what: str, column: Column, row: Tensor | None = None) -> str | None:
         """What differs from autograd in `row`, the units weighted by `column`; None if nothing does."""
         row = self.gradients.reduce(column[None])[0] if row is None else row
-        if not bool(torch.isfinite(row).all()):
-            return f"gave a gradient that is not finite for {what}"
         expected = [part.flatten() for part in self.autograd.of(column)]
-        sizes = [part.numel() for part in expected]
-        for name, ours, theirs in zip(self.names, row.split(sizes), expected, strict=True):
-            distance, scale = _apart(ours, theirs)
+        found = row.split([part.numel() for part in expected])
+        *norms, finite = _fetched(
+            [*map(_norms, found, expected), torch.isfinite(row).all().to(row).expand(3)]
+        )
+        if not finite[0]:
+            return f"gave a gradient that is not finite for {what}"
+        for name, (distance, *both) in zip(self.names, norms, strict=True):
+            scale = max(both)
             if not self._tolerated(_tolerance(row), distance, scale, column, whole=True):
                 return (
                     f"is wrong for {name}: relative error {distance / max(scale, 1e-300):.2g} "
@@ -139,9 +142,14 @@ class _Compared:
         return float(np.sqrt(squares) * np.linalg.norm(column))
 
 
-def _apart(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
-    """The distance, and the larger norm."""
-    return float((ours - theirs).norm()), max(float(theirs.norm()), float(ours.norm()))
+def _norms(ours: Tensor, theirs: Tensor) -> Tensor:
+    """`[3]` the distance and both norms, still on their device."""
+    return torch.stack([(ours - theirs).norm(), theirs.norm(), ours.norm()])
+
+
+def _fetched(norms: Sequence[Tensor]) -> list[list[float]]:
+    """The numbers of all, for which the host waits once, however many parameters there are."""
+    return torch.stack(list(norms)).tolist() if norms else []
 
 
 def _tolerance(like: Tensor) -> float:

@@ -26,6 +26,7 @@ from suite.errors import CaseError
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
+from suite.machine.cuda import devices_of
 from suite.machine.memory import format_bytes
 
 if TYPE_CHECKING:
@@ -91,8 +92,7 @@ class Job:
         rows = torch.cat([torch.arange(*span) for span in spans])
         whole = len(rows) == self.samples
         batch = self.batch if whole else batches.select(self.batch, rows)
-        cuda = [p.device for p in model.parameters() if p.is_cuda][:1]
-        with torch.random.fork_rng(devices=cuda), torch.enable_grad():
+        with torch.random.fork_rng(devices=devices_of(model)), torch.enable_grad():
             found = self.engine.compute(model, batch, self.losses, self.pass_memory)
         if found.shape[0] != len(rows) * self.parts:
             raise CaseError(

@@ -116,9 +116,10 @@ def seconds(action: Action, device: torch.device) -> float:
     """How long `action` takes: by the device's own events on CUDA, by the clock elsewhere."""
     if device.type == "cuda":  # uncovered: needs a CUDA device
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        begin.record()
-        action()
-        end.record()
+        with torch.cuda.device(device):  # an event belongs to the device on which it is recorded
+            begin.record()
+            action()
+            end.record()
         torch.cuda.synchronize(device)
         return float(begin.elapsed_time(end)) / 1e3
     start = time.perf_counter()

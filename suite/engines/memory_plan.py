@@ -22,6 +22,7 @@ from suite.loops.autograd import parameter_reads, values
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
 from suite.machine.allocations import peak_tensor_bytes
+from suite.machine.cuda import devices_of
 from suite.machine.memory import format_bytes
 
 AMPLE = 4
@@ -268,7 +269,7 @@ class _Probe:
             # What is made of gradients that are in memory takes little, and not more for more samples.
             return found if self.engine.materialises else (found, found.gram())
 
-        with torch.random.fork_rng(devices=_cuda(self.model)), torch.enable_grad(), catch_warnings():
+        with torch.random.fork_rng(devices=devices_of(self.model)), torch.enable_grad(), catch_warnings():
             simplefilter("ignore")  # of engines that may not be used in the end
             most, left = peak_tensor_bytes(action, idle)
         if samples == 2:
@@ -280,7 +281,7 @@ class _Probe:
         model = only(self.model, frozenset(trained))
         names = {id(p): name for name, p in model.named_parameters()}
         try:
-            with torch.random.fork_rng(devices=_cuda(self.model)), torch.enable_grad():
+            with torch.random.fork_rng(devices=devices_of(self.model)), torch.enable_grad():
                 entries = self.losses(model, batches.select(self.batch, slice(0, 2)))
         except Exception as error:
             raise Refused(f"cannot be given two samples of the batch: {error}") from error
@@ -308,7 +309,7 @@ def _require_separable(
 ) -> None:
     """Refuse losses that are others when fewer samples are together."""
     step = min(step, *(group.fits(memory) for group in groups))
-    with torch.random.fork_rng(devices=_cuda(model)):
+    with torch.random.fork_rng(devices=devices_of(model)):
         together = values(lambda: losses(model, batch))
         for start in range(0, size.samples, step):
             rows = slice(start, start + step)
@@ -321,7 +322,3 @@ def _require_separable(
                     "needs more memory than is allowed, and cannot work in chunks of samples: their losses "
                     "change when fewer are together"
                 )
-
-
-def _cuda(model: nn.Module) -> list[torch.device]:
-    return [p.device for p in model.parameters() if p.is_cuda][:1]

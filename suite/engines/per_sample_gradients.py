@@ -25,6 +25,8 @@ from suite.loops.autograd import grad
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses, Regulariser
 from suite.machine import memory as memories
+from suite.machine.cuda import devices_of
+from suite.machine.global_state import full_precision
 
 
 @dataclass(frozen=True)
@@ -61,19 +63,23 @@ class Checked:
     @property
     def blocks(self) -> Mapping[str, Tensor]:
         """By parameter name, `[units, *parameter.shape]`."""
-        return self.gradients.blocks
+        with full_precision():
+            return self.gradients.blocks
 
     def gram(self) -> Gram:
         """`[units, units]` in float64: `G Gᵀ`."""
-        return self.gradients.gram()
+        with full_precision():
+            return self.gradients.gram()
 
     def reduce(self, coefficients: ArrayLike) -> Tensor:
         """`[conventions, params]` the reduced gradients `C G` of coefficients `[conventions, units]`."""
-        return self.gradients.reduce(coefficients)
+        with full_precision():
+            return self.gradients.reduce(coefficients)
 
     def directions(self, coefficients: ArrayLike) -> tuple[Tensor, Tensor]:
         """`[conventions, rank]` and `[rank, params]`, whose product the reduced gradients are."""
-        return self.gradients.directions(coefficients)
+        with full_precision():
+            return self.gradients.directions(coefficients)
 
 
 def per_sample_gradients(
@@ -124,7 +130,7 @@ def per_sample_gradients(
         True
     """
     more = int(regulariser is not None)
-    with torch.random.fork_rng(devices=_cuda(model)), torch.enable_grad():
+    with torch.random.fork_rng(devices=devices_of(model)), torch.enable_grad(), full_precision():
         require_work(model, batch)
         memory = memories.free_bytes(_device(model)) // 2 if memory is None else memory
         task = _Task(model, batch, losses, memory, more)
@@ -212,7 +218,7 @@ class _Task:
 
     def _same_draws(self) -> AbstractContextManager[None]:
         """Each pass draws the same random numbers."""
-        return torch.random.fork_rng(devices=_cuda(self._model))
+        return torch.random.fork_rng(devices=devices_of(self._model))
 
     def _admits(self, engine: Engine, size: Workload) -> bool:
         return is_ample(engine, size, self._memory, more=self._more)
@@ -244,7 +250,7 @@ def require_memory(
         UsageError: The losses are not `[samples]` or `[samples, parts]`.
         CaseError: They are not finite, or depend on no parameter.
     """
-    with torch.random.fork_rng(devices=_cuda(model)), torch.enable_grad():
+    with torch.random.fork_rng(devices=devices_of(model)), torch.enable_grad(), full_precision():
         size = size_of(model, batch, losses)
         least: DoesNotFit | None = None
         for candidate in _order(engine):
@@ -272,10 +278,6 @@ def _order(name: str) -> list[Engine]:
     """The engine of this `name`, then those that take over from it."""
     asked = engines[name]
     return [asked, *(e for e in list(engines)[engines.names.index(name) + 1 :])]
-
-
-def _cuda(model: nn.Module) -> list[torch.device]:
-    return [p.device for p in model.parameters() if p.is_cuda][:1]
 
 
 def _device(model: nn.Module) -> torch.device:

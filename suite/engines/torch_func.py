@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from suite.engines.unit_gradients import Materialised
 from suite.loops.batch import Batch, map_tensors
 from suite.loops.loop import Losses
+from suite.machine.cuda import plain_attention
 
 
 def compute(
@@ -36,7 +37,8 @@ def compute(
         return result.reshape(-1)
 
     jacobian = torch.func.vmap(torch.func.jacrev(of_one), in_dims=(None, 0), randomness="same")
-    blocks = jacobian(trained, batch)  # by parameter, [samples, parts, *parameter.shape]
+    with plain_attention():
+        blocks = jacobian(trained, batch)  # by parameter, [samples, parts, *parameter.shape]
     return Materialised({
         name.removeprefix("model."): block.detach().flatten(0, 1) for name, block in blocks.items()
     })  # fmt: skip

@@ -147,6 +147,8 @@ def products(rows: Blocks, others: Blocks) -> Gram:
         others: `[others, *parameter.shape]` of the same parameters at least.
     """
     first = next(iter(rows.values()))
+    if first.device.type == "cuda":  # uncovered: needs a CUDA device
+        return _products_on_device(rows, others)
     total: Gram = np.zeros((len(first), len(next(iter(others.values())))))
     for name, block in rows.items():
         a, b = as_rows(block), as_rows(others[name])
@@ -156,6 +158,24 @@ def products(rows: Blocks, others: Blocks) -> Gram:
             against = some if others is rows else _double(b[:, start : start + step])
             total += (some @ against.T).cpu().numpy()
     return total
+
+
+CONVERTED_ON_DEVICE = 1 << 21
+"""The same on a device, which larger pieces keep busy."""
+
+
+def _products_on_device(rows: Blocks, others: Blocks) -> Gram:  # uncovered: needs a CUDA device
+    """The same, added up where the gradients are and fetched once."""
+    first, other = (next(iter(blocks.values())) for blocks in (rows, others))
+    total = first.new_zeros(len(first), len(other), dtype=torch.float64)
+    for name, block in rows.items():
+        a, b = block.flatten(1), others[name].flatten(1)
+        step = a.shape[1] if a.dtype == torch.float64 else CONVERTED_ON_DEVICE // max(1, len(a) + len(b))
+        for start in range(0, a.shape[1], max(1, step)):
+            some = a[:, start : start + step].double()
+            against = some if others is rows else b[:, start : start + step].double()
+            total.addmm_(some, against.T)
+    return np.asarray(total.cpu().numpy())
 
 
 def _double(part: Tensor) -> Tensor:

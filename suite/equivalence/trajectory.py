@@ -107,7 +107,7 @@ def _compare(
     steps: int,
 ) -> TrainingCheck:
     weights = list(side(reference, new=False)) if callable(reference) else reference
-    if not all(bool(w.isfinite().all()) for w in weights):
+    if weights and not bool(torch.stack([w.isfinite().all() for w in weights]).all()):
         raise UsageError(
             f"training diverges within {steps} steps with the hyperparameters given, so that nothing "
             "can be compared: take a smaller lr or fewer steps"
@@ -169,9 +169,9 @@ def distances(reference: Sequence[Tensor], other: Iterator[Tensor] | Sequence[Te
     """`[steps]` the same step by step."""
     found = []
     for a, b in zip(reference, other, strict=True):
-        relative = float((b - a).norm() / a.norm().clamp(min=torch.finfo(a.dtype).tiny))
-        found.append(relative if relative == relative else float("inf"))
-    return tuple(found)
+        found.append((b - a).norm() / a.norm().clamp(min=torch.finfo(a.dtype).tiny))
+    fetched = torch.stack(found).tolist() if found else []  # one wait for the device
+    return tuple(relative if relative == relative else float("inf") for relative in fetched)
 
 
 def trajectory(

@@ -5,12 +5,15 @@ samples, and many the same backward passes: those of a sum, a mean over 32 sampl
 by powers of two, which floating-point numbers carry through a backward pass without rounding. What comes
 out is the same to the last bit, unless it is smaller than the smallest normal number; it is only not
 computed again. A format of few exponents, such as float16, has every weighting computed.
+
+From a device the losses are handed out on the host, and what a loop makes of these few numbers is computed
+there: only then are its weights known without waiting for the device, once for each backward pass.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
@@ -18,13 +21,15 @@ from torch import Tensor, nn
 
 from suite.loops.autograd import grad
 from suite.loops.batch import Batch, map_tensors, tensors
-from suite.loops.loop import Losses
+from suite.loops.loop import Losses, Regulariser
 from suite.machine.allocations import saved_for_backward_bytes
 
 CACHED_BYTES = 1 << 27
 """How many bytes of gradients are kept, at most."""
 SMALLEST_NORMAL = 2.0**-126
 """A format whose smallest normal number is not above this one has exponents to spare."""
+HOST = ("cpu", "mps")
+"""Devices on which loops compute as they stand."""
 FARTHEST = 60
 """Weights of larger or smaller exponents are not shifted: 2¹²⁰ between two of them fits every format."""
 
@@ -39,7 +44,8 @@ class CachedLosses:
     """
 
     def __init__(self, losses: Losses, memory: int | None = None) -> None:
-        self._losses = losses
+        self.losses = losses
+        self._batches: dict[Hashable, Batch] = {}
         self._tapes: dict[Hashable, _Tape] = {}
         self._models: dict[int, tuple[nn.Module, list[nn.Parameter]]] = {}
         self._memory = CACHED_BYTES if memory is None else max(0, memory)
@@ -48,26 +54,57 @@ class CachedLosses:
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         """The losses, from the forward pass that this batch has had already or has now."""
         if not torch.is_grad_enabled():
-            return self._losses(model, batch)
+            return _handed_out(self.losses(model, batch))
+        tape = self._tape(model, batch)
+        if isinstance(tape, Tensor):
+            return _handed_out(tape)
+        if tape.handed_out is None:
+            tape.handed_out = _handed_out(tape.entries.detach())
+        replayed: Tensor = _Replayed.apply(tape, tape.handed_out, *tape.parameters)
+        return replayed
+
+    def prepare(self, model: nn.Module, some: Sequence[Batch]) -> None:
+        """Compute the losses of these batches, and fetch them from a device all at once."""
+        if all(t.device.type in HOST for t in model.parameters()):
+            return  # nothing is fetched
+        tapes = [tape for batch in some if isinstance(tape := self._tape(model, batch), _Tape)]
+        waiting = [tape for tape in tapes if tape.handed_out is None]
+        if waiting:
+            fetched = torch.cat([tape.entries.detach().flatten() for tape in waiting]).cpu()
+            parts = fetched.split([tape.entries.numel() for tape in waiting])
+            for tape, part in zip(waiting, parts, strict=True):
+                tape.handed_out = part.clone().reshape(tape.entries.shape)
+
+    def _tape(self, model: nn.Module, batch: Batch) -> _Tape | Tensor:
+        """What is known of a batch; its losses where there is no memory to keep more."""
         # The model is kept alive with its parameters: its identity is part of the key.
         if id(model) not in self._models:
             self._models[id(model)] = model, [p for p in model.parameters() if p.requires_grad]
         _, parameters = self._models[id(model)]
-        key = (id(model), tuple(p._version for p in parameters), _contents(batch))  # noqa: SLF001
+        known = self._contents(batch)
+        key = (id(model), tuple(p._version for p in parameters), known)  # noqa: SLF001
         if key not in self._tapes:
             entries, size = self._forward(model, batch)
             if not self.admits(size):
                 return entries
             self._tapes[key] = _Tape(self, entries, parameters)
-        replayed: Tensor = _Replayed.apply(self._tapes[key], *parameters)
-        return replayed
+        return self._tapes[key]
+
+    def _contents(self, batch: Batch) -> Hashable:
+        """What tells batches apart; a device's by its tensors themselves, which are then kept alive."""
+        found = tensors(batch)
+        if all(t.device.type in HOST for t in found):
+            return _contents(batch)
+        key = tuple((id(t), t._version) for t in found)  # noqa: SLF001
+        self._batches.setdefault(key, batch)
+        return key
 
     def _forward(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
         """The losses, and how many bytes their graph keeps, where those are counted."""
         if not self._bounded:
-            return self._losses(model, batch), 0
+            return self.losses(model, batch), 0
         idle = [*model.parameters(), *model.buffers(), *tensors(batch)]
-        return saved_for_backward_bytes(lambda: self._losses(model, batch), idle, keep=True)
+        return saved_for_backward_bytes(lambda: self.losses(model, batch), idle, keep=True)
 
     def admits(self, size: int) -> bool:
         """Whether so many more bytes may be kept; if so they are counted."""
@@ -77,11 +114,22 @@ class CachedLosses:
         return True
 
 
+def cached_regulariser(regulariser: Regulariser) -> Regulariser:
+    """`regulariser` with the same memory."""
+    cached = CachedLosses(lambda model, _: regulariser(model))
+    return lambda model: cached(model, ())
+
+
+def _handed_out(entries: Tensor) -> Tensor:
+    return entries if entries.device.type in HOST else entries.cpu()
+
+
 class _Tape:
     """The graph of one forward pass, and the gradients that were pulled back through it."""
 
     def __init__(self, owner: CachedLosses, entries: Tensor, parameters: list[nn.Parameter]) -> None:
         self.owner, self.entries, self.parameters = owner, entries, parameters
+        self.handed_out: Tensor | None = None
         self.pulled: dict[Hashable, tuple[int, tuple[Tensor, ...]]] = {}
         self.shifts = all(torch.finfo(t.dtype).tiny <= SMALLEST_NORMAL for t in (entries, *parameters))
 
@@ -90,7 +138,8 @@ class _Tape:
         exponent = _exponent(weights) if self.shifts else 0
         key = _contents(_shifted(weights, -exponent))
         if key not in self.pulled:
-            found = tuple(grad(self.entries, self.parameters, weights, keep_graph=True))
+            there = weights.to(self.entries.device, non_blocking=True)
+            found = tuple(grad(self.entries, self.parameters, there, keep_graph=True))
             if not self.owner.admits(sum(part.numel() * part.itemsize for part in found)):
                 return found
             self.pulled[key] = exponent, found
@@ -101,13 +150,13 @@ class _Tape:
 
 class _Replayed(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, tape: _Tape, *_: Tensor) -> Tensor:
+    def forward(ctx: Any, tape: _Tape, losses: Tensor, *_: Tensor) -> Tensor:
         ctx.tape = tape
-        return tape.entries.detach().clone()
+        return losses.clone()
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        return None, *ctx.tape.pull(gradients[0])
+        return None, None, *ctx.tape.pull(gradients[0])
 
 
 def _exponent(weights: Tensor) -> int:

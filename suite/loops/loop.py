@@ -7,7 +7,7 @@ held against. A reference loop receives a `Loop` and leaves its gradient in the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -38,6 +38,8 @@ class Loop:
         units: the units table of this batch.
         penalty: the regulariser, or None.
         rows: which samples of the units table this batch holds; None for all.
+        home: where the losses are handed out, and what is multiplied with them; on the device of the
+            parameters if None.
     """
 
     model: nn.Module
@@ -46,6 +48,7 @@ class Loop:
     units: Units
     penalty: Regulariser | None = None
     rows: Tensor | None = None
+    home: torch.device | None = None
 
     # What a script has in hand.
 
@@ -66,24 +69,38 @@ class Loop:
     def regulariser(self) -> Tensor:
         """The penalty, a scalar; zero where the case has none."""
         if self.penalty is None:
-            return torch.zeros((), device=self.parameters[0].device)
+            return torch.zeros((), device=self._home)
         return self.penalty(self.model)
 
     def column(self, name: str) -> Tensor:
         """`[samples, parts]` a column of the units table (`elements`, `positions`, `weight`, …)."""
         units = self.units
-        values = torch.as_tensor(units.require(name)[units.data])
-        values = values.reshape(units.n, -1)
-        if self.rows is not None:
-            values = values[self.rows]
-        first = self.parameters[0]
-        return values.to(device=first.device, dtype=first.dtype)
+        if name not in self._columns:
+            values = torch.as_tensor(units.require(name)[units.data])
+            values = values.reshape(units.n, -1)
+            if self.rows is not None:
+                values = values[self.rows]
+            dtype = self.parameters[0].dtype
+            self._columns[name] = values.to(device=self._home, dtype=dtype, non_blocking=True)
+        return self._columns[name]
+
+    @cached_property
+    def _columns(self) -> dict[str, Tensor]:
+        return {}
+
+    @cached_property
+    def _cuts(self) -> dict[str, list[Loop]]:
+        return {}
+
+    @property
+    def _home(self) -> torch.device:
+        return self.parameters[0].device if self.home is None else self.home
 
     # How a script cuts its batch.
 
     def samples(self) -> list[Loop]:
         """This batch as batches of one sample."""
-        return [self._cut(torch.tensor([row])) for row in range(self.n)]
+        return self._cut("sample", (torch.tensor([row]) for row in range(self.n)))
 
     def microbatches(self) -> list[Loop]:
         """The micro-batches of the accumulation window, in order."""
@@ -96,12 +113,20 @@ class Loop:
     def _groups(self, by: Grouping) -> list[Loop]:
         index = torch.as_tensor(self.units.require(by)[self.units.data])
         index = index.reshape(self.units.n, -1)[:, 0]  # all parts of a sample stay together
-        return [self._cut((index == group).nonzero()[:, 0]) for group in index.unique()]
+        return self._cut(by, ((index == group).nonzero()[:, 0] for group in index.unique()))
 
-    def _cut(self, rows: Tensor) -> Loop:
+    def _cut(self, by: str, groups: Iterable[Tensor]) -> list[Loop]:
+        """The batch in pieces, each of some rows; the same each time, as cutting costs copies."""
+        if by not in self._cuts:
+            self._cuts[by] = [self._piece(rows) for rows in groups]
+            prepare = getattr(self.unreduced, "prepare", None)
+            if prepare is not None and torch.is_grad_enabled():
+                prepare(self.model, [piece.batch for piece in self._cuts[by]])
+        return self._cuts[by]
+
+    def _piece(self, rows: Tensor) -> Loop:
         whole = rows if self.rows is None else self.rows[rows]
-        device = self.parameters[0].device
-        cut = replace(self, batch=batches.select(self.batch, rows.to(device)), rows=whole)
+        cut = replace(self, batch=_rows(self.batch, rows), rows=whole)
         vars(cut)["parameters"] = self.parameters  # the model is the same: not looked for again
         return cut
 
@@ -115,7 +140,8 @@ class Loop:
         """`gradient · min(1, C/‖gradient‖)`, the norm over all parameters, plus what is added to it."""
         threshold = self.units.require("max_norm") if max_norm is None else max_norm
         norm = torch.cat([part.flatten() for part in gradient]).norm() + self.units.added_to_norm
-        return gradient if norm <= threshold else [part * (threshold / norm) for part in gradient]
+        factor = (threshold / norm).clamp(max=1)  # not asked for: a device would have to be waited for
+        return [part * factor for part in gradient]
 
     def all_reduce(self, gradients: Sequence[Gradient]) -> Gradient:
         """The sum over ranks, parameter by parameter."""
@@ -128,13 +154,31 @@ class Loop:
             parameter.grad = share if parameter.grad is None else parameter.grad + share
 
 
+def _rows(batch: Batch, rows: Tensor) -> Batch:
+    """Some samples, copied; neighbours as a slice, for which no index has to come to a device."""
+    start = int(rows[0]) if len(rows) else 0
+    neighbours = torch.equal(rows, torch.arange(start, start + len(rows)))
+    if not neighbours or isinstance(batch, batches.ChosenBatch):
+        return batches.select(batch, rows)
+    return batches.map_tensors(torch.clone, batches.select(batch, slice(start, start + len(rows))))
+
+
 def run_reference_loop(reference_loop: Callable[[Loop], None], loop: Loop) -> Tensor:
     """`[params]` the gradient that `reference_loop` leaves; the model's own `.grad` is put back after."""
     before = [p.grad for p in loop.parameters]
     try:
         for parameter in loop.parameters:
             parameter.grad = None
-        reference_loop(loop)
+        try:
+            reference_loop(loop)
+        except RuntimeError as error:
+            if loop.home is None or "same device" not in str(error):
+                raise
+            # It multiplies the losses with something of the batch.
+            for parameter in loop.parameters:
+                parameter.grad = None
+            unreduced = getattr(loop.unreduced, "losses", loop.unreduced)
+            reference_loop(replace(loop, unreduced=unreduced, home=None))
         return torch.cat([
             (torch.zeros_like(p) if p.grad is None else p.grad).detach().flatten()
             for p in loop.parameters

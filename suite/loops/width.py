@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
+from suite.machine.cuda import devices_of
 
 ROWS = slice(0, 2)
 _VIEWS = (
@@ -40,7 +41,7 @@ def values_per_sample(model: nn.Module, batch: Batch, losses: Callable[[nn.Modul
 
     hook = model.register_forward_hook(note, with_kwargs=True)
     try:
-        with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        with torch.random.fork_rng(devices=devices_of(model)), torch.enable_grad():
             found = losses(model, few)
     except Exception:  # noqa: BLE001  whoever measures says what fails, and where
         return 1

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import UsageError
+from suite.machine.cuda import attention, reduced_sums
 from suite.machine.version import __version__
 
 if TYPE_CHECKING:
@@ -47,6 +48,16 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
+def told_of_choice(asked: str, device: torch.device) -> str:
+    """What `auto` took and why, where that may surprise; empty elsewhere."""
+    if asked != "auto" or device.type != "cuda":
+        return ""
+    return (  # uncovered: needs a CUDA device
+        f"Device: {device} ({device_name(device)}), as --device auto takes CUDA where it is. Kernels of "
+        "small cases take longer to start than to compute: those are faster with --device cpu."
+    )
+
+
 def choose_dtype(name: str) -> torch.dtype:
     """The floating-point dtype of this `name`.
 
@@ -79,21 +90,6 @@ def _processor() -> str | None:
     return names[0] if names else None
 
 
-def set_tf32(allowed: bool) -> None:  # noqa: FBT001  a switch
-    """Let float32 products on CUDA use TF32, or not."""
-    import torch
-
-    torch.backends.cuda.matmul.allow_tf32 = allowed
-    torch.backends.cudnn.allow_tf32 = allowed
-
-
-def has_tf32(device: torch.device) -> bool:
-    """Whether the device has TF32: CUDA from compute capability 8.0 on."""
-    import torch
-
-    return device.type == "cuda" and torch.cuda.get_device_capability(device) >= (8, 0)
-
-
 def versions() -> dict[str, str]:
     """The versions of the suite, Python and the packages that a result depends on."""
     found = {"gradsuite": __version__, "python": platform.python_version()}
@@ -115,12 +111,26 @@ def describe(device: torch.device) -> dict[str, Any]:
         "device": str(device),
         "device_name": device_name(device),
         "cuda": torch.version.cuda,
-        "driver": _driver() if device.type == "cuda" else None,
+        **(_cuda(device) if device.type == "cuda" else {"driver": None}),
         "threads": torch.get_num_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "tf32": torch.backends.cuda.matmul.allow_tf32,
         "commit": (commit := _commit()),
         "dirty": None if commit is None else commit.endswith("-dirty"),
+    }
+
+
+def _cuda(device: torch.device) -> dict[str, Any]:  # uncovered: needs a CUDA device
+    """What numbers on a CUDA device depend on besides."""
+    import torch
+
+    cudnn = torch.backends.cudnn.version()
+    return {
+        "driver": _driver(),
+        "cudnn": None if cudnn is None else str(cudnn),
+        "capability": ".".join(map(str, torch.cuda.get_device_capability(device))),
+        "reduced_sums": any(reduced_sums()),
+        "attention": ", ".join(attention()),
     }
 
 

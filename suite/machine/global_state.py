@@ -19,7 +19,16 @@ import torch
 from torch.nn.modules import module as modules
 from torch.optim import optimizer as optimizers
 
-from suite.machine.environment import set_tf32
+from suite.machine.cuda import (
+    ATTENTION,
+    attention,
+    fix_workspace,
+    reduced_sums,
+    require_workspace,
+    set_attention,
+    set_reduced_sums,
+    set_tf32,
+)
 
 COMPILER = "torch._inductor.config"
 
@@ -44,19 +53,38 @@ def preserved(states: Sequence[State], devices: Sequence[torch.device] = ()) -> 
 
 @contextmanager
 def pinned(device: torch.device, *, deterministic: bool = True) -> Iterator[None]:
-    """Torch in a known state: deterministic algorithms, no TF32, gradients on; all put back afterwards."""
+    """Torch in a known state: deterministic algorithms, no TF32, gradients on; all put back afterwards.
+
+    Raises:
+        UsageError: cuBLAS was started without what makes it deterministic.
+    """
+    strict = deterministic and device.type == "cuda"
+    if strict:  # uncovered: needs a CUDA device
+        fix_workspace()
     with preserved((*COMPUTATION, *PROCESS), [device] if device.type == "cuda" else []):
-        if deterministic and device.type == "cuda":  # uncovered: needs a CUDA device
-            # cuBLAS is deterministic only with a fixed workspace, and reads this when it starts.
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         _set_deterministic((deterministic, False))
         if deterministic and COMPILER not in sys.modules:
             os.environ["TORCHINDUCTOR_DETERMINISTIC"] = "1"  # the compiler reads this when it is imported
         torch.backends.cudnn.benchmark = False
-        _set_float32((("none",) * len(_precise()), None, None, "highest"))
-        set_tf32(False)
+        _set_full_precision()
+        set_attention(ATTENTION)
         torch.set_default_dtype(torch.float32)
         torch.set_grad_enabled(True)
+        if strict:  # uncovered: needs a CUDA device
+            require_workspace(device)
+        yield
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """Products and sums in the format of their numbers: no TF32, which cuDNN takes by default.
+
+    What is held against what cannot be held with ten bits of mantissa; all is put back afterwards.
+    """
+    with ExitStack() as stack:
+        for read, write in PRECISION:
+            stack.callback(write, read())
+        _set_full_precision()
         yield
 
 
@@ -179,6 +207,12 @@ def _set_float32(before: tuple[tuple[str, ...], bool | None, bool | None, str | 
             where.fp32_precision = value
 
 
+def _set_full_precision() -> None:
+    _set_float32((("none",) * len(_precise()), None, None, "highest"))
+    set_tf32(False)
+    set_reduced_sums((False, False))
+
+
 def _deterministic() -> tuple[bool, bool]:
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     return torch.are_deterministic_algorithms_enabled(), warn_only
@@ -216,6 +250,9 @@ PROCESS: Sequence[State] = (
 )
 """What is the whole process's."""
 
+PRECISION: Sequence[State] = ((_float32, _set_float32), (reduced_sums, set_reduced_sums))
+"""How exact products are."""
+
 COMPUTATION: Sequence[State] = (
     (random.getstate, random.setstate),
     (np.random.get_state, np.random.set_state),
@@ -225,8 +262,9 @@ COMPUTATION: Sequence[State] = (
     (_device, _set_device),
     (lambda: sys.float_info.min / 2 == 0, torch.set_flush_denormal),
     # how torch computes
-    (_float32, _set_float32),
+    *PRECISION,
     (_deterministic, _set_deterministic),
+    (attention, set_attention),
     *(_attribute(torch.backends.cudnn, name) for name in ("enabled", "benchmark", "deterministic")),
     *(_autocast(kind) for kind in ("cpu", "cuda")),
     (torch.get_num_threads, torch.set_num_threads),

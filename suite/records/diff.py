@@ -2,20 +2,21 @@
 
 Two runs of one commit on one machine agree bit for bit. On another machine, with another version of
 torch or another engine, rounding differs, and a number is another if it moved by more than rounding can
-move it: `suite.records.bounds`.
+move it: `suite.records.bounds`. The verdicts `identical` and `rounding` are one here: which of them it is,
+rounding decides.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
 from suite.algebra.significant import significant
 from suite.records.bounds import BOUNDS, EPSILONS, RowSizes
-from suite.records.fields import Row, fields_of
+from suite.records.fields import RECORDED, Row, fields_of
 from suite.records.file import COST, row_identity
 
 Key = tuple[Any, ...]
@@ -80,14 +81,19 @@ def diff(baseline: Sequence[Row], run: Sequence[Row]) -> Diff:
         old, new = ({key[:-1]: row for key, row in rows.items()} for rows in (old, new))
     common = [key for key in new if key in old]
     sizes = RowSizes((*old.values(), *new.values()))
-    found = [change for key in common for change in _changes(old[key], new[key], sizes)]
+    absent = dict(_absent(old.values(), new.values()))
+    found = [change for key in common for change in _changes(old[key], new[key], sizes, absent)]
     found.sort(key=lambda change: change.bound is not None)
     found += [RowChange(new[key], "new", after=_told(new[key])) for key in new if key not in old]
     found += [RowChange(old[key], "gone", before=_told(old[key])) for key in old if key not in new]
     return Diff(
         changes=found,
         compared=len(common),
-        notes=_notes(baseline, run),
+        notes=_notes(baseline, run)
+        + [
+            f"{name}: only the {side} has it; its device, or its format, is another"
+            for name, side in absent.items()
+        ],
         warnings=_slower([(old[key], new[key]) for key in common]),
     )
 
@@ -97,19 +103,40 @@ def _by_key(rows: Iterable[Row]) -> dict[Key, Row]:
     return {row_identity({**row, "engine": None}): row for row in rows if row["kind"] != "environment"}
 
 
-def _changes(old: Row, new: Row, sizes: RowSizes) -> list[RowChange]:
+def _absent(old: Iterable[Row], new: Iterable[Row]) -> Iterator[tuple[str, str]]:
+    """The formats that only one of the runs measured: no device has all. And which run that is."""
+    before, after = (
+        {name for row in rows for name, value in row.items() if value is not None} for rows in (old, new)
+    )
+    rare = dict.fromkeys(field.name for kind in RECORDED for field in fields_of(kind) if field.rare)
+    for name in rare:
+        if (name in before) != (name in after):
+            yield name, "baseline" if name in before else "run"
+
+
+ONE_GRADIENT = ("identical", "rounding")
+"""Verdicts that rounding tells apart: whether it left anything hangs on the last bit of a Gram matrix."""
+
+
+def _differ(name: str, a: object, b: object) -> bool:
+    if name == "verdict" and a in ONE_GRADIENT and b in ONE_GRADIENT:
+        return False
+    return a != b
+
+
+def _changes(old: Row, new: Row, sizes: RowSizes, absent: Container[str]) -> list[RowChange]:
     """What of a row changed, texts before numbers and the verdict first."""
     texts: list[RowChange] = []
     numbers: list[RowChange] = []
     for declared in fields_of(new["kind"]):
         name, bound = declared.name, declared.bound
         a, b = old.get(name), new.get(name)
-        if bound is None or (declared.rare and name not in new):
+        if bound is None or name in absent:
             continue
         if bound == "digits":
             numbers += _claim_changes(new, a or {}, b or {})
         elif bound == "exact" or a is None or b is None:
-            if a != b:
+            if _differ(name, a, b):
                 (texts if bound == "exact" else numbers).append(RowChange(new, name, a, b))
         elif a != b and abs(a - b) > (most := BOUNDS[bound](name, old, new, sizes)):
             numbers.append(RowChange(new, name, a, b, most))

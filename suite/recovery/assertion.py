@@ -8,6 +8,7 @@ import numpy as np
 
 from suite.conventions import conventions
 from suite.errors import UsageError
+from suite.machine.global_state import full_precision
 from suite.recovery.advice import advice
 from suite.recovery.experiment import Experiment
 from suite.recovery.identify import compared
@@ -81,9 +82,10 @@ def assert_convention(
     """
     wanted = conventions[name]
     given = given_batch(batch, select, collate)
-    tried = experiment(step, model, given, losses, units, regulariser, engine)
-    found = recovery(tried)
-    said = complaint(tried, found, wanted, optimizer)
+    with full_precision():
+        tried = experiment(step, model, given, losses, units, regulariser, engine)
+        found = recovery(tried)
+        said = complaint(tried, found, wanted, optimizer)
     if said:
         raise AssertionError(f"the step does not compute {name!r}.\n{found}\n\n{said}")
 

@@ -18,6 +18,7 @@ from suite.errors import UsageError
 from suite.loops import batch as batches
 from suite.loops.batch import Batch, Choose
 from suite.loops.loop import Losses, Regulariser
+from suite.machine.global_state import full_precision
 from suite.recovery.causes import Cause, changing, clipped_by_norm, rounded_off, why
 from suite.recovery.eval_copy import in_eval_mode, with_shapes
 from suite.recovery.experiment import Experiment, Weighting
@@ -92,7 +93,8 @@ def recover(
         [0.0, 1.0, 1.0, 1.0]
     """
     given = given_batch(batch, select, collate)
-    return recovery(experiment(step, model, given, losses, units, regulariser, engine, memory))
+    with full_precision():
+        return recovery(experiment(step, model, given, losses, units, regulariser, engine, memory))
 
 
 def experiment(

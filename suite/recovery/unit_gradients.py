@@ -9,6 +9,7 @@ from suite.engines.per_sample_gradients import Checked, per_sample_gradients
 from suite.errors import CaseError
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
+from suite.machine.cuda import devices_of
 from suite.machine.memory import format_bytes, free_bytes
 from suite.recovery.eval_copy import in_eval_mode
 from suite.recovery.formats import Watch, is_narrow
@@ -72,7 +73,7 @@ def rounds(model: nn.Module, batch: Batch, losses: Losses) -> bool:
     trained = {p.dtype for p in model.parameters() if p.requires_grad}
     if len(trained) > 1 or any(is_narrow(dtype) for dtype in held):
         return True
-    with torch.random.fork_rng(devices=[]), torch.enable_grad(), Watch() as watch:
+    with torch.random.fork_rng(devices=devices_of(model)), torch.enable_grad(), Watch() as watch:
         try:
             losses(in_eval_mode(model), batch)
         except Exception:  # noqa: BLE001  whoever computes the gradients says what is wrong with them

@@ -28,12 +28,18 @@ from suite.errors import CaseError, one_line
 from suite.loops import batch as batches
 from suite.loops.autograd import values
 from suite.loops.batch import Batch
-from suite.loops.cached_losses import CachedLosses
-from suite.loops.loop import Loop, run_reference_loop
+from suite.loops.cached_losses import HOST, CachedLosses, cached_regulariser
+from suite.loops.loop import Loop, Regulariser, run_reference_loop
 from suite.loops.width import values_per_sample
 from suite.machine.memory import free_bytes
 from suite.running.plan import Cell
-from suite.running.rounding import NotAvailable, Precision, reference_gradients, relative_distance
+from suite.running.rounding import (
+    NotAvailable,
+    Precision,
+    reference_gradients,
+    relative_distances,
+    sizes_of_difference,
+)
 
 
 @dataclass(frozen=True)
@@ -74,8 +80,8 @@ def measure(
     Raises:
         CaseError: The batch has no right gradients, or a convention disagrees with its own reference loop.
     """
-    batch = cell.take(problem, context.device, context.exact)
-    units = _with_values(cell.units(problem, batch), problem, model, batch)
+    host, batch = taken(cell, problem, context)
+    units = _with_values(cell.units(problem, host), problem, model, host, batch)
     missing = context.reference.missing(units)
     if missing is not None:
         raise CaseError(f"the reference {context.reference.name!r} does not apply: {missing}")
@@ -106,12 +112,10 @@ def measure(
     if context.memory is not None:
         memory -= _memory_beside(found.size, len(directions))
     cached = CachedLosses(problem.losses, None if context.memory is None else memory)
-    loop = Loop(model, batch, cached, units, problem.regulariser)
+    loop = _reference(model, batch, cached, units, problem.regulariser)
     _require_separate_samples(loop, problem)
-    errors = {
-        name: _hold_against_reference_loop(c, loop, reduced[name] @ directions, columns[name], gram)
-        for name, c in involved.items()
-    }
+    left = ((c, reduced[name] @ directions, columns[name]) for name, c in involved.items())
+    errors = _held_against_reference_loops(left, loop, gram)
     precision = float(torch.finfo(context.exact).eps)
     results = {
         (a.name, b.name): compare(gram, columns[a.name], columns[b.name], precision=precision)
@@ -128,7 +132,10 @@ def measure(
         "refused": dict(found.refused),
         "quantities": quantities(units),
     }
-    for (convention, reference), apart in zip(compared, weights[len(columns) :], strict=True):
+    # Fetched at once: each number by itself would wait for the device.
+    apart = weights[len(columns) :]
+    largest = torch.stack([(row @ directions).abs().max() for row in apart]).tolist() if compared else []
+    for (convention, reference), most in zip(compared, largest, strict=True):
         a, b = columns[convention.name], columns[reference.name]
         result = results[convention.name, reference.name]
         yield {
@@ -140,7 +147,7 @@ def measure(
             "cosine": result.cosine,
             "relative_discrepancy": result.relative,
             "residual": result.residual,
-            "max_abs": float((apart @ directions).abs().max()),
+            "max_abs": most,
             **rounded[convention.name, reference.name],
             "verdict": result.verdict.value,
             "reason": _reason(result, gram, a, b, units),
@@ -155,9 +162,15 @@ def measure(
         yield from pairs(names, columns, results, gram, context.reference.name, precision=precision)
 
 
-def _with_values(units: Units, problem: Problem, model: nn.Module, batch: Batch) -> Units:
+def taken(cell: Cell, problem: Problem, context: MeasureContext) -> tuple[Batch, Batch]:
+    """The batch as the case's columns see it, on the host, and as the model does."""
+    host = cell.take(problem, torch.device("cpu"), context.exact)
+    return host, batches.to(host, context.device, context.exact)
+
+
+def _with_values(units: Units, problem: Problem, model: nn.Module, host: Batch, batch: Batch) -> Units:
     """`units`, marked where the losses have several values a sample and the case does not state elements."""
-    if problem.columns is not None and "elements" in problem.columns(batch):
+    if problem.columns is not None and "elements" in problem.columns(host):
         return units
     width = values_per_sample(model, batch, problem.losses)
     return replace(units, values=width) if width > 1 else units
@@ -170,8 +183,8 @@ def require_memory_for(problem: Problem, model: nn.Module, cell: Cell, context: 
         DoesNotFit: It cannot.
     """
     assert context.memory is not None  # noqa: S101  asked for
-    batch = cell.take(problem, context.device, context.exact)
-    units = cell.units(problem, batch)
+    host, batch = taken(cell, problem, context)
+    units = cell.units(problem, host)
     applying = [c for c in context.conventions if c.missing(units) is None]
     plain = [c.column(units) for c in applying if not c.uses_gram]
     # The Gram matrix is not there yet: each convention that needs it may be a direction of its own.
@@ -223,30 +236,47 @@ def _require_separate_samples(loop: Loop, problem: Problem) -> None:
             f"a sample alone in its batch fails (BatchNorm in train mode?): {one_line(error)}"
         ) from error
     tolerance = float(torch.finfo(together.dtype).eps) ** 0.5
-    if not torch.allclose(together[row:], alone, rtol=tolerance, atol=tolerance):
+    if not torch.allclose(together[row:], alone.to(together.device), rtol=tolerance, atol=tolerance):
         raise CaseError(
             "the loss of a sample changes when it is alone in its batch (BatchNorm or dropout in train "
             "mode?): put the model into eval mode, or normalise per sample"
         )
 
 
-def _hold_against_reference_loop(
-    convention: Convention, loop: Loop, reduced: Tensor, column: Column, gram: Gram
-) -> float:
-    """The distance of `cᵀG` from what the literal loop leaves, relative to `Σ|c_u|‖g_u‖`.
+def _reference(
+    model: nn.Module, batch: Batch, cached: CachedLosses, units: Units, regulariser: Regulariser | None
+) -> Loop:
+    """The batch as reference loops see it."""
+    if next(model.parameters()).device.type in HOST:
+        return Loop(model, batch, cached, units, regulariser)
+    penalty = None if regulariser is None else cached_regulariser(regulariser)
+    return Loop(model, batch, cached, units, penalty, home=torch.device("cpu"))
+
+
+def _held_against_reference_loops(
+    left: Iterable[tuple[Convention, Tensor, Column]], loop: Loop, gram: Gram
+) -> dict[str, float]:
+    """The distance of each `cᵀG` from what the reference loop leaves, relative to `Σ|c_u|‖g_u‖`.
 
     Raises:
         CaseError: They disagree by more than half the digits.
     """
-    expected = run_reference_loop(convention.reference_loop, loop)
-    whole = float(np.abs(column) @ unit_norms(gram))
-    error = float((reduced - expected).norm()) / whole if whole > 0 else 0.0
-    if not error <= float(torch.finfo(expected.dtype).eps) ** 0.5:
-        raise CaseError(
-            f"convention {convention.name!r} disagrees with its own loop by {error:.2g}: "
-            "its coefficients, or the case's columns, are wrong"
-        )
-    return error
+    distances: list[Tensor] = []
+    wholes: dict[str, float] = {}
+    for convention, reduced, column in left:
+        expected = run_reference_loop(convention.reference_loop, loop)
+        distances.append((reduced - expected).norm())
+        wholes[convention.name] = float(np.abs(column) @ unit_norms(gram))
+    tolerance = float(torch.finfo(distances[0].dtype).eps) ** 0.5
+    found = {}
+    for (name, whole), distance in zip(wholes.items(), torch.stack(distances).tolist(), strict=True):
+        found[name] = distance / whole if whole > 0 else 0.0
+        if not found[name] <= tolerance:
+            raise CaseError(
+                f"convention {name!r} disagrees with its own loop by {found[name]:.2g}: "
+                "its coefficients, or the case's columns, are wrong"
+            )
+    return found
 
 
 def _rounds(result: Discrepancy) -> bool:
@@ -286,18 +316,18 @@ def _distances(
     gradients: Iterable[tuple[str, Tensor]], references: set[str], scales: Mapping[tuple[str, str], float]
 ) -> dict[tuple[str, str], float | None]:
     """By pair of conventions, the relative difference of their loops; references come first."""
-    found: dict[tuple[str, str], float | None] = {}
+    sizes: dict[tuple[str, str], Tensor] = {}
     kept: dict[str, Tensor] = {}
     for name, gradient in gradients:
         if name in references:
             kept[name] = gradient
         for pair, scale in scales.items():
             if pair[0] == name and name not in references:
-                found[pair] = relative_distance(gradient, kept[pair[1]], scale)
+                sizes[pair] = sizes_of_difference(gradient, kept[pair[1]], scale)
     for pair, scale in scales.items():
         if pair[0] in references:
-            found[pair] = relative_distance(kept[pair[0]], kept[pair[1]], scale)
-    return found
+            sizes[pair] = sizes_of_difference(kept[pair[0]], kept[pair[1]], scale)
+    return dict(zip(sizes, relative_distances(list(sizes.values())), strict=True))
 
 
 def _reason(result: Discrepancy, gram: Gram, column: Column, reference: Column, units: Units) -> str:

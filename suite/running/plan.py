@@ -44,7 +44,7 @@ class Cell:
         return batches.to(chosen, device, dtype)
 
     def units(self, problem: Problem, batch: Batch) -> Units:
-        """The units table of the batch.
+        """The units table of the batch, which is the host's: columns are made for people, by NumPy or torch.
 
         A full batch is cut into `problem.microbatches` and spread over `problem.ranks` evenly; a
         ragged one fills as many of them as it can, as a data loader does, and leaves the last short.

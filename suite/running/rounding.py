@@ -12,7 +12,7 @@ from torch import Tensor
 from suite.conventions import Convention
 from suite.loops import batch as batches
 from suite.loops.loop import Loop, run_reference_loop
-from suite.machine.environment import has_tf32, set_tf32
+from suite.machine.cuda import has_tf32, set_tf32
 
 
 class NotAvailable(Exception):  # noqa: N818  a format that cannot be tried is no fault of the case
@@ -70,11 +70,17 @@ def reference_gradients(
         yield convention.name, _float64(gradient)
 
 
-def relative_distance(a: Tensor, b: Tensor, scale: float) -> float | None:
-    """`‖a − s·b‖ / ‖a‖`; None where `a` is zero."""
-    size = float(a.norm())
-    return float((a - scale * b).norm()) / size if size > 0 else None
+def sizes_of_difference(a: Tensor, b: Tensor, scale: float) -> Tensor:
+    """`[2]` the norms `‖a − s·b‖` and `‖a‖`, still on their device."""
+    return torch.stack([(a - scale * b).norm(), a.norm()])
+
+
+def relative_distances(sizes: Sequence[Tensor]) -> list[float | None]:
+    """`‖a − s·b‖ / ‖a‖` of each pair of sizes, fetched from the device at once; None where `a` is zero."""
+    fetched = torch.stack(list(sizes)).tolist() if sizes else []
+    return [distance / size if size > 0 else None for distance, size in fetched]
 
 
 def _float64(gradient: Tensor) -> Tensor:
-    return gradient.cpu().to(torch.float64)
+    # mps has no float64.
+    return (gradient.cpu() if gradient.device.type == "mps" else gradient).to(torch.float64)

@@ -17,7 +17,7 @@ from suite.running.driver import Driver, make
 from suite.running.executors import time_limit as limits
 from suite.running.options import FORMER_NAMES, RunOptions
 from suite.running.order import Shard
-from suite.running.tasks import Executor
+from suite.running.tasks import BrokenDevice, Executor
 
 if TYPE_CHECKING:
     from suite.report.run_result import RunResult
@@ -67,7 +67,10 @@ def run(options: RunOptions) -> RunResult:
         >>> result.discrepancies.query("samples == 32").scale.round(6).unique().tolist()  # n
         [32.0]
     """
+    import torch
+
     from suite.discovery import choose
+    from suite.machine.environment import told_of_choice
     from suite.machine.global_state import loading
     from suite.report.run_result import RunResult
 
@@ -79,12 +82,14 @@ def run(options: RunOptions) -> RunResult:
     folder = None if options.output is None else Path(options.output)
     with ExitStack() as stack:
         executor = stack.enter_context(_executor(options))
-        options = options.on(executor.device(options.device))
+        asked, options = options.device, options.on(executor.device(options.device))
         executor.open(for_workers(options))
         # Wrong input is found before the folder is made.
         plan = make(executor, [case.name for case in chosen], claims, train=options.steps > 0)
         plan = plan.part(part.choose(plan.tasks, plan.checks)) if part.count > 1 else plan
         shown = stack.enter_context(Progress(len(plan.tasks) + len(plan.checks), shown=options.progress))
+        if told := told_of_choice(asked, torch.device(options.device)):  # uncovered: needs a CUDA device
+            shown.note(told)
         recorder = None
         if folder is not None:
             from suite.records.writer import Recorder
@@ -93,6 +98,10 @@ def run(options: RunOptions) -> RunResult:
         driver = Driver(options, executor, plan, shown, recorder)
         try:
             driver.go()
+        except BrokenDevice:
+            if folder is not None:
+                RunResult(driver.rows, laws).write(folder)
+            raise
         except UsageError:
             raise  # the disk refused a record: it has no space for tables
         except BaseException:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from suite.errors import UsageError
 from suite.records.fields import Row
 from suite.running.options import RunOptions
 
@@ -73,6 +74,8 @@ class Outcome:
         cells: of a plan, the batches that it found.
         bases: of a plan, what the fingerprints of its tasks start from, by their kind.
         refused: of a plan, the message where what was asked for cannot be.
+        broken: why the device computes nothing any more in that process, which a failed kernel breaks; empty
+            where it does.
     """
 
     rows: list[Row]
@@ -81,11 +84,16 @@ class Outcome:
     cells: tuple[Task, ...] = ()
     bases: Mapping[str, str] = field(default_factory=dict)
     refused: str = ""
+    broken: str = ""
 
     @property
     def failure(self) -> str | None:
         """Why it could not be measured."""
         return next((row["reason"] for row in self.rows if row["kind"] == "failure"), None)
+
+
+class BrokenDevice(UsageError):  # noqa: N818  what happened, not what to mend
+    """Nothing more can be measured in this process: a kernel failed on its device."""
 
 
 class Executor(Protocol):

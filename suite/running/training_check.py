@@ -26,7 +26,7 @@ from suite.errors import UsageError, one_line
 from suite.loops.loop import Loop
 from suite.records.fields import Row
 from suite.report.learning_rates import PAIR_KEYS
-from suite.running.measure import MeasureContext
+from suite.running.measure import MeasureContext, taken
 from suite.running.plan import Cell
 
 HYPERPARAMETERS: Mapping[str, Mapping[str, float]] = {
@@ -152,8 +152,8 @@ def _ratio(loop: Loop, pair: tuple[Convention, Convention]) -> float | None:
 
 
 def _loop(problem: Problem, model: nn.Module, cell: Cell, context: MeasureContext) -> Loop:
-    batch = cell.take(problem, context.device, context.exact)
-    return Loop(model, batch, problem.losses, cell.units(problem, batch), problem.regulariser)
+    host, batch = taken(cell, problem, context)
+    return Loop(model, batch, problem.losses, cell.units(problem, host), problem.regulariser)
 
 
 def _backward(convention: Convention, loops: Sequence[Loop]) -> Backward:

@@ -83,6 +83,7 @@ class Worker:
             outcome.cells,
             outcome.bases,
             outcome.refused,
+            outcome.broken,
         )
 
     @cached_property
@@ -138,7 +139,7 @@ class Worker:
     def _attempt(self, task: Task) -> Outcome:
         known = CLAIMED if task.kind == "claim" else options_of_rows(self.options)
         device = torch.device("cpu") if task.kind == "claim" else self.context.device
-        known_by = ""
+        known_by = broken = ""
         try:
             # Each task finds the world as the first one did, whatever a case did to it.
             with pinned(device, deterministic=self.options.deterministic):
@@ -148,8 +149,28 @@ class Worker:
                 known_by = fingerprint(task, self.base(task.kind, task.case), self.options)
                 rows = [{**task.identity, **known, **row} for row in self._measure(task)]
         except (Exception, SystemExit) as error:  # noqa: BLE001  a case is anybody's code
-            rows = [{"kind": "failure", **task.identity, **known, "reason": one_line(error)}]
-        return Outcome(rows, fingerprint=known_by)
+            rows = [{"kind": "failure", **task.identity, **known, "reason": self._reason(error)}]
+            broken = self._broken(device)
+        return Outcome(rows, fingerprint=known_by, broken=broken)
+
+    def _reason(self, error: BaseException) -> str:
+        """What failed; and the option that lets it be, where torch names its own."""
+        said = one_line(error)
+        what, found, _ = said.partition(" does not have a deterministic implementation")
+        if not found or not self.options.deterministic:
+            return said
+        return f"{what}{found}: --no-deterministic (deterministic=False) allows others"
+
+    @staticmethod
+    def _broken(device: torch.device) -> str:
+        """Why the device of this process computes nothing any more; empty where it does."""
+        if device.type != "cuda":
+            return ""
+        try:  # uncovered: needs a CUDA device
+            torch.cuda.synchronize(device)
+        except RuntimeError as error:
+            return one_line(error).partition(" CUDA kernel errors")[0]
+        return ""
 
     def _plan(self, case: str) -> Outcome:
         if case in claim_sources:
@@ -182,7 +203,8 @@ class Worker:
 
     def _model(self, problem: Problem) -> torch.nn.Module:
         seed(self.context.seed)
-        return problem.model().to(device=self.context.device, dtype=self.context.exact)
+        device, dtype = self.context.device, self.context.exact
+        return problem.model().to(device=device, dtype=dtype, non_blocking=device.type == "cuda")
 
     def _measure(self, task: Task) -> Iterator[Row]:
         context = self.context

@@ -199,7 +199,7 @@ REGRESSION = (
 CLASSIFICATION = (
     'F.cross_entropy(out, y, reduction="none")',
     'F.cross_entropy(out, y, reduction="none", label_smoothing=0.1)',
-    'F.cross_entropy(out, y, reduction="none", weight=torch.arange(out.size(1)).double())',
+    'F.cross_entropy(out, y, reduction="none", weight=torch.arange(out.size(1)).to(out))',
 )
 TERMS = ("out.square().sum(1)", "out.tanh().sum(1)")
 

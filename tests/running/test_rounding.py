@@ -8,7 +8,13 @@ from cases import cases
 from suite.conventions import conventions
 from suite.loops.loop import Loop
 from suite.running.plan import Cell
-from suite.running.rounding import Precision, precisions, reference_gradients, relative_distance
+from suite.running.rounding import (
+    Precision,
+    precisions,
+    reference_gradients,
+    relative_distances,
+    sizes_of_difference,
+)
 
 CPU = torch.device("cpu")
 
@@ -23,13 +29,15 @@ def test_loops_that_are_equal_differ_by_the_rounding_of_their_dtype() -> None:
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         found = dict(reference_gradients(loop, pair, Precision("", dtype)))
         assert all(gradient.dtype == torch.float64 for gradient in found.values())
-        apart[dtype] = relative_distance(found["window-exact"], found["mean"], 1.0) / torch.finfo(dtype).eps
+        (relative,) = relative_distances([sizes_of_difference(found["window-exact"], found["mean"], 1.0)])
+        apart[dtype] = relative / torch.finfo(dtype).eps
     assert all(0.01 < digits < 100 for digits in apart.values())
     assert next(loop.model.parameters()).dtype == torch.float64
 
 
 def test_a_zero_gradient_has_no_relative_distance() -> None:
-    assert relative_distance(torch.zeros(2), torch.ones(2), 1.0) is None
+    assert relative_distances([sizes_of_difference(torch.zeros(2), torch.ones(2), 1.0)]) == [None]
+    assert relative_distances([]) == []
 
 
 def test_the_dtype_asked_for_comes_first_and_tf32_only_where_it_is() -> None:

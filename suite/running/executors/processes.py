@@ -21,6 +21,7 @@ from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
 from suite.errors import UsageError
+from suite.machine.cuda import fix_workspace
 from suite.running.executors import time_limit as limits
 from suite.running.options import RunOptions
 from suite.running.tasks import Outcome, Task, lost
@@ -199,6 +200,9 @@ class Processes:
             for worker, done in self._heard():
                 answer = worker.answer()
                 if isinstance(answer, Outcome):
+                    if answer.broken:  # the next task gets a new process
+                        self._workers[self._workers.index(worker)] = None
+                        worker.stop()
                     yield done, answer
                 elif isinstance(answer, Death):
                     self._workers[self._workers.index(worker)] = None
@@ -232,6 +236,7 @@ def _work(
 ) -> None:
     """What a worker does until the driver closes the pipe."""
     _follow_driver()
+    fix_workspace()  # before anything starts CUDA
     import torch
 
     from suite.running.worker import Worker

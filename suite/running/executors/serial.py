@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from suite.running.options import RunOptions
-from suite.running.tasks import Outcome, Task
+from suite.running.tasks import BrokenDevice, Outcome, Task
 
 if TYPE_CHECKING:
     from suite.running.worker import Worker
@@ -41,4 +41,10 @@ class Serial:
         assert self._worker is not None  # noqa: S101  opened before
         for task in tasks:
             began(task)
-            yield task, self._worker.perform(task)
+            outcome = self._worker.perform(task)
+            yield task, outcome
+            if outcome.broken:
+                raise BrokenDevice(
+                    f"the device works no longer in this process, since {task.name} ({outcome.broken}): what "
+                    "was measured is kept; go on with -j 1, which starts a new process after such a failure"
+                )
