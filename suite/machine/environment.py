@@ -111,7 +111,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "device": str(device),
         "device_name": device_name(device),
         "cuda": torch.version.cuda,
-        **(_cuda(device) if device.type == "cuda" else {"driver": None}),
+        **_cuda(device),
         "threads": torch.get_num_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
         "tf32": torch.backends.cuda.matmul.allow_tf32,
@@ -120,12 +120,14 @@ def describe(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _cuda(device: torch.device) -> dict[str, Any]:  # uncovered: needs a CUDA device
-    """What numbers on a CUDA device depend on besides."""
+def _cuda(device: torch.device) -> dict[str, Any]:
+    """What numbers on a CUDA device depend on besides; None elsewhere."""
     import torch
 
-    cudnn = torch.backends.cudnn.version()
-    return {
+    if device.type != "cuda":
+        return dict.fromkeys(("driver", "cudnn", "capability", "reduced_sums", "attention"))
+    cudnn = torch.backends.cudnn.version()  # uncovered: needs a CUDA device
+    return {  # uncovered: needs a CUDA device
         "driver": _driver(),
         "cudnn": None if cudnn is None else str(cudnn),
         "capability": ".".join(map(str, torch.cuda.get_device_capability(device))),

@@ -18,6 +18,7 @@ from suite.engines.check import check_gradients
 from suite.engines.engine import Refused
 from suite.engines.unit_gradients import Materialised
 from suite.errors import CaseError, UsageError
+from suite.machine import cuda
 
 
 def cross_entropy(model, batch):
@@ -321,3 +322,30 @@ def test_a_parameter_with_a_faint_gradient_is_checked_as_well() -> None:
     given = Materialised({n: 1.01 * b if n == "faint" else b for n, b in right.items()})
     with pytest.raises(Refused, match=r"is wrong for faint: relative error 0\.0099"):
         check_gradients(given, model, VECTORS, cross_entropy)
+
+
+def test_attention_under_torch_func_is_of_plain_products() -> None:
+    """A fused kernel has no batching rule for its backward pass: vmap runs it sample by sample, silently."""
+    seen = []
+
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.project = nn.Linear(4, 12)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(cuda.attention())
+            q, k, v = self.project(x).chunk(3, dim=-1)
+            return F.scaled_dot_product_attention(q, k, v)
+
+    def losses(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+        return model(batch).square().sum((1, 2))
+
+    before = cuda.attention()
+    torch._C._functorch._set_vmap_fallback_enabled(False)  # such a loop is an error
+    try:
+        engines["torch-func"].compute(Attention(), torch.randn(3, 5, 4), losses)
+    finally:
+        torch._C._functorch._set_vmap_fallback_enabled(True)
+    assert set(seen) == {("math",)}
+    assert cuda.attention() == before

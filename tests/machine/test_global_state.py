@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from suite.machine.global_state import COMPUTATION, loading, pinned, preserved, seed
+from suite.machine import cuda
+from suite.machine.global_state import COMPUTATION, full_precision, loading, pinned, preserved, seed
 
 CPU = torch.device("cpu")
 
@@ -125,3 +126,32 @@ for wanted in (False, True):
 def test_the_compiler_is_told_to_be_deterministic_and_not_imported_for_it() -> None:
     done = subprocess.run([sys.executable, "-c", COMPILER], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_sums_and_attention_are_pinned_and_put_back() -> None:
+    products = torch.backends.cuda.matmul
+    before = cuda.reduced_sums(), cuda.attention()
+    cuda.set_reduced_sums((True, False))
+    cuda.set_attention(("math",))
+    try:
+        with pinned(CPU):
+            assert (cuda.reduced_sums(), cuda.attention()) == ((False, False), cuda.ATTENTION)
+            products.allow_bf16_reduced_precision_reduction = True
+            cuda.set_attention(("flash",))
+        assert (cuda.reduced_sums(), cuda.attention()) == ((True, False), ("math",))
+    finally:
+        cuda.set_reduced_sums(before[0])
+        cuda.set_attention(before[1])
+
+
+def test_full_precision_is_put_back_whatever_was_set() -> None:
+    torch.backends.cuda.matmul.allow_tf32 = True
+    before = torch.backends.cudnn.allow_tf32
+    try:
+        with full_precision():
+            assert not torch.backends.cuda.matmul.allow_tf32
+            assert not torch.backends.cudnn.allow_tf32
+        assert torch.backends.cuda.matmul.allow_tf32
+        assert torch.backends.cudnn.allow_tf32 == before
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False

@@ -17,6 +17,8 @@ from tests.pretend_cuda.conftest import Waits, counted
 
 pytestmark = pytest.mark.gpu
 
+MEASURE = worker.measure
+
 BESIDES = 10
 """Waits of a cell that fetch no result."""
 
@@ -30,11 +32,10 @@ CUTS = 4
 def cells(device: ModuleType, patch: pytest.MonkeyPatch, case: str, size: int, **asked: Any) -> list[Waits]:
     """The waits of each cell of a case."""
     found: list[Waits] = []
-    measure = worker.measure
 
     def watched(*given: Any) -> Iterator[dict[str, Any]]:
         with counted(device) as waits:
-            rows = list(measure(*given))
+            rows = list(MEASURE(*given))
         found.append(waits)
         return iter(rows)
 

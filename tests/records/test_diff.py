@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ from suite.records.file import read
 from tests.made_up import record_environment, record_row
 from tests.running.same import SMALL
 
+ROOT = Path(__file__).parents[2]
 ASKED = {"cases": ["mse", "next-token"], "conventions": ["sum", "token-mean", "clip-*", "position-mean"],
          "batch_sizes": [4], "check_steps": 0}  # fmt: skip
 
@@ -166,3 +170,67 @@ def test_a_number_of_a_claim_that_is_no_float_is_compared_exactly() -> None:
     old, new = ({**claim, "numbers": {"n": n, "x": 1.0}} for n in (3, 4))
     (change,) = diff([old], [new]).changes
     assert (change.what, change.before, change.after) == ("n", 3, 4)
+
+
+def test_which_of_identical_and_rounding_it_is_is_no_difference(baseline: list[dict]) -> None:
+    """The last bit of a Gram matrix says it: another processor, or a GPU, says otherwise."""
+    at = next(i for i, row in enumerate(baseline) if row.get("verdict") in ("identical", "rounding"))
+    for verdict in ("identical", "rounding"):
+        other = copy.deepcopy(baseline)
+        other[at]["verdict"] = verdict
+        assert diff(baseline, other).changes == diff(other, baseline).changes == []
+    other[at]["verdict"] = "scale"
+    assert [change.what for change in diff(baseline, other).changes] == ["verdict"]
+
+
+def test_a_format_that_one_device_does_not_have_is_one_note(baseline: list[dict]) -> None:
+    other = copy.deepcopy(baseline)
+    for row in other:
+        if row["kind"] == "discrepancy":
+            row["rounding_tf32"] = 1e-4
+    for rows, side in (((baseline, other), "run"), ((other, baseline), "baseline")):
+        found = diff(*rows)
+        assert found.changes == []
+        assert found.notes == [
+            f"rounding_tf32: only the {side} has it; its device, or its format, is another"
+        ]
+    again = copy.deepcopy(other)
+    next(row for row in again if row["kind"] == "discrepancy")["rounding_tf32"] = None
+    assert [change.what for change in diff(other, again).changes] == ["rounding_tf32"]
+
+
+CODE_PATHS = [
+    {"OMP_NUM_THREADS": "2"},
+    {"OMP_NUM_THREADS": "1", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "ATEN_CPU_CAPABILITY": "default",
+     "OPENBLAS_CORETYPE": "Prescott", "ONEDNN_MAX_CPU_ISA": "SSE41"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("surroundings", CODE_PATHS, ids=["two-threads", "plain-instructions"])
+def test_another_processors_code_is_no_difference_and_1e_6_still_is(
+    baseline: list[dict], tmp_path: Path, surroundings: dict[str, str]
+) -> None:
+    given = [f"--{flag}={value}" for flag in ("case", "convention") for value in ASKED[f"{flag}s"]]
+    asked = ["run", *given, "--batch-size=4", "--check-steps=0", f"--output={tmp_path}"]
+    subprocess.run(
+        [sys.executable, "-m", "suite", *asked],
+        env={**os.environ, **surroundings}, capture_output=True, check=True,
+    )  # fmt: skip
+    other = read(tmp_path)
+    assert diff(baseline, other).changes == []
+    scales = [row["scale"] for row in other if row["kind"] == "discrepancy" and row["verdict"] == "scale"]
+    assert scales
+    for row in other:
+        if row.get("verdict") == "scale" and row["kind"] == "discrepancy":
+            row["scale"] *= 1 + 1e-6
+    assert {change.what for change in diff(baseline, other).changes} == {"scale"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("surroundings", CODE_PATHS, ids=["two-threads", "plain-instructions"])
+def test_the_reference_is_that_of_any_processor(tmp_path: Path, surroundings: dict[str, str]) -> None:
+    subprocess.run(
+        [sys.executable, "-m", "suite", "run", f"--output={tmp_path}"],
+        env={**os.environ, **surroundings}, capture_output=True, check=True,
+    )  # fmt: skip
+    assert diff(read(ROOT / "results" / "reference" / "cpu"), read(tmp_path)).changes == []
