@@ -38,7 +38,7 @@ def convolutional(device: str = "cuda") -> tuple[nn.Module, tuple[torch.Tensor, 
     torch.manual_seed(0)
     layers = nn.Conv2d(1, 8, 3, padding=1), nn.Tanh(), nn.Conv2d(8, 8, 3), nn.Tanh(), nn.Flatten()
     model = nn.Sequential(*layers, nn.Linear(8 * 36, 3)).to(device)
-    return model, (torch.randn(6, 1, 8, 8, device=device), torch.randint(3, (6,), device=device))
+    return model, (torch.randn(6, 1, 8, 8).to(device), torch.randint(3, (6,)).to(device))
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ COLUMNS = '''
 from cases import data, losses, models
 from suite.case import Problem, case
 
-@case(batch_sizes=(8,))
+@case(dataset="digits", batch_sizes=(8,))
 def with_a_column_from_the_batch() -> Problem:
     """Cross-entropy with weights that are a tensor made of the batch."""
     return Problem(
@@ -195,7 +195,7 @@ from torch import nn
 from cases import data, losses
 from suite.case import Problem, case
 
-@case(batch_sizes=(8,))
+@case(dataset="digits", batch_sizes=(8,))
 def pooled() -> Problem:
     """Cross-entropy behind a pooling that CUDA computes in any order."""
     return Problem(

@@ -90,6 +90,7 @@ def execute(arguments: argparse.Namespace) -> int:
             f"--with is for an update that was recorded, STEP.safetensors; {arguments.file} is none"
         )
     given = _given(arguments.file)
+    from suite.machine.global_state import full_precision
     from suite.recovery.assertion import complaint
     from suite.recovery.recovery import experiment, recovery
     from suite.recovery.samples import given_batch
@@ -99,8 +100,9 @@ def execute(arguments: argparse.Namespace) -> int:
         collate = None  # it has done its work: the file is that of a training
     given["batch"] = given_batch(given["batch"], select, collate)
     try:
-        tried = experiment(**given, engine=arguments.engine, memory=memory)
-        found = recovery(tried)
+        with full_precision():
+            tried = experiment(**given, engine=arguments.engine, memory=memory)
+            found = recovery(tried)
     except CaseError as error:
         print(f"gradsuite recover: {one_line(error)}", file=sys.stderr)
         return 1

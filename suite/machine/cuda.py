@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 FIXED = (":4096:8", ":16:8")
-ATTENTION = ("flash", "mem_efficient", "math", "cudnn")
+ATTENTION_KERNELS = ("flash", "mem_efficient", "math", "cudnn")
 """The implementations of fused attention, all of which torch may choose from by default."""
 
 
@@ -86,14 +86,14 @@ def attention() -> tuple[str, ...]:
     """The implementations of fused attention that torch may choose from."""
     import torch
 
-    return tuple(name for name in ATTENTION if getattr(torch.backends.cuda, f"{name}_sdp_enabled")())
+    return tuple(name for name in ATTENTION_KERNELS if getattr(torch.backends.cuda, f"{name}_sdp_enabled")())
 
 
 def set_attention(names: tuple[str, ...]) -> None:
     """Let torch choose from these only."""
     import torch
 
-    for name in ATTENTION:
+    for name in ATTENTION_KERNELS:
         getattr(torch.backends.cuda, f"enable_{name}_sdp")(name in names)
 
 

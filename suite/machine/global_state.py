@@ -20,7 +20,7 @@ from torch.nn.modules import module as modules
 from torch.optim import optimizer as optimizers
 
 from suite.machine.cuda import (
-    ATTENTION,
+    ATTENTION_KERNELS,
     attention,
     fix_workspace,
     reduced_sums,
@@ -67,7 +67,7 @@ def pinned(device: torch.device, *, deterministic: bool = True) -> Iterator[None
             os.environ["TORCHINDUCTOR_DETERMINISTIC"] = "1"  # the compiler reads this when it is imported
         torch.backends.cudnn.benchmark = False
         _set_full_precision()
-        set_attention(ATTENTION)
+        set_attention(ATTENTION_KERNELS)
         torch.set_default_dtype(torch.float32)
         torch.set_grad_enabled(True)
         if strict:  # uncovered: needs a CUDA device

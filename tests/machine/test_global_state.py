@@ -135,7 +135,7 @@ def test_sums_and_attention_are_pinned_and_put_back() -> None:
     cuda.set_attention(("math",))
     try:
         with pinned(CPU):
-            assert (cuda.reduced_sums(), cuda.attention()) == ((False, False), cuda.ATTENTION)
+            assert (cuda.reduced_sums(), cuda.attention()) == ((False, False), cuda.ATTENTION_KERNELS)
             products.allow_bf16_reduced_precision_reduction = True
             cuda.set_attention(("flash",))
         assert (cuda.reduced_sums(), cuda.attention()) == ((True, False), ("math",))

@@ -26,17 +26,17 @@ def problem(loss):
     return Problem(model=lambda: models.mlp(64, 10), data=data.digits(), losses=loss,
                    columns=lambda batch: {"elements": 1})
 
-@case(batch_sizes=(8,))
+@case(dataset="digits", batch_sizes=(8,))
 def a_first() -> Problem:
     """Cross-entropy."""
     return problem(losses.cross_entropy)
 
-@case(batch_sizes=(8,))
+@case(dataset="digits", batch_sizes=(8,))
 def b_outside() -> Problem:
     """Cross-entropy with an index that is out of range."""
     return problem(outside)
 
-@case(batch_sizes=(8,))
+@case(dataset="digits", batch_sizes=(8,))
 def c_last() -> Problem:
     """Cross-entropy."""
     return problem(losses.cross_entropy)
