@@ -170,7 +170,8 @@ def test_random_numbers_of_every_device_of_a_model_are_left_as_they_were() -> No
     class Spread(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.first, self.second = nn.Linear(3, 4).to("cuda:0"), nn.Linear(4, 2).to("cuda:1")
+            self.first = nn.Linear(3, 4).to("cuda:0").requires_grad_(False)
+            self.second = nn.Linear(4, 2).to("cuda:1")
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return F.dropout(self.second(F.dropout(self.first(x), 0.5).to("cuda:1")), 0.5)
@@ -178,8 +179,9 @@ def test_random_numbers_of_every_device_of_a_model_are_left_as_they_were() -> No
     def drawn(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
         return model(batch).square().sum(1)
 
+    model, batch = Spread(), torch.randn(4, 3, device="cuda:0")
     before = torch.cuda.get_rng_state_all()
-    per_sample_gradients(Spread(), torch.randn(4, 3, device="cuda:0"), drawn, engine="loop")
+    per_sample_gradients(model, batch, drawn, engine="loop")
     assert all(map(torch.equal, before, torch.cuda.get_rng_state_all()))
 
 
