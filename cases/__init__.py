@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cases import data, losses, models
 
 # The order of import is the order of the tables.
-from cases import regression, classification, language, mixtures, engines  # isort: skip
+from cases import regression, classification, language, mixtures, engines, large  # isort: skip
 
 __all__ = [
     "Case",
@@ -26,6 +26,7 @@ __all__ = [
     "data",
     "engines",
     "language",
+    "large",
     "losses",
     "mixtures",
     "models",

@@ -6,6 +6,7 @@ Features and regression targets are standardised; everything floating-point is f
 from __future__ import annotations
 
 from functools import cache
+from pydoc_data.topics import topics
 
 import numpy as np
 import torch
@@ -17,6 +18,9 @@ IGNORED = -100
 """The target of a position that has none: PyTorch's default `ignore_index`."""
 
 LONGEST_LINE = 80
+
+PAGE_WIDTH = 128
+"""How many characters of the manual are a sequence."""
 
 
 @cache
@@ -84,6 +88,19 @@ def text() -> tuple[Tensor, Tensor]:
         tokens[row, : len(line) - 1] = codes[:-1]
         targets[row, : len(line) - 1] = codes[1:]
     return tokens, targets
+
+
+@cache
+def manual() -> tuple[Tensor, Tensor]:
+    """The pages of Python's own help on the language, as characters.
+
+    Returns:
+        Tokens and next tokens, each `[samples, 128]`: ASCII codes, none of them padded.
+    """
+    pages = "\n".join(page for _, page in sorted(topics.items()))
+    codes = torch.from_numpy(np.frombuffer(pages.encode("ascii", "replace"), dtype=np.uint8).astype(np.int64))
+    rows = (len(codes) - 1) // PAGE_WIDTH
+    return tuple(codes[start : start + rows * PAGE_WIDTH].view(rows, -1) for start in (0, 1))  # type: ignore[return-value]
 
 
 def _standardised(values: NDArray[np.float64]) -> Tensor:

@@ -102,3 +102,32 @@ class _Block(nn.Module):
         x = x + self.out(attended.transpose(1, 2).flatten(2))
         result: Tensor = x + self.down(F.gelu(self.up(self.norm_mlp(x))))
         return result
+
+
+class _Residual(nn.Module):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        stride = 1 if inputs == outputs else 2
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False),
+            nn.GroupNorm(8, outputs),
+            nn.ReLU(),
+            nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
+            nn.GroupNorm(8, outputs),
+        )
+        self.shortcut = nn.Identity() if stride == 1 else nn.Conv2d(inputs, outputs, 1, stride=stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.body(x) + self.shortcut(x))
+
+
+def residual(*channels: int, classes: int = 10) -> nn.Sequential:
+    """A residual network with GroupNorm for images `[samples, 1, …]`: two blocks for each of `channels`."""
+    layers: list[nn.Module] = [
+        nn.Conv2d(1, channels[0], 3, padding=1),
+        nn.GroupNorm(8, channels[0]),
+        nn.ReLU(),
+    ]
+    for inputs, outputs in pairwise((channels[0], *channels)):
+        layers += [_Residual(inputs, outputs), _Residual(outputs, outputs)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels[-1], classes))

@@ -8,6 +8,9 @@ from typing import Generic, Protocol, TypeVar
 
 from suite.errors import UsageError, unknown
 
+ON_REQUEST = ("large/",)
+"""Of names that are matched only when they are asked for by these."""
+
 
 class Named(Protocol):
     """Anything with a name of its own."""
@@ -65,7 +68,7 @@ class Registry(Generic[Member]):
     def match(self, patterns: Sequence[str] = ()) -> list[Member]:
         """The items whose names match any of the glob `patterns`; `*` where there is none.
 
-        A name with a prefix (`fault:…`) matches only patterns that begin with it.
+        A name with a prefix (`fault:…`, `large/…`) matches only patterns that begin with it.
 
         Raises:
             UsageError: A pattern matches no name.
@@ -81,4 +84,5 @@ class Registry(Generic[Member]):
 
 def _matches(name: str, pattern: str) -> bool:
     prefix, colon, _ = name.partition(":")
-    return fnmatch.fnmatchcase(name, pattern) and pattern.startswith(prefix + colon if colon else "")
+    asked = prefix + colon if colon else next((p for p in ON_REQUEST if name.startswith(p)), "")
+    return fnmatch.fnmatchcase(name, pattern) and pattern.startswith(asked)

@@ -29,12 +29,14 @@ def test_globs_choose_in_the_order_of_registration(things: Registry[Thing]) -> N
     assert [t.name for t in things.match()] == things.names
 
 
-def test_names_with_a_prefix_are_asked_for(things: Registry[Thing]) -> None:
-    things.add(Thing("fault:sum"))
-    assert "fault:sum" not in [t.name for t in things.match()]
-    assert "fault:sum" not in [t.name for t in things.match(["*sum"])]
-    for pattern in ("fault:*", "fault:sum"):
-        assert [t.name for t in things.match([pattern])] == ["fault:sum"]
+@pytest.mark.parametrize("prefix", ["fault:", "large/"])
+def test_names_with_a_prefix_are_asked_for(things: Registry[Thing], prefix: str) -> None:
+    name = f"{prefix}sum"
+    things.add(Thing(name))
+    assert name not in [t.name for t in things.match()]
+    assert name not in [t.name for t in things.match(["*sum"])]
+    for pattern in (f"{prefix}*", name):
+        assert [t.name for t in things.match([pattern])] == [name]
 
 
 def test_a_misspelt_name_is_answered_with_near_ones(things: Registry[Thing]) -> None:

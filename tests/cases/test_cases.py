@@ -19,7 +19,14 @@ from suite.running.plan import Cell
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("case", list(cases), ids=lambda c: c.name)
+ON_REQUEST = [case for case in cases if case not in cases.match()]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, marks=[pytest.mark.slow] * (c in ON_REQUEST)) for c in cases],
+    ids=lambda c: c.name,
+)
 def test_every_convention_is_its_literal_loop_in_float64(case) -> None:
     problem = case.build()
     torch.manual_seed(1)
@@ -53,6 +60,22 @@ def test_data_are_large_enough_for_every_batch_size(case) -> None:
     assert batches.size(case.build().data) >= max(case.batch_sizes)
     assert case.summary
     assert case.dataset
+
+
+@pytest.mark.parametrize("case", ON_REQUEST, ids=lambda c: c.name)
+def test_a_large_case_has_millions_of_parameters_and_is_streamed(case) -> None:
+    problem = case.build()
+    model = problem.model()
+    assert sum(p.numel() for p in model.parameters()) > 2_000_000
+    batch = batches.select(problem.data, slice(0, 2))
+    batch = batches.to(batch, CPU, torch.float32)
+    found = per_sample_gradients(model, batch, problem.losses, engine="streaming")
+    assert (found.engine, dict(found.refused)) == ("streaming", {})
+
+
+def test_a_large_case_is_asked_for() -> None:
+    assert [case.name.partition("/")[0] for case in ON_REQUEST] == ["large"] * 3
+    assert cases.match(["large/*"]) == ON_REQUEST
 
 
 def test_the_issues_batch_sizes_are_the_default() -> None:
