@@ -165,7 +165,7 @@ def _optimizers() -> Iterator[str]:
                 yield f"| {name} | {default} | {power} | {_cell(entry.why)} |"
         yield ""
         if law.limits:
-            yield f"{_cell(law.limits)}\n"
+            yield f"Limits: {_cell(law.limits)}\n"
 
 
 def _gallery() -> Iterator[str]:
@@ -187,8 +187,10 @@ def _python() -> Iterator[str]:
 
 
 def _power(exponent: Any) -> str:
-    """`s` to a power; where a law has no constant one it says why beside."""
-    return {0: "1", 1: "s", None: "–"}.get(exponent, f"s^{exponent}")
+    """`s` to a power, or to one for each entry of a tuple; none where the law has no constant one."""
+    if isinstance(exponent, tuple):
+        return f"({', '.join(map(_power, exponent))})"
+    return {0: "1", 1: "s", None: "–"}.get(exponent, f"s<sup>{exponent}</sup>")
 
 
 def _cell(text: str) -> str:
