@@ -19,9 +19,11 @@ EXAMPLES = "../../examples"  # seen from the table
 TABLE = Path(__file__).parents[1] / "results" / "reference" / "frameworks.md"
 RECIPES = {
     "plain_loop": "torch",
+    "watched_loop": "torch",
     "data_parallel": "torch",
     "accelerate_loop": "accelerate",
     "huggingface_trainer": "transformers",
+    "watched_trainer": "peft",
     "lightning_trainer": "pytorch-lightning",
     "keras_fit": "keras",
     "opacus_optimizer": "opacus",

@@ -17,12 +17,13 @@ _CALLBACKS = ("huggingface", "lightning")
 _HOMES = {
     "AuditWarning": "suite.watch.errors",
     "RunAudit": "suite.watch.audit",
+    "Seen": "suite.watch.audit",
     "UnexpectedUpdateError": "suite.watch.errors",
     "AuditedUpdate": "suite.watch.update",
     "watch": "suite.watch.watching",
 }
 
-__all__ = ["AuditWarning", "AuditedUpdate", "RunAudit", "UnexpectedUpdateError", "watch"]
+__all__ = ["AuditWarning", "AuditedUpdate", "RunAudit", "Seen", "UnexpectedUpdateError", "watch"]
 
 
 def __getattr__(name: str) -> object:

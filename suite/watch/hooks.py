@@ -87,6 +87,7 @@ class Hooks:
         self._names = {id(p): name for name, p in inner.named_parameters()}
         self._mine: dict[int, tuple[Optimizer, bool]] = {}
         self._in_closure = False
+        self._idle: Optimizer | None = None  # the only one, while nobody looks
         self._handles: list[RemovableHandle] = []
         self._looking: list[RemovableHandle] = []
         self._backwards = self._heard = False  # since the last call
@@ -193,6 +194,14 @@ class Hooks:
     def _before(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Any, Any] | None:
+        if (
+            optimizer is self._idle and len(args) == 1 and not kwargs
+        ):  # between audited updates: nothing to do
+            number = self.update + 1
+            if number % self.every and (number + 1) % self.every:
+                self.update = number
+                self.steps += 1
+                return None
         known = self._mine.get(id(optimizer))
         if known is None:
             known = self._mine[id(optimizer)] = (optimizer, self._trains(optimizer))
@@ -231,7 +240,10 @@ class Hooks:
             self._look(due=(self.update + 1) % self.every == 0)
         self._stepped.add(id(optimizer))
         if not self._audited:
+            alone = sum(trains for _, trains in self._mine.values()) == 1
+            self._idle = optimizer if alone and not self._looking and self._copy is None else None
             return
+        self._idle = None
         try:
             self._loss_scale = _loss_scale()
             self._gather(optimizer)

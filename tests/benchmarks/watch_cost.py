@@ -55,11 +55,15 @@ def main() -> None:
         for start in range(0, count, every):
             audit.microbatch(watched.batch)
             watched.updates(1)  # the audited one
-            pairs += [(alone.updates(piece), watched.updates(piece)) for _ in range(every // piece - 2)]
+            for _ in range(every // piece // 2 - 1):
+                first = alone.updates(piece), watched.updates(piece)
+                then = watched.updates(piece), alone.updates(piece)  # the other way round
+                pairs += [first, then[::-1]]
             watched.updates(every - audit.seen + start)
         gc.collect()
         tracemalloc.start()
-        watched.updates(200)
+        for _ in range(200):
+            watched.updates(1)
         held, _ = tracemalloc.get_traced_memory()
     ratio = statistics.median(b / a for a, b in pairs) - 1
     total = sum(b for _, b in pairs) / sum(a for a, _ in pairs) - 1

@@ -25,6 +25,8 @@ WEIGHT = np.array([1, 5, 0, 0.5, 2, 1, 3])
 
 # Frameworks warn of what they or torch do themselves; none of it is about the recipes.
 pytestmark = [
+    # transformers reads its own former name of activation checkpointing.
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
     # Opacus hooks modules whose inputs need no gradient, and torch warns of each.
     pytest.mark.filterwarnings("ignore:Full backward hook is firing:UserWarning"),
     # Lightning asks torch's pytrees in a way that torch deprecates.
@@ -64,6 +66,11 @@ FOUND = {
         ("fault:never-zeroed", np.arange(7, 0, -1) / 7),
         ("fault:kept-by-reference", np.eye(7)[6]),
     ],
+    "watched_loop": [
+        ("mean-of-microbatch-means", UNEVEN),
+        ("partial-window-over-full-k", np.array([1, 1, 2]) / 8),
+    ],
+    "watched_trainer": [("window-exact", None), ("mean-of-microbatch-means", None)],
     "data_parallel": [
         ("mean-of-rank-means", np.repeat([1 / 4, 1 / 10], [2, 5])),
         ("half-sum", SEVEN / 2),
