@@ -33,6 +33,9 @@ OUTSIDE = {
 }  # fmt: skip
 """Names by which code asks for what is not its own."""
 
+NOT_CALLED = ("__init__", "__post_init__", "__repr__", "__str__", "__eq__", "__hash__", "__replace__")
+"""Methods that compute nothing of a step: what they made is reached by itself."""
+
 PUT_BACK = (
     Tensor, np.ndarray, dict, list, tuple, set, frozenset, deque, type, types.MethodType, functools.partial,
     nn.Module, Optimizer, LRScheduler, GradScaler, property, staticmethod, classmethod, *GENERATORS,
@@ -52,10 +55,10 @@ def may_hide(value: Any) -> bool:
 
 
 def _function_may(function: types.FunctionType) -> bool:
+    if function.__name__ in NOT_CALLED:
+        return False
     if not is_own(function):
         return (function.__module__ or "").partition(".")[0] not in KNOWN
-    if function.__name__ == "__init__":
-        return False  # what it made is reached by itself
     names = names_of(function)
     if names & OUTSIDE:
         return True

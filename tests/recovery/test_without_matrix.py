@@ -197,6 +197,7 @@ def plain(model, batch) -> None:
     [
         (plain, False), (clocked, True), (itertools.count(), True), (iter([1]), True), (torch.ones(2), False),
         (nn.Linear(1, 1), False), (np.random.default_rng(0), False), (nets.Made, False), ([], False),
+        (nets.Made.__repr__, False),
     ],
 )  # fmt: skip
 def test_what_cannot_be_put_back_is_known(value, hides: bool) -> None:
