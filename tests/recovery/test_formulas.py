@@ -501,3 +501,10 @@ def test_counts_that_are_the_same_here_are_named_together() -> None:
     step = divided_by(lambda batch: batch[3].sum())
     said = str(recover(step, mlp(4, 4), (NINE.x, NINE.y, labels, boxes), squares))
     assert "The divisor is 11, the sum of batch[2] or the sum of batch[3]." in said
+
+
+def test_twice_the_mean_is_called_so_though_an_axis_has_half_as_many_entries_as_there_are_samples() -> None:
+    torch.manual_seed(0)
+    batch = (torch.randn(8, 4).double(), torch.randn(8, 1).double())
+    found = recover(lambda m, b: (2 * squares(m, b).mean()).backward(), mlp(4, 1), batch, squares)
+    assert str(found).startswith("8 samples: the weights are 2/n, 2 × mean.")
