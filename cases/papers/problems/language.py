@@ -1,0 +1,118 @@
+"""Tokens of lines of unequal lengths, preferences between lines, and words in their context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812  its usual name
+from torch import Tensor, nn
+
+import cases
+from cases.papers.problems.common import Branches, Pair, problem
+from suite.case import Problem
+from suite.replication.step import Port
+
+LINES, LONGEST = 64, 24
+
+BETA = 0.1
+
+
+def language_model() -> Branches:
+    """The logits of the next token from the token alone: an embedding and a linear layer."""
+    return Branches(nn.Embedding(128, 6), nn.Linear(6, 128))
+
+
+def text(added: float = 0.0, first: int = 0, **settings: Any) -> Problem:
+    """Lines of text, of unequal lengths, padded to the longest of a batch.
+
+    Args:
+        added: what a step adds to the count of each rank; a share of it is each sample's.
+        first: samples in the first of two micro-batches, where they are of unequal sizes.
+        **settings: of the problem.
+    """
+
+    def columns(batch: Pair) -> Mapping[str, Any]:
+        found = cases.data.token_columns(batch)
+        share = added * settings.get("ranks", 1) / len(batch[0])
+        found |= {"elements": found["elements"] + share} if added else {}
+        return found | ({"microbatch": torch.arange(len(batch[0])) >= first} if first else {})
+
+    tokens, targets = (t[::7][:LINES, :LONGEST] for t in cases.data.text())
+    return problem(
+        model=language_model,
+        data=(tokens, targets),
+        losses=cases.losses.next_token,
+        columns=columns,
+        collate=cases.data.trimmed,
+        **settings,
+    )
+
+
+def token_losses(model: nn.Module, batch: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """`[samples, positions]` the loss of each token, zero where there is none; and where there is one."""
+    tokens, targets = batch
+    logits = model(tokens).transpose(1, 2)
+    losses = F.cross_entropy(logits, targets, reduction="none", ignore_index=cases.data.IGNORED)
+    return losses, targets != cases.data.IGNORED
+
+
+def preferences(**settings: Any) -> Problem:
+    """Pairs of lines of text, the first of which is preferred."""
+    tokens, targets = (t[: 2 * LINES, :LONGEST] for t in cases.data.text())
+    return problem(
+        model=language_model,
+        data=(tokens[::2], targets[::2], tokens[1::2], targets[1::2]),
+        losses=preference_losses,
+        columns=lambda _: {"elements": 1},
+        **settings,
+    )
+
+
+def preference_losses(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+    """`[samples]` the loss of each pair, of summed log-probabilities; the reference model knows nothing."""
+    chosen, rejected = (-token_losses(model, pair)[0].sum(1) for pair in (batch[:2], batch[2:]))
+    return -F.logsigmoid(BETA * (chosen - rejected))
+
+
+class Context(nn.Module):
+    """A word from the mean of the vectors of those around it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part, self.head = nn.Embedding(128, 6), nn.Linear(6, 128)
+
+    def forward(self, words: Tensor) -> Tensor:
+        """`[samples, 128]` the logits, from `[samples, 4]` words."""
+        logits: Tensor = self.head(self.part(words).mean(1))
+        return logits
+
+
+def context(**settings: Any) -> Problem:
+    """The character in the middle of five, from the other four."""
+    tokens = cases.data.text()[0][:, 10:15]
+    return problem(
+        model=Context,
+        data=(tokens[:, [0, 1, 3, 4]], tokens[:, 2]),
+        losses=cases.losses.cross_entropy,
+        columns=lambda _: {"elements": 1},
+        **settings,
+    )
+
+
+def _tokens(model: nn.Module, batch: Pair) -> Tensor:
+    return F.cross_entropy(model(batch[0]).flatten(0, 1), batch[1].flatten())
+
+
+def _preferences(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
+    chosen, rejected = (
+        -losses.sum(1) / mask.sum(1)
+        for losses, mask in (token_losses(model, p) for p in (batch[:2], batch[2:]))
+    )
+    return -F.logsigmoid(BETA * (chosen - rejected)).mean()
+
+
+TOKENS = Port("F.cross_entropy(logits.flatten(0, 1), targets.flatten())", _tokens)
+
+PREFERENCES = Port("-F.logsigmoid(beta * (chosen.mean(1) - rejected.mean(1))).mean()", _preferences)
