@@ -51,22 +51,21 @@ def steps(device: str, out: Path, *, quick: bool) -> list[GpuStep]:
     many = ("--case=mse", "--rounds=1") if quick else ()
     tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "default", "tests/test_gpu.py")
     here, there = str(out / "runs" / "cpu"), str(out / "runs" / device)
+    large = (*suite, "run", "--case=large/*", f"--device={device}", f"--output={out / 'runs' / 'large'}")
+    own = ("-m", "tests.check_gpu", *(["--quick"] if quick else []))
     return [
         GpuStep("environment", 40, (*suite, "env", f"--device={device}", "--json")),
-        GpuStep(
-            "tests", 100, (*tests, *(("-k", "verdicts or tf32 or columns or recorded") if quick else ()))
-        ),
+        GpuStep("tests", 100, (*tests, *(("-k", "columns or recorded") if quick else ()))),
         GpuStep("run on the device", 110, (*suite, "run", f"--device={device}", f"--output={there}", *asked)),
         GpuStep("run on the processor", 70, (*suite, "run", "--device=cpu", f"--output={here}", *asked)),
         GpuStep("diff", 30, (*suite, "diff", here, there)),
+        *(() if quick else (GpuStep("large cases", 60, large),)),
+        GpuStep("tokens", 60, (*own, "--tokens", device)),
+        GpuStep("engines on larger models", 50, (*own, "--large", device)),
+        GpuStep("benchmark", 40, (*suite, "bench", f"--device={device}", "--json", *many)),
         GpuStep(
-            "large cases", 80, ("-m", "tests.check_gpu", "--large", device, *(["--quick"] if quick else []))
+            "benchmark of 128", 40, (*suite, "bench", f"--device={device}", "--units=128", "--json", *many)
         ),
-        GpuStep("benchmark", 50, (*suite, "bench", f"--device={device}", "--json", *many)),
-        GpuStep(
-            "benchmark of 128", 50, (*suite, "bench", f"--device={device}", "--units=128", "--json", *many)
-        ),
-        GpuStep("tokens", 80, ("-m", "tests.check_gpu", "--tokens", device, *(["--quick"] if quick else []))),
     ]
 
 
@@ -99,7 +98,7 @@ def main() -> int:
     parser.add_argument("--tokens", metavar="DEVICE", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.large or given.tokens:
-        (large if given.large else tokens)(given.large or given.tokens, quick=given.quick)
+        (engines_on_larger_models if given.large else tokens)(given.large or given.tokens, quick=given.quick)
         return 0
     begin, out = time.monotonic(), given.out.absolute()
     (out / "runs").mkdir(parents=True, exist_ok=True)
@@ -129,8 +128,8 @@ def main() -> int:
     return 0 if all(step["exit"] == 0 for step in done) else 1
 
 
-def large(device: str, *, quick: bool) -> None:
-    """Models large enough for a GPU: the cases for that where there are some, and each engine's cost."""
+def engines_on_larger_models(device: str, *, quick: bool) -> None:
+    """What each engine costs for models that are large enough for a GPU."""
     import copy
     import warnings
 
