@@ -9,7 +9,7 @@ from pathlib import Path
 from suite.claim import STEP_PREFIX, claim_sources
 from suite.replication.source import PaperStepSource
 
-NOT_STEPS = ("__init__",)
+NOT_STEPS = {"__init__", *(path.stem for path in Path(__file__).parent.glob("problems*.py"))}
 
 for _path in sorted(Path(__file__).parent.glob("*.py")):
     if _path.stem not in NOT_STEPS:

@@ -3,8 +3,8 @@
 A batch is what a paper's step sees of it; losses are sums over elements, never averaged.
 """
 
-from cases.papers.problems.agents import ACTOR_CRITIC, policy, policy_losses
-from cases.papers.problems.common import (
+from cases.papers.problems_agents import ACTOR_CRITIC, policy, policy_losses
+from cases.papers.problems_common import (
     NO_DECAY,
     Branches,
     Pair,
@@ -14,9 +14,9 @@ from cases.papers.problems.common import (
     split,
     with_penalty,
 )
-from cases.papers.problems.contrast import CONTRAST, TwoSides, both_ways, contrast, pairs
-from cases.papers.problems.detection import ANCHORS, ANCHORS_AND_BOXES, box_losses, boxes
-from cases.papers.problems.language import (
+from cases.papers.problems_contrast import CONTRAST, TwoSides, both_ways, contrast, pairs
+from cases.papers.problems_detection import ANCHORS, ANCHORS_AND_BOXES, box_losses, boxes
+from cases.papers.problems_language import (
     BETA,
     LINES,
     LONGEST,
@@ -30,7 +30,7 @@ from cases.papers.problems.language import (
     text,
     token_losses,
 )
-from cases.papers.problems.samples import (
+from cases.papers.problems_samples import (
     CLASSES,
     EVIDENCE,
     HEADS,

@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
 
 import cases
-from cases.papers.problems.common import Triple, network, problem
+from cases.papers.problems_common import Triple, network, problem
 from suite.case import Problem
 from suite.replication.step import Port
 
