@@ -243,10 +243,12 @@ def _choices(rows: Sequence[UnitRows], units: int) -> list[list[UnitRows]]:
     """What to solve on: the cheapest that hear all units, then all that are not dear, then all."""
     ranked = sorted(rows, key=lambda part: part.work)
     few: list[UnitRows] = []
+    # A unit of many rows has a gradient of many ranks: one layer tells such units well.
+    least = 2 if all(len(part.unit) <= units for part in ranked) else 1
     unheard = {unit for part in ranked for unit in part.unit.tolist()}
     for part in ranked:
         own = set(part.unit.tolist())
-        if len(few) < 2 or sum(p.size for p in few) < SHARES[0] * units or own & unheard:
+        if len(few) < least or sum(p.size for p in few) < SHARES[0] * units or own & unheard:
             few.append(part)
             unheard -= own
     cheap = [part for part in ranked if part.work <= max(CHEAP, DEAR * ranked[0].work)]
