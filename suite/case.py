@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from suite.errors import UsageError
+from suite.errors import UsageError, visible
 from suite.registry import Registry
 
 if TYPE_CHECKING:
@@ -146,8 +146,8 @@ def case(
             Case(
                 name=name or build.__name__.replace("_", "-"),
                 family=build.__module__.rpartition(".")[2],
-                summary=" ".join(summary.split()),
-                note=" ".join(note.split()),
+                summary=visible(" ".join(summary.split())),
+                note=visible(" ".join(note.split())),
                 dataset=dataset,
                 batch_sizes=tuple(batch_sizes),
                 build=build,

@@ -11,7 +11,8 @@ import importlib.util
 import os
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatchcase
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -157,8 +158,9 @@ def _load_file(given: str) -> None:
     if path.suffix != ".py":
         _attempt(f"module {given!r}", lambda: importlib.import_module(given))
         return
+    shown = _from_here(path)
     if not os.path.isfile(path):  # noqa: PTH113  a name that is too long is no file either
-        raise UsageError(f"no case file {given!r}: give a Python file or an importable module")
+        raise UsageError(f"no case file {shown!r}: give a Python file or an importable module")
     name = f"gradsuite_cases_{path.resolve().as_posix().replace('/', '_')[:-3]}"
     if name in sys.modules:  # asked for twice in one process
         return
@@ -169,14 +171,22 @@ def _load_file(given: str) -> None:
     sys.modules[name] = module
     before = len(cases)
     try:
-        _attempt(f"case file {given!r}", lambda: load_cases(module))
+        with _beside(path):
+            _attempt(f"case file {shown!r}", lambda: load_cases(module))
     except UsageError:
         del sys.modules[name]
         raise
     if len(cases) == before:
         raise UsageError(
-            f"case file {given!r} registers no case: decorate a function with @case from suite.case"
+            f"case file {shown!r} registers no case: decorate a function with @case from suite.case"
         )
+
+
+def _from_here(path: Path) -> str:
+    """The path as it is, or from this folder where it lies inside: as it was given, mostly."""
+    with suppress(OSError, ValueError):  # the folder is gone, or another
+        return str(path.relative_to(Path.cwd()))
+    return str(path)
 
 
 _scripts: dict[str, str] = {}
@@ -203,18 +213,14 @@ def load_python(path: Path, wanted: str) -> ModuleType:
     assert spec is not None and spec.loader is not None  # noqa: S101, PT018  its suffix is .py
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    sys.path.insert(0, folder)
     try:
-        spec.loader.exec_module(module)
+        with _beside(path):
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
         raise UsageError(f"{path} failed: {one_line(error)}") from error
-    finally:
-        if folder in sys.path:  # the file may well change it
-            sys.path.remove(folder)
-    if _scripts.get(name) in sys.path:
-        sys.path.remove(_scripts[name])
-    if folder not in sys.path:
-        sys.path.append(folder)
+    before = _scripts.get(name)
+    if before != folder and before in sys.path:
+        sys.path.remove(before)
     _scripts[name] = folder
     return module
 
@@ -236,6 +242,23 @@ def _script_name(path: Path) -> str:
 def _is_file(origin: str | None, path: Path) -> bool:
     """Whether a module is this very file: `python -m` looks in the folder that it was started in."""
     return origin is not None and Path(origin).resolve() == path.resolve()
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[None]:
+    """Inside, a file finds the modules beside it, as a script does; functions of it do so later, too.
+
+    Later they are found last, so that they hide nobody else's.
+    """
+    folder = str(path.parent.resolve())
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # the file may have changed the path
+            sys.path.remove(folder)
+        if folder not in sys.path:
+            sys.path.append(folder)
 
 
 def _attempt(what: str, action: Callable[[], object]) -> None:

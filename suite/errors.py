@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import sysconfig
 import traceback
 from collections.abc import Iterable
@@ -11,6 +12,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 STANDARD = Path(sysconfig.get_path("stdlib"))
+
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class UsageError(ValueError):
@@ -21,10 +24,21 @@ class CaseError(RuntimeError):
     """A case that cannot be measured. The run reports it and goes on without the case."""
 
 
+def visible(text: str) -> str:
+    r"""`text` with escapes for what a terminal would obey and what no encoding has: half a character, say.
+
+    >>> visible("red: " + chr(27) + "[31m, half: " + chr(0xDCE9))
+    'red: \\x1b[31m, half: \\udce9'
+    """
+    return _UNSEEN.sub(lambda found: repr(found[0])[1:-1], text)
+
+
 def one_line(error: BaseException) -> str:
     """The message of `error` on a single line, with its type where the message alone says too little."""
-    text = " ".join(str(error).split())
-    text = text.encode("utf-8", "backslashreplace").decode()  # file names may hold what no text can
+    try:
+        text = visible(" ".join(str(error).split()))
+    except Exception:  # noqa: BLE001  it is anybody's class
+        return f"{type(error).__name__}, whose message cannot be read"
     if isinstance(error, UsageError | CaseError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -104,6 +104,16 @@ def _reverse(pair: Pair, cosine: float | None) -> Pair:
     return Pair((1 - pair.residual**2) / pair.scale, pair.residual)
 
 
+def cell_of_pairs(rows: Iterable[dict[str, Any]], case: str) -> tuple[int, str]:
+    """The batch of a case, its size and its name, that its pairs of conventions are of.
+
+    Args:
+        rows: of a run.
+        case: which case.
+    """
+    return _cell([r for r in rows if r["kind"] in ("discrepancy", "pair") and r["case"] == case])
+
+
 def _cell(rows: Iterable[dict[str, Any]]) -> tuple[int, str]:
     """The batch that pairs were measured on, or would have been, had there been any to measure."""
     chosen = [row for row in rows if row["kind"] == "pair"] or rows

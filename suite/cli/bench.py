@@ -76,20 +76,21 @@ def execute(arguments: argparse.Namespace) -> int:
     from suite.machine.environment import choose_device, describe
     from suite.machine.global_state import full_precision
     from suite.machine.memory import parse_bytes
+    from suite.machine.streams import aside
 
     arguments.memory = parse_bytes(arguments.memory)
     for option in ("units", "conventions", "rounds"):
         if getattr(arguments, option) < 1:
             raise UsageError(f"--{option} must be 1 or more, {getattr(arguments, option)} was given")
     device = choose_device(arguments.device)
-    chosen = load_cases(arguments.cases).match(arguments.case or CASES)
     tried = engines.match(arguments.engine)
-    with full_precision():
-        prepared = [_prepare(case, tried, device, arguments) for case in chosen]
-        rows = [
-            row for case, one in zip(chosen, prepared, strict=True) for row in _rows(case, *one, arguments)
-        ]
-        environment = describe(device)
+    with aside():
+        chosen = load_cases(arguments.cases).match(arguments.case or CASES)
+        with full_precision():
+            prepared = [_prepare(case, tried, device, arguments) for case in chosen]
+            measured = zip(chosen, prepared, strict=True)
+            rows = [row for case, one in measured for row in _rows(case, *one, arguments)]
+            environment = describe(device)
     if arguments.json:
         print(json.dumps({"environment": environment, "rows": rows}, indent=2))
     else:

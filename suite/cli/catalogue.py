@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Protocol
 
+from suite.machine.streams import aside
 from suite.registry import Registry
 
 KINDS = (
@@ -30,14 +31,11 @@ class Listed(Protocol):
 
 def catalogue(kind: str, files: Sequence[str] = ()) -> Registry[Any]:
     """The registry of one of `KINDS`; `files` register further cases."""
-    if kind == "cases":
-        from suite.discovery import load_cases
+    if kind in ("cases", "claims"):
+        from suite.discovery import load_cases, load_claims
 
-        return load_cases(files)
-    if kind == "claims":
-        from suite.discovery import load_claims
-
-        return load_claims()
+        with aside():
+            return load_cases(files) if kind == "cases" else load_claims()
     module, name = _HOMES[kind]
     found: Registry[Any] = getattr(import_module(module), name)
     return found

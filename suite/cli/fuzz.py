@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from suite.errors import UsageError
+from suite.machine.streams import aside
 
 if TYPE_CHECKING:
     from suite.fuzz import Found, Target
@@ -82,10 +83,12 @@ def execute(arguments: argparse.Namespace) -> int:
         return _worst(arguments, budget)
     from suite.fuzz import search
 
-    goals = [_goal(name, arguments) for name in arguments.target or TARGET_NAMES]
+    with aside():
+        goals = [_goal(name, arguments) for name in arguments.target or TARGET_NAMES]
     found = False
     for goal in goals:
-        result = search(goal, budget, seed=arguments.seed, folder=arguments.output)
+        with aside():
+            result = search(goal, budget, seed=arguments.seed, folder=arguments.output)
         _show(goal, result)
         found |= bool(result.says)
     return 1 if found else 0

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+import textwrap
 
 from suite.cli.catalogue import KINDS, catalogue
+from suite.machine.terminal import columns_of
 
 EPILOG = """\
 examples:
@@ -31,9 +34,13 @@ def execute(arguments: argparse.Namespace) -> int:
         cards = {kind: [item.card() for item in items] for kind, items in found.items()}
         print(json.dumps(cards, indent=2, ensure_ascii=False))
         return 0
+    if sys.flags.optimize > 1:
+        print("No summaries: Python runs with -OO, which drops docstrings.", file=sys.stderr)
     for kind, items in found.items():
         print(f"{kind}:")
         width = max((len(item.name) for item in items), default=0)
         for item in items:
-            print(f"  {item.name:{width}}  {item.summary}")
+            line = f"  {item.name:{width}}  {item.summary}"
+            room = columns_of(sys.stdout)
+            print(line if room is None else textwrap.fill(line, room, subsequent_indent=" " * (width + 4)))
     return 0

@@ -11,6 +11,7 @@ import argparse
 import ast
 import json
 import math
+import sys
 from contextlib import suppress
 from dataclasses import asdict
 from fractions import Fraction
@@ -20,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from suite.algebra.columns import SIZES
 from suite.cli import lr_sources as sources
 from suite.errors import UsageError
+from suite.machine.terminal import columns_of, fitted, header_widths
 
 if TYPE_CHECKING:
     from suite.equivalence.equivalent import Equivalence
@@ -181,7 +183,12 @@ def _value(text: str) -> Any:
     if text.lower() in words:
         return words[text.lower()]
     try:
-        return ast.literal_eval(text)
+        value = ast.literal_eval(text)
+        if value == 0 and isinstance(value, float) and set(text.lower().partition("e")[0]) & set("123456789"):
+            raise UsageError(f"{text} is no number that a float holds: it is so small")
+        return value
+    except UsageError:
+        raise
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
         return text
 
@@ -241,9 +248,17 @@ def _as_text(scaling: Scaling, result: Equivalence, check: TrainingCheck | None,
 
     rows = [[c.name, _show(c.old), _show(c.new), _factor(c.exponent), c.why] for c in result.changes]
     head = ["hyperparameter", scaling.source, scaling.target, "factor", "why"]
+    widths = fitted(head, rows, columns_of(sys.stdout))
     blocks = [
         _headline(scaling, result),
-        tabulate(rows, head, tablefmt="simple", disable_numparse=True),
+        tabulate(
+            rows,
+            head,
+            tablefmt="simple",
+            disable_numparse=True,
+            maxcolwidths=widths,
+            maxheadercolwidths=header_widths(widths),
+        ),
         f"{_verdict(scaling, result, within)}.",
         result.python,
     ]
@@ -355,7 +370,10 @@ def _print_laws(*, as_json: bool) -> None:
         "What is not named is multiplied by 1: momentum, betas, counts and options.\n"
     )
     head = ["optimizer", "hyperparameters", "state", "holds"]
-    print(tabulate(rows, head, tablefmt="simple", maxcolwidths=[None, 36, 34, 50]))
+    widths = fitted(head, rows, columns_of(sys.stdout), [None, 36, 34, 50])
+    print(
+        tabulate(rows, head, tablefmt="simple", maxcolwidths=widths, maxheadercolwidths=header_widths(widths))
+    )
     print(
         "\nA clip threshold: s. Exact for min(1, C/‖g‖) and clip_grad_value_; "
         "torch's clip_grad_norm_ adds 1e-6 to ‖g‖, which is not scaled."

@@ -6,7 +6,7 @@ Commands import what they need when they run, so that `--help`, `list` and `show
 from __future__ import annotations
 
 import argparse
-import os
+import errno
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -15,36 +15,72 @@ from typing import NoReturn
 
 from suite.errors import UsageError, one_line
 from suite.machine.cuda import fix_workspace
+from suite.machine.signals import exit_code, signals_as_interrupts
+from suite.machine.streams import OutputError, steady
 from suite.machine.version import __version__
 
 COMMANDS = (
     "run", "merge", "diff", "table", "plot", "report", "recover", "lr", "rules", "bench", "fuzz", "list",
-    "show", "env", "cite",
+    "show", "env", "cite", "init", "completion",
 )  # fmt: skip
+
+LACKING = {
+    errno.EMFILE: "allow more (`ulimit -n 1024`), or take fewer processes",
+    errno.ENFILE: "the machine has too many files open: close other programs",
+    errno.ENOSPC: "make room, and give the same command again",
+    errno.ENOMEM: "close other programs, or take fewer processes",
+    errno.EAGAIN: "the machine allows no more processes (`ulimit -u`): take fewer",
+}
+"""What to do where the machine has no more of something."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        The exit code: 0 all is well, 1 something measured failed, 2 the input is wrong.
+        The exit code: 0 all is well, 1 something measured failed, 2 the input is wrong, 130 or 128 plus the
+        number of the signal that ended it.
     """
     fix_workspace()  # before anything starts CUDA
     given = sys.argv[1:] if argv is None else list(argv)
-    # A command may tell how to run it again.
-    arguments = parser().parse_args(given, argparse.Namespace(argv=given))
+    with steady(), signals_as_interrupts():
+        # A command may tell how to run it again.
+        arguments = argparse.Namespace(argv=given, command="")
+        try:
+            parser().parse_args(given, arguments)
+        except OutputError as error:  # --help
+            print(f"gradsuite: standard output cannot be written: {error}", file=sys.stderr)
+            return 1
+        except BrokenPipeError:
+            return 0
+        return _execute(arguments)
+
+
+def _execute(arguments: argparse.Namespace) -> int:
+    command = f"gradsuite {arguments.command}"
     try:
         code = import_module(f"suite.cli.{arguments.command}").execute(arguments)
         sys.stdout.flush()
     except UsageError as error:
-        print(f"gradsuite {arguments.command}: {one_line(error)}", file=sys.stderr)
+        print(f"{command}: {one_line(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"gradsuite {arguments.command}: interrupted; what was measured is kept", file=sys.stderr)
-        return 130
+    except SystemExit as error:  # it is anybody's code that leaves so: ours returns its code
+        print(f"{command}: {one_line(error)}: code that it called ended the process", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as error:
+        print(f"{command}: interrupted; what was measured is kept", file=sys.stderr)
+        return exit_code(error)
     except BrokenPipeError:  # the reader (`| head`) has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        advice = LACKING.get(error.errno or 0)
+        if advice is None:
+            raise
+        print(f"{command}: {one_line(error)}: {advice}; what was measured is kept", file=sys.stderr)
+        return 2
+    except OutputError as error:
+        print(f"{command}: standard output cannot be written: {error}", file=sys.stderr)
+        return 1
     return int(code)
 
 

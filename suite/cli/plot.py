@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import UsageError
+from suite.machine.streams import aside
 
 if TYPE_CHECKING:
     from suite.figures.weights import Weights
@@ -22,7 +23,7 @@ examples:
 
 kinds: discrepancy (all pairs of conventions), scale (against the batch size), weights (that recovery
 found), trajectory (distance of the two trainings at each step), noise-scale (of each batch size).
-It needs matplotlib: pip install 'gradsuite[plot]'.
+It needs matplotlib: pip install '.[plot]' in gradsuite's source tree, or pip install matplotlib.
 """
 
 
@@ -49,11 +50,13 @@ def execute(arguments: argparse.Namespace) -> int:
         UsageError: There is no run, matplotlib is missing, or the run holds nothing of this kind.
     """
     from suite.figures import style
+    from suite.machine.write import require_other
 
     if arguments.out.suffix not in style.ENDINGS:
         raise UsageError(
             f"--out is {str(arguments.out)!r}: a name that ends in {', '.join(style.ENDINGS)} is needed"
         )
+    require_other(arguments.out, Path(arguments.run))
     style.require()
     style.save(arguments.out, arguments.width, _drawing(arguments))
     print(f"Figure: {arguments.out}")
@@ -122,4 +125,5 @@ def _measured(name: str) -> list[dict[str, Any]] | None:
     sources, name = load_claims(), current_name(name)
     if name not in sources:
         return None
-    return [measure_claim(sources[name], claim) for claim in sources[name].claims()]
+    with aside():
+        return [measure_claim(sources[name], claim) for claim in sources[name].claims()]

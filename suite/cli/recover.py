@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from suite.discovery import load_python
 from suite.errors import CaseError, UsageError, one_line
+from suite.machine.streams import aside
 
 if TYPE_CHECKING:
     pass
@@ -89,25 +90,25 @@ def execute(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"--with is for an update that was recorded, STEP.safetensors; {arguments.file} is none"
         )
-    given = _given(arguments.file)
     from suite.machine.global_state import full_precision
     from suite.recovery.assertion import complaint
     from suite.recovery.recovery import experiment, recovery
     from suite.recovery.samples import given_batch
 
-    select, collate = given.pop("select"), given.pop("collate")
-    if collate is not None and not _of_samples(given["batch"]):
-        collate = None  # it has done its work: the file is that of a training
-    given["batch"] = given_batch(given["batch"], select, collate)
     try:
-        with full_precision():
+        with aside(), full_precision():  # what the step prints is not the answer
+            given = _given(arguments.file)
+            select, collate = given.pop("select"), given.pop("collate")
+            if collate is not None and not _of_samples(given["batch"]):
+                collate = None  # it has done its work: the file is that of a training
+            given["batch"] = given_batch(given["batch"], select, collate)
             tried = experiment(**given, engine=arguments.engine, memory=memory)
             found = recovery(tried)
+            advice = "" if expected is None else complaint(tried, found, expected)
     except CaseError as error:
         print(f"gradsuite recover: {one_line(error)}", file=sys.stderr)
         return 1
     print(_json(found.card()) if arguments.json else found)
-    advice = "" if expected is None else complaint(tried, found, expected)
     if advice:
         print(f"\nThe step does not compute {arguments.expect!r}. {advice}", file=sys.stderr)
     return 1 if advice else 0
@@ -118,11 +119,12 @@ def _of_update(arguments: argparse.Namespace) -> int:
     from suite.watch.elsewhere import recover_saved
 
     try:
-        found = recover_saved(
-            Path(arguments.file),
-            None if arguments.definitions is None else _definitions(arguments.definitions),
-            engine=arguments.engine,
-        )
+        with aside():
+            found = recover_saved(
+                Path(arguments.file),
+                None if arguments.definitions is None else _definitions(arguments.definitions),
+                engine=arguments.engine,
+            )
     except CaseError as error:
         print(f"gradsuite recover: {one_line(error)}", file=sys.stderr)
         return 1

@@ -21,13 +21,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Write the page and say where it is."""
-    from suite.machine.write import write
+    from suite.machine.write import require_other, write
     from suite.report.load import load_run
     from suite.report.page.render import render
 
     run = Path(arguments.run)
-    report = load_run(run, arguments.case)
     out = arguments.out or (run if run.is_dir() else run.parent) / "report.html"
+    require_other(out, run)
+    report = load_run(run, arguments.case)
     write(out, render(report, run))
     print(f"Report: {out}")
     return 0

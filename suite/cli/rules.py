@@ -5,10 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from suite.errors import UsageError, one_line
+from suite.machine.streams import aside
+from suite.machine.terminal import columns_of, fitted, header_widths
 
 if TYPE_CHECKING:
     from suite.batch_size.on_cases import CaseEvaluation
@@ -45,7 +48,8 @@ def execute(arguments: argparse.Namespace) -> int:
     from suite.discovery import load_cases
     from suite.equivalence.laws import law
 
-    chosen = load_cases(arguments.cases).match(arguments.case)
+    with aside():
+        chosen = load_cases(arguments.cases).match(arguments.case)
     if not (math.isfinite(arguments.lr) and arguments.lr > 0):
         raise UsageError(f"--lr is {arguments.lr}: a finite number greater than 0 is needed")
     settings = law(arguments.optimizer).settings({"lr": arguments.lr})
@@ -60,7 +64,7 @@ def execute(arguments: argparse.Namespace) -> int:
     for case in chosen:
         shown.step(case.name, f"{arguments.steps} steps under each rule")
         try:
-            with pinned(choose_device("cpu")):
+            with pinned(choose_device("cpu")), aside():
                 result = evaluate_case(
                     case,
                     arguments.optimizer,
@@ -72,7 +76,7 @@ def execute(arguments: argparse.Namespace) -> int:
                 )
         except UsageError:
             raise
-        except Exception as error:  # noqa: BLE001  a case is anybody's code
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a case is anybody's code
             failed.append(f"Failed: {case.name}: {one_line(error)}")
             continue
         found.append(result)
@@ -98,7 +102,13 @@ def _text(found: list[CaseEvaluation], arguments: argparse.Namespace) -> str:
         [one.case, _number(one.noise.critical_batch_size), *(_number(x.distance) for x in one.evaluations)]
         for one in found
     ]
-    table = tabulate(rows, ["case", "critical batch", *names], disable_numparse=True)
+    head = ["case", "critical batch", *names]
+    room = columns_of(sys.stdout)
+    if room is not None and len("  ".join(head)) > room:  # a line a rule
+        head, *rows = map(list, zip(*[head, *rows], strict=True))
+    widths = fitted(head, rows, room)
+    heads = header_widths(widths)
+    table = tabulate(rows, head, disable_numparse=True, maxcolwidths=widths, maxheadercolwidths=heads)
     caption = (
         f"{arguments.optimizer} from batch size {arguments.batch_size} to {arguments.to_batch_size}: "
         f"distance to the reference after {arguments.steps} steps, over how far the reference went"

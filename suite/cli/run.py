@@ -7,6 +7,8 @@ import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
+from suite.machine.signals import exit_code
+from suite.machine.streams import OutputError, aside
 from suite.running.declaration import add_to, parsed
 from suite.running.options import RunOptions
 
@@ -47,17 +49,21 @@ def execute(arguments: argparse.Namespace) -> int:
     given = dict(parsed(arguments, RunOptions))
     folder = given.setdefault("output", Path("results") / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}")
     try:
-        report = run(**given, progress=True)
-    except KeyboardInterrupt:
+        with aside():
+            report = run(**given, progress=True)
+    except KeyboardInterrupt as error:
         kept = f"What was measured is kept in {folder}; to go on" if folder.exists() else "To begin again"
         print(f"Interrupted. {kept}:\n  {_again(arguments, folder)}")
-        return 130
-    if report.measured:
-        print(report)
-        print()
-    for line in report.remarks:
-        print(line)
-    print(f"Records and tables: {folder}")
+        return exit_code(error)
+    try:
+        if report.measured:
+            print(report)
+            print()
+        for line in report.remarks:
+            print(line)
+        print(f"Records and tables: {folder}", flush=True)
+    except OutputError as error:
+        raise OutputError(f"{error}; what was measured is kept in {folder}") from None
     if not report.measured:
         return 2
     return 1 if report.failures else 0

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import textwrap
 
 from suite.cli.catalogue import KINDS, catalogue
 from suite.errors import unknown
+from suite.machine.terminal import columns_of
 
 EPILOG = """\
 examples:
@@ -53,7 +55,7 @@ def _text(card: dict[str, str]) -> str:
         if value:
             lines += textwrap.wrap(
                 f"{key:{width}}  {value}",
-                width=100,
+                width=min(columns_of(sys.stdout) or 100, 100),
                 subsequent_indent=indent,
                 break_on_hyphens=False,
                 break_long_words=False,

@@ -5,8 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from suite.errors import UsageError
+from suite.machine.terminal import columns_of
+
+if TYPE_CHECKING:
+    from suite.report.text_table import Table
 
 FORMATS = ("text", "latex", "markdown", "csv", "html")
 TABLE_KINDS = ("discrepancies", "learning_rates")
@@ -46,8 +51,9 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.out is None:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
     else:
-        from suite.machine.write import write
+        from suite.machine.write import require_other, write
 
+        require_other(arguments.out, Path(arguments.run))
         write(arguments.out, text)
     return 0
 
@@ -67,8 +73,7 @@ def _papers(arguments: argparse.Namespace) -> str:
     if arguments.format == "csv" and not columns:
         return papers_csv(arguments.case)
     table = paper_table(arguments.case, columns, caption=arguments.caption, label=arguments.label)
-    found: str = getattr(table, arguments.format)()
-    return found
+    return _shown(table, arguments)
 
 
 def _measurements(arguments: argparse.Namespace) -> str:
@@ -87,5 +92,12 @@ def _measurements(arguments: argparse.Namespace) -> str:
         label=arguments.label,
         exact=arguments.format == "csv",
     )
+    return _shown(table, arguments)
+
+
+def _shown(table: Table, arguments: argparse.Namespace) -> str:
+    """The table in its format; as wide as the terminal, where it is one."""
+    if arguments.format == "text" and arguments.out is None:
+        return table.text(columns_of(sys.stdout))
     found: str = getattr(table, arguments.format)()
     return found

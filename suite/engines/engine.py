@@ -63,7 +63,7 @@ class Engine:
             gradients = import_module(self.module).compute(model, batch, losses, **bound)
         except Refused:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             lines = str(error).strip().splitlines() or [""]
             raise Refused(f"{RAISED} {type(error).__name__}: {lines[0]}") from error
         return gradients  # type: ignore[no-any-return]

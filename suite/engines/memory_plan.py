@@ -283,7 +283,7 @@ class _Probe:
         try:
             with torch.random.fork_rng(devices=devices_of(self.model)), torch.enable_grad():
                 entries = self.losses(model, batches.select(self.batch, slice(0, 2)))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise Refused(f"cannot be given two samples of the batch: {error}") from error
         return {names[key] for key in parameter_reads(entries) if key in names} if entries.grad_fn else set()
 

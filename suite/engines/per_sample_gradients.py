@@ -291,6 +291,6 @@ def _penalty(model: nn.Module, regulariser: Regulariser) -> dict[str, Tensor]:
         if not isinstance(term, Tensor) or term.numel() != 1 or not torch.isfinite(term).all():
             raise CaseError("it gives no finite scalar")
         gradient = grad(term.sum(), list(trained.values()))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CaseError(f"the regulariser fails: {one_line(error)}") from error
     return dict(zip(trained, gradient, strict=True))

@@ -5,9 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from html import escape
 from typing import Any, Literal
 
-from suite.equivalence.law import Law, Powers, Scale, check_scale, is_finite, power_of_two, rescaled
+from suite.equivalence.law import (
+    Law,
+    Powers,
+    Scale,
+    as_number,
+    check_scale,
+    is_finite,
+    power_of_two,
+    rescaled,
+)
 from suite.equivalence.laws import law
 from suite.errors import UsageError, shortened
 
@@ -67,6 +77,22 @@ class Equivalence:
     max_norm: float | None = None
     clip: Clip = "norm"
 
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{k}={_literal(v)}" for k, v in self.hyperparameters.items())
+        threshold = "" if self.max_norm is None else f", max_norm {self.max_norm!r}"
+        exact = "exact" if self.exact else "not exact"
+        return f"<Equivalence: {self.optimizer}({settings}){threshold} at scale {self.scale}, {exact}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the hyperparameters, whether they are exact, and the lines to paste."""
+        from tabulate import tabulate
+
+        rows = [[c.name, _literal(c.old), _literal(c.new), c.why] for c in self.changes]
+        body = tabulate(rows, ["hyperparameter", "old", "new", "why"], tablefmt="html", disable_numparse=True)
+        exact = "" if self.exact else "not exact: "
+        head = f"{self.optimizer}: the gradient becomes {self.scale} times what it was; {exact}{self.reason}."
+        return f"<div><p>{escape(head)}</p>{body}<pre>{escape(self.python)}</pre></div>"
+
     @property
     def python(self) -> str:
         """Lines of Python to paste."""
@@ -111,7 +137,7 @@ def equivalent(
     Args:
         optimizer: the name of a class of `torch.optim`, or a class whose law is known.
         hyperparameters: of the old convention; torch's defaults are taken for the others.
-        scale: a float or a `fractions.Fraction`, greater than 0.
+        scale: a float, a `fractions.Fraction` or a text such as "1/32", greater than 0.
         max_norm: the clip threshold C of the old convention, or None.
         clip: how gradients are clipped to it.
         steps_done: how many steps the optimizer has taken; matters where the first steps differ.
@@ -133,7 +159,8 @@ def equivalent(
         (True, 'exact, bit for bit: the scale is a power of two')
     """
     found, scale = law(optimizer), check_scale(scale)
-    given = dict(hyperparameters)
+    given = {name: as_number(value) for name, value in hyperparameters.items()}
+    max_norm = as_number(max_norm)
     settings = found.settings(given)
     used, schedule = _phases(found, settings, given, scale, steps_done)
     new = _new(used, settings, given, scale)

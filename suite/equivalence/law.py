@@ -10,8 +10,10 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
+from html import escape
 from numbers import Rational, Real
 from typing import Any
 
@@ -86,6 +88,21 @@ class Law:
     def class_name(self) -> str:
         """Of the optimizer, without its package."""
         return self.name.rpartition(":")[2]
+
+    def __repr__(self) -> str:
+        powers = ", ".join(f"{name}: {e.exponent}" for name, e in self.hyperparameters.items() if e.exponent)
+        return f"<Law of {self.name}: exponents of the scale {powers or 'all 0'}>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the exponent of each hyperparameter, and of each state buffer."""
+        from tabulate import tabulate
+
+        rows = [[name, str(entry.exponent), entry.why] for name, entry in self.hyperparameters.items()]
+        rows += [[f"state {name!r}", str(power), ""] for name, power in self.state.items()]
+        head = ["multiply by a power of the scale", "exponent", "why"]
+        body = tabulate(rows, head, tablefmt="html", disable_numparse=True)
+        holds = f"<p>Holds: {escape(self.limits or 'exactly')}.</p>"
+        return f"<div><p>{escape(self.name)}</p>{body}{holds}</div>"
 
     def settings(self, given: Hyperparameters) -> dict[str, Any]:
         """`given`, checked, with the defaults for all that is not given.
@@ -170,6 +187,10 @@ def check_scale(scale: object) -> Scale:
     Raises:
         UsageError: It is no number, zero, negative, infinite or nan.
     """
+    scale = as_number(scale)
+    if isinstance(scale, str):
+        with suppress(ValueError, ZeroDivisionError):
+            scale = Fraction(scale)
     if isinstance(scale, bool) or not isinstance(scale, Real):
         raise UsageError(f"the scale is {scale!r}: a number greater than 0 is needed")
     if not is_finite(scale) or float(scale) == 0:
@@ -180,6 +201,14 @@ def check_scale(scale: object) -> Scale:
             f"give {-scale} and set the optimizer's maximize"
         )
     return as_fraction(scale) if isinstance(scale, Rational) else float(scale)
+
+
+def as_number(value: object) -> Any:
+    """The number in a tensor or an array of one, as it may stand for a rate; anything else as it is."""
+    if isinstance(value, Real | str) or getattr(value, "ndim", None) != 0:
+        return value
+    item = getattr(value, "item", None)
+    return value if item is None else item()
 
 
 def as_fraction(number: Real | Fraction | float) -> Fraction:
@@ -235,9 +264,11 @@ def _check(optimizer: str, name: str, value: Any, entry: Entry) -> None:
             is_finite(v) or (v is None and d is None) for v, d in zip(value, default, strict=True)
         ):
             problem = f"{len(default)} numbers"
+        elif name == "betas" and not all(v is None or 0 <= v < 1 for v in value):
+            problem = "at least 0 and less than 1, each of them"
     elif is_number(default) or (entry.exponent and default is None):
         problem = "" if is_finite(value) else "a finite number"
-        if not problem and name == "lr" and value < 0:
+        if not problem and name in ("lr", "eps") and value < 0:
             problem = "not negative"
     if problem:
         given = shortened(value)

@@ -31,12 +31,14 @@ class Heatmap:
         pairs: by row and column, over the cases that have both, the scale that is farthest from 1 and
             the largest residual; pairs that no case has are missing.
         cases: over which.
+        batches: of which batches, in words.
     """
 
     names: tuple[str, ...]
     same: Mapping[str, tuple[str, ...]]
     pairs: Mapping[tuple[str, str], Pair]
     cases: tuple[str, ...]
+    batches: str = ""
 
 
 def draw(figure: Figure, found: Heatmap) -> None:
@@ -171,6 +173,7 @@ def _same(found: Heatmap, columns: int) -> str:
     several = (
         f"{len(found.cases)} cases: the scale farthest from 1, and the largest direction, of each pair. "
     )
+    several = (several if len(found.cases) > 1 else "") + (f"Of {found.batches}. " if found.batches else "")
     told = "; ".join(f"{first} = {', '.join(others)}" for first, others in found.same.items() if others)
-    lines = (several if len(found.cases) > 1 else "") + (f"* the same throughout: {told}." if told else "")
+    lines = several + (f"* the same on these batches: {told}." if told else "")
     return without_math(textwrap.fill(lines, columns, break_on_hyphens=False))

@@ -1,4 +1,4 @@
-"""The scale of conventions against the batch size, with the exponent of the power law fitted to it."""
+"""The scale of conventions against the batch size, with its power of n where all cases have that one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ class Curve:
         family: of the conventions, the module in which they are defined.
         sizes: the batch sizes.
         scales: `[sizes]` the geometric mean over cases and full batches.
-        exponent: b of the power law `a·n^b`, with an `a` for each case; None from one size alone.
+        exponent: b of the power law `a·n^b`, with an `a` for each case; None from one size alone, and where
+            the cases have no such law in common.
     """
 
     names: tuple[str, ...]
@@ -72,7 +73,8 @@ def draw(figure: Figure, curves: Sequence[Curve], reference: str, cases: int) ->
                 axes.set_xlabel("batch size n")
         top -= tall + GAP
     over = f", mean of {cases} cases" if cases > 1 else ""
-    title = without_math(f"Gradient ÷ that of {reference}{over}; exponents of n")
+    more = ", full batches; a power of n where all cases have it" if wide else ""
+    title = without_math(f"Gradient ÷ that of {reference}{over}{more}")
     figure.text(0.01, 1 - 0.03 / total, title, va="top", fontsize=7 if wide else 6)
     figure.text(
         0.01, 0.02 / total, without_math(foot), fontsize=5, va="bottom", color="#444444", linespacing=1.35

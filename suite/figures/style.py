@@ -60,7 +60,10 @@ def require() -> None:
     try:
         import matplotlib  # noqa: F401  only whether it is there
     except ImportError:
-        raise UsageError("figures need matplotlib: pip install 'gradsuite[plot]'") from None
+        raise UsageError(
+            "figures need matplotlib: pip install matplotlib, or pip install '.[plot]' in gradsuite's "
+            "source tree"
+        ) from None
 
 
 def save(path: Path, width: str, draw: Callable[[Figure], None]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 from suite.figures.style import BLUE, GREY, ORANGE, height, without_math
@@ -12,6 +14,9 @@ from suite.figures.style import BLUE, GREY, ORANGE, height, without_math
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+MOST_LINES = 4
+"""So many trainings with the same remedy are lines of their own."""
 
 STYLES = {
     "unchanged": ("the same hyperparameters", ORANGE, "-"),
@@ -43,7 +48,7 @@ class TrainingPath:
 
 
 def draw(figure: Figure, paths: Sequence[TrainingPath]) -> None:
-    """A thin line a training, in a panel each optimizer; zeros at the foot of the axis."""
+    """A line a training, or the median and range of many, in a panel each optimizer; zeros at the foot."""
     optimizers = list(dict.fromkeys(path.optimizer for path in paths))
     wide = figure.get_figwidth() > 4
     side_by_side = wide and len(optimizers) > 1
@@ -53,17 +58,18 @@ def draw(figure: Figure, paths: Sequence[TrainingPath]) -> None:
     values = [d for path in paths for d in path.distances if d]
     low = min(values, default=1e-16)
     zero = low / 30
-    drawn: dict[str, object] = {}
+    drawn: set[str] = set()
     for panel, optimizer in zip(panels, optimizers, strict=True):
         own = [path for path in paths if path.optimizer == optimizer]
-        for path in own:
-            label, colour, dashes = STYLES[path.remedy]
-            heights = [zero if d == 0 else d for d in path.distances]
-            alpha = 1.0 if len(own) <= 8 else 0.35
-            (line,) = panel.plot(
-                range(1, len(heights) + 1), heights, color=colour, ls=dashes, alpha=alpha, lw=0.9
-            )
-            drawn.setdefault(label, line)
+        for remedy, (label, colour, dashes) in STYLES.items():
+            lines = [[zero if d == 0 else d for d in p.distances] for p in own if p.remedy == remedy]
+            if not lines:
+                continue
+            drawn.add(label)
+            if len(lines) > MOST_LINES:
+                lines = [_median(panel, lines, colour)]
+            for heights in lines:
+                panel.plot(range(1, len(heights) + 1), heights, color=colour, ls=dashes, lw=0.9)
         panel.set_title(without_math(optimizer), loc="left")
     for panel in panels:
         _dress(panel, zero, max(values, default=1.0), any(d == 0 for p in paths for d in p.distances))
@@ -76,6 +82,26 @@ def draw(figure: Figure, paths: Sequence[TrainingPath]) -> None:
     styles = {label: (colour, dashes) for label, colour, dashes in STYLES.values()}
     keys = [Line2D([], [], color=styles[x][0], ls=styles[x][1], lw=1.4) for x in labels]
     figure.legend(keys, labels, loc="outside lower center", ncols=2 if wide else 1)
+    figure.suptitle(_of(paths, int(figure.get_figwidth() * 21)), x=0.01, ha="left", fontsize=5.5)
+
+
+def _of(paths: Sequence[TrainingPath], columns: int) -> str:
+    """Which trainings these are."""
+    cases = list(dict.fromkeys(path.case for path in paths))
+    several = "; many lines: their median, and their range" if len(paths) > MOST_LINES else ""
+    pairs = len({(path.case, path.convention, path.reference) for path in paths})
+    text = f"{pairs} pair{'s' * (pairs != 1)} of conventions of {', '.join(cases)}{several}"
+    return without_math(textwrap.fill(text, columns, break_on_hyphens=False))
+
+
+def _median(panel: Axes, lines: Sequence[Sequence[float | None]], colour: str) -> list[float | None]:
+    """The median of the lines at each step, over a band from the least to the largest."""
+    steps = range(max(map(len, lines)))
+    at = [[line[k] for line in lines if k < len(line)] for k in steps]
+    known = [[value for value in values if value is not None] for values in at]
+    low, high = ([edge(values) if values else math.nan for values in known] for edge in (min, max))
+    panel.fill_between([k + 1 for k in steps], low, high, color=colour, alpha=0.18, lw=0)
+    return [median(values) if values else None for values in known]
 
 
 def _dress(panel: Axes, zero: float, high: float, zeros: bool) -> None:  # noqa: FBT001  whether there are any

@@ -85,6 +85,8 @@ def of_file(path: Path) -> Weights:
     Raises:
         UsageError: It cannot be read, or holds no recovered weights.
     """
+    if path.exists() and not path.is_file():  # a pipe, whose other end nobody may ever write to
+        raise UsageError(f"{path} is no file: {_GIVE}")
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
         json.dumps(card, ensure_ascii=False).encode()  # half of a character is no text

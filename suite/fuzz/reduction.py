@@ -65,7 +65,7 @@ def _against(reduction: Reduction, convention: Convention, example: Example) -> 
         given = reduced_weights(reduction, example)
     except UsageError as error:
         return one_line(error)
-    except Exception as error:  # noqa: BLE001  it is anybody's code
+    except (Exception, SystemExit) as error:  # noqa: BLE001  it is anybody's code
         return f"it raised {one_line(error)}"
     wanted = np.where(example.units.data, convention.coefficients(example.units, example.gram), 0.0)
     norms = unit_norms(example.gram)

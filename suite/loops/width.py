@@ -43,7 +43,7 @@ def values_per_sample(model: nn.Module, batch: Batch, losses: Callable[[nn.Modul
     try:
         with torch.random.fork_rng(devices=devices_of(model)), torch.enable_grad():
             found = losses(model, few)
-    except Exception:  # noqa: BLE001  whoever measures says what fails, and where
+    except (Exception, SystemExit):  # noqa: BLE001  whoever measures says what fails, and where
         return 1
     finally:
         hook.remove()

@@ -243,10 +243,12 @@ def _attribute(where: Any, name: str) -> State:
     return lambda: getattr(where, name), lambda value: setattr(where, name, value)
 
 
+DIRECTORY: State = (_directory, _set_directory)
+
 PROCESS: Sequence[State] = (
     (lambda: list(warnings.filters), _set_filters),
     (lambda: dict(os.environ), _set_environment),
-    (_directory, _set_directory),
+    DIRECTORY,
 )
 """What is the whole process's."""
 

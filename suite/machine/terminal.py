@@ -1,8 +1,10 @@
-"""Colour on a terminal, where it helps and nobody asked for none."""
+"""What a terminal can show: colour, where it helps and nobody asked for none, and so many columns."""
 
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Sequence
 from typing import Literal, TextIO
 
 _CODES = {"red": "31", "green": "32", "yellow": "33"}
@@ -16,3 +18,56 @@ def coloured(text: str, colour: Literal["red", "green", "yellow"], stream: TextI
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
         return text
     return f"\x1b[{_CODES[colour]}m{text}\x1b[0m"
+
+
+NARROWEST = 9
+"""Columns that a cell of a table keeps, however narrow the terminal is."""
+MOST = 10**6
+"""Columns that no text has."""
+PADDING = 2
+"""By how much tabulate makes a column wider than its header."""
+
+
+def columns_of(stream: TextIO | None) -> int | None:
+    """The columns of a terminal; None where `stream` is none: a file or a pipe has room for all."""
+    try:
+        return shutil.get_terminal_size().columns if stream is not None and stream.isatty() else None
+    except ValueError:  # it is closed
+        return None
+
+
+def fitted(
+    headers: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    room: int | None,
+    widths: Sequence[int | None] | None = None,
+) -> list[int | None] | None:
+    """The widths at which the columns of a table are wrapped, so that it has no more than `room` columns.
+
+    Args:
+        headers: above the columns.
+        rows: of text.
+        room: what there is; None for any.
+        widths: of columns that are wrapped anyhow.
+
+    Returns:
+        A width a column, for tabulate; None where nothing is wrapped.
+    """
+    if not rows or (room is None and widths is None):
+        return None
+    given = list(widths or [None] * len(headers))
+    cells = [max(len(line) for row in rows for line in row[k].split("\n")) for k in range(len(headers))]
+    wide = [
+        max(len(header) + PADDING, min(cell, width or cell))
+        for header, cell, width in zip(headers, cells, given, strict=True)
+    ]
+    free = (room or MOST) - 2 * (len(headers) - 1)
+    narrow = list(wide)
+    while sum(narrow) > free and max(narrow) > NARROWEST:
+        narrow[narrow.index(max(narrow))] -= 1
+    return [given[k] if narrow[k] == wide[k] else narrow[k] for k in range(len(headers))]
+
+
+def header_widths(widths: Sequence[int | None] | None) -> list[int] | None:
+    """The widths at which the headers of such columns are wrapped."""
+    return None if widths is None else [MOST if width is None else width - PADDING for width in widths]

@@ -6,6 +6,28 @@ from pathlib import Path
 
 from suite.errors import UsageError
 
+RECORDS = ("records.jsonl", "records.jsonl.gz")
+"""What the files of records are called."""
+
+
+def require_other(out: Path, read: Path) -> None:
+    """Make sure that what is written is not what it is made of.
+
+    Args:
+        out: the file that is to be written.
+        read: the file, or the folder of the run, that is read.
+
+    Raises:
+        UsageError: It is.
+    """
+    try:
+        sources = [read, *(read / name for name in RECORDS)]
+        same = out.exists() and any(source.exists() and out.samefile(source) for source in sources)
+    except (OSError, ValueError):  # whoever reads or writes it says what is wrong
+        return
+    if same or out.name in RECORDS:
+        raise UsageError(f"--out is {out}, a file of records, which would be lost: choose another --out")
+
 
 def write(path: Path, content: str | bytes) -> None:
     """Write `content`, making the folder.

@@ -15,6 +15,7 @@ from statistics import median
 from typing import Any
 
 from suite.algebra.significant import significant
+from suite.errors import UsageError
 from suite.records.bounds import BOUNDS, EPSILONS, RowSizes
 from suite.records.fields import RECORDED, Row, fields_of
 from suite.records.file import COST, row_identity
@@ -74,7 +75,11 @@ def diff(baseline: Sequence[Row], run: Sequence[Row]) -> Diff:
     Args:
         baseline: the rows of a run, as `records.read` gives them.
         run: those of another.
+
+    Raises:
+        UsageError: They were measured with other seeds or formats: no row of one is in the other.
     """
+    _require_comparable(baseline, run)
     old, new = _by_key(baseline), _by_key(run)
     several = any(len({key[-1] for key in rows}) > 1 for rows in (old, new))
     if not several:  # the same on another kind of device is to be compared, not told new
@@ -96,6 +101,20 @@ def diff(baseline: Sequence[Row], run: Sequence[Row]) -> Diff:
         ],
         warnings=_slower([(old[key], new[key]) for key in common]),
     )
+
+
+def _require_comparable(baseline: Iterable[Row], run: Iterable[Row]) -> None:
+    measured = [
+        [row for row in rows if row["kind"] not in ("environment", "claim")] for rows in (baseline, run)
+    ]
+    for key, option in (("seed", "--seed"), ("dtype", "--dtype")):
+        old, new = ({row[key] for row in rows if row.get(key) is not None} for rows in measured)
+        if old and new and not old & new:
+            before, after = (" and ".join(map(str, sorted(some))) for some in (old, new))
+            raise UsageError(
+                f"the runs have no row in common: {key} {before} in the one, {after} in the other; measure "
+                f"again with {option} {before}"
+            )
 
 
 def _by_key(rows: Iterable[Row]) -> dict[Key, Row]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
 import math
 import re
@@ -22,13 +23,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from suite.errors import UsageError, one_line
+from suite.errors import UsageError, one_line, visible
 from suite.machine.version import __version__
 from suite.records.fields import SCHEMA, Row, names_with_role
 from suite.records.schema import what_is_wrong
 
 FILE = "records.jsonl"
 FILES = (FILE, FILE + ".gz")
+SMALL = 2**26
+"""Bytes that may be unpacked from any file."""
+DENSEST = 100
+"""How many times as long as the compressed file a record may be; the reference's is 20 times as long."""
 IDENTITY = ("kind", *names_with_role("identity"))
 """What tells the rows of a run apart."""
 COST = names_with_role("cost")
@@ -198,11 +203,13 @@ def encode(rows: Sequence[Row], done: Row, environments: Sequence[Row] = ()) -> 
 def plain(value: Any) -> Any:
     """`value` in what JSON has: numbers that are not finite become null, whose reason stands beside."""
     if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
+        return {plain(str(key)): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [plain(inner) for inner in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
+    if isinstance(value, str) and not value.isascii():  # half a character is in no encoding
+        return value.encode(errors="backslashreplace").decode()
     return value
 
 
@@ -270,6 +277,14 @@ def _plainly_json(value: Any) -> bool:
     return not isinstance(value, int | float) or abs(value) <= sys.float_info.max
 
 
+def _visible(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {visible(key): _visible(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_visible(inner) for inner in value]
+    return visible(value) if isinstance(value, str) else value
+
+
 def _row(line: bytes, file: Path, number: int) -> Row:
     """One line as a row of a schema that this version knows."""
     where = f"{file}, row {number}"
@@ -283,6 +298,8 @@ def _row(line: bytes, file: Path, number: int) -> Row:
         raise
     except (ValueError, RecursionError):
         raise UsageError(f"{where} is torn, or no record of gradsuite: it is no JSON") from None
+    if b"\\u00" in line:  # what a terminal would obey
+        row = _visible(row)
     schema = row.get("schema") if isinstance(row, dict) else None
     if not isinstance(schema, int) or "kind" not in row:
         raise UsageError(f"{where}: no record of gradsuite, which is an object with 'schema' and 'kind'")
@@ -304,10 +321,26 @@ def _checked(row: Row, file: Path, number: int) -> Row:
     return row
 
 
+def _unpacked(data: bytes, file: Path) -> bytes:
+    """The bytes that were compressed, if they are as many as a record may be.
+
+    Raises:
+        UsageError: A small file would fill the memory.
+    """
+    most = max(SMALL, DENSEST * len(data))
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+        found = stream.read(most + 1)
+    if len(found) > most:
+        raise UsageError(
+            f"{file} has {len(data)} bytes, and more than {most} when it is unpacked: no record is so dense"
+        )
+    return found
+
+
 def _bytes(file: Path) -> bytes:
     try:
         data = file.read_bytes()
-        return gzip.decompress(data) if file.suffix == ".gz" else data
+        return _unpacked(data, file) if file.suffix == ".gz" else data
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UsageError(f"{file} is damaged or cut off: {one_line(error)}") from None
     except OSError as error:

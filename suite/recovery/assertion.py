@@ -80,6 +80,7 @@ def assert_convention(
             ...
         AssertionError: the step does not compute 'sum'...
     """
+    __tracebackhide__ = True  # pytest shows the line of the test
     wanted = conventions[name]
     given = given_batch(batch, select, collate)
     with full_precision():

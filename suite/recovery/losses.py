@@ -74,7 +74,7 @@ class Reading:
                 entries = self(model, batch)
             except (UsageError, CaseError):
                 raise
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise UsageError(
                     f"the losses failed{place(error)}: {one_line(error)}; they are called as "
                     "losses(model, batch), with the model in eval mode"

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from suite.errors import UsageError, one_line, place
@@ -24,6 +25,7 @@ from suite.recovery.surroundings import Surroundings
 Step = Callable[[nn.Module, Batch], Any]
 GradientByName = dict[str, Tensor]
 BATCH = "the batch"
+STORAGE = "the storage of parameters (half(), to() or .data)"
 
 
 def gradient_of(
@@ -53,7 +55,10 @@ def gradient_of(
     copies = tensors(given)  # whatever the step does to the containers
     with around.kept():
         around.rewind(seed)
+        before = _storages(model)
         gradient = left_by(step, model, given)
+        if _storages(model) != before:
+            around.told.setdefault(STORAGE)
     if not all(map(same, copies, tensors(batch))):
         around.told.setdefault(BATCH)
     return gradient
@@ -66,17 +71,19 @@ def left_by(step: Step, model: nn.Module, batch: Batch) -> GradientByName:
         UsageError: The step fails, or leaves no gradient, or one that is not finite.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    known = {id(p) for p in model.parameters()}
     with _watched(trained) as caught, torch.enable_grad():
         cleared = _cleared(model)
         try:
             returned = step(model, content(batch))
         except UsageError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UsageError(
                 f"the step failed{place(error)}: {one_line(error)}; it is called as step(model, batch)"
             ) from error
         found = _returned(returned, trained) or caught or _left(trained, cleared)
+    _require_same_parameters(model, trained, known)
     if not found:
         raise UsageError(
             f"the step returned {_shape(returned)} and left no gradient: it must return the gradient, "
@@ -87,6 +94,32 @@ def left_by(step: Step, model: nn.Module, batch: Batch) -> GradientByName:
     if bad:
         raise UsageError(f"the step's gradient of {bad[0]} is nan or infinite: no weights explain it")
     return gradient
+
+
+def _storages(model: nn.Module) -> dict[str, tuple[torch.dtype, int]]:
+    """Where the numbers of each parameter are, and of which kind."""
+    return {
+        name: (p.dtype, p.data_ptr() if p.layout == torch.strided else 0)
+        for name, p in model.named_parameters()
+        if not is_lazy(p)
+    }
+
+
+def _require_same_parameters(model: nn.Module, trained: Mapping[str, nn.Parameter], known: set[int]) -> None:
+    """Make sure that the gradient is of the parameters that the model had.
+
+    Raises:
+        UsageError: The step replaces, adds or removes some.
+    """
+    now = {id(p): name for name, p in model.named_parameters()}
+    gone = [name for name, p in trained.items() if id(p) not in now]
+    new = [name for key, name in now.items() if key not in known]
+    if gone or new:
+        shown = ", ".join(list(dict.fromkeys([*gone, *new]))[:3])
+        raise UsageError(
+            f"the step replaces, adds or removes parameters ({shown}): its gradient is that of another "
+            "model; do so before, and give the model as it then is"
+        )
 
 
 @contextmanager

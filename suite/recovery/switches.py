@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
+from torch.nn.utils.parametrizations import _SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.overrides import TorchFunctionMode
 
 from suite.registry import Registry
@@ -73,6 +75,18 @@ dropout = switches.add(
 batch_norm = switches.add(Switch("BatchNorm in train mode", {F.batch_norm: {"training": False}}, _normalises))
 
 
+def _tracks(arguments: Mapping[str, Any]) -> bool:
+    """In eval mode it would normalise by its running statistics."""
+    return bool(arguments.get("use_input_stats", True)) and arguments.get("running_mean") is not None
+
+
+instance_norm = switches.add(
+    Switch("InstanceNorm in train mode", {F.instance_norm: {"use_input_stats": False}}, _tracks)
+)
+spectral_norm = switches.add(Switch("spectral_norm in train mode", {}, lambda _: True))
+"""Its vectors move at each call, by a method of its own: see `_spectral`."""
+
+
 @dataclass
 class SeenLayers:
     """Which switches were active in a run: the names of those that would have changed something."""
@@ -95,7 +109,31 @@ def switched(off: Sequence[str] = ()) -> Iterator[SeenLayers]:
                 setattr(F, name, call)
                 stack.callback(setattr, F, name, function)
         stack.enter_context(_Switchboard(board))
+        stack.enter_context(_spectral(seen, still=spectral_norm.name in off))
         yield seen
+
+
+@contextmanager
+def _spectral(seen: SeenLayers, *, still: bool) -> Iterator[None]:
+    """Sees the power iterations of spectral norms, hook and parametrization; none is made if `still`."""
+    places = (SpectralNorm, "compute_weight"), (_SpectralNorm, "_power_method")
+    compute, iterate = (getattr(kind, name) for kind, name in places)
+
+    def computed(self: Any, module: Any, do_power_iteration: bool) -> Any:  # noqa: FBT001  as torch has it
+        if do_power_iteration:
+            seen.names.add(spectral_norm.name)
+        return compute(self, module, do_power_iteration and not still)
+
+    def iterated(self: Any, *args: Any) -> None:
+        seen.names.add(spectral_norm.name)
+        if not still:
+            iterate(self, *args)
+
+    with ExitStack() as stack:
+        for (kind, name), method, own in zip(places, (computed, iterated), (compute, iterate), strict=True):
+            setattr(kind, name, method)
+            stack.callback(setattr, kind, name, own)
+        yield
 
 
 def _through(

@@ -76,6 +76,6 @@ def rounds(model: nn.Module, batch: Batch, losses: Losses) -> bool:
     with torch.random.fork_rng(devices=devices_of(model)), torch.enable_grad(), Watch() as watch:
         try:
             losses(in_eval_mode(model), batch)
-        except Exception:  # noqa: BLE001  whoever computes the gradients says what is wrong with them
+        except (Exception, SystemExit):  # noqa: BLE001  whoever computes the gradients says what is wrong with them
             return False
     return watch.seen.tf32 or any(is_narrow(dtype) for dtype in watch.seen.dtypes)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from suite.algebra.pairs import Pair, table
+from suite.algebra.pairs import Pair, cell_of_pairs, table
 from suite.figures.discrepancy import Heatmap
 
 if TYPE_CHECKING:
@@ -29,7 +30,22 @@ def heatmap(report: RunResult) -> Heatmap:
     same = _same(order, found)
     names = tuple(same)
     kept = {ends: pooled[ends] for ends in itertools.product(names, names) if ends in pooled}
-    return Heatmap(names, same, kept, cases)
+    return Heatmap(names, same, kept, cases, batches_of([cell_of_pairs(rows, case) for case in cases]))
+
+
+def batches_of(cells: Sequence[tuple[int, str]]) -> str:
+    """One batch a case, in words: what pairs of conventions are measured on.
+
+    >>> batches_of([(8, "0"), (8, "0"), (2, "0")])
+    'one batch a case: the first of 8 samples (of 2 in 1 case)'
+    """
+    sizes = Counter(size for size, _ in cells)
+    if not sizes:
+        return ""
+    (usual, _), *others = sizes.most_common()
+    one = "one batch a case: " if len(cells) > 1 else "one batch: "
+    more = ", ".join(f"of {size} in {n} case{'s' * (n != 1)}" for size, n in sorted(others))
+    return f"{one}the first of {usual} sample{'s' * (usual != 1)}" + (f" ({more})" if more else "")
 
 
 def _pool(pairs: list[Pair]) -> Pair:

@@ -48,6 +48,7 @@ def measurements(
     if not columns:
         rows = [row for row in rows if row["convention"] != row["reference"]]
         chosen = _without_constant(chosen, rows)
+    chosen, rows = _one_reference(report, kind, chosen, rows)
     lines: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
         lines.setdefault(tuple(row.get(c.name) for c in chosen if c.key), []).append(row)
@@ -95,6 +96,19 @@ def _without_constant(chosen: list[TableColumn], rows: Sequence[Row]) -> list[Ta
     """Without the reference where it is the same in all rows: the caption says it."""
     same = len({row["reference"] for row in rows}) == 1
     return [column for column in chosen if not (same and column.name == "reference")]
+
+
+def _one_reference(
+    report: RunResult, kind: str, chosen: list[TableColumn], rows: list[Row]
+) -> tuple[list[TableColumn], list[Row]]:
+    """Numbers against different references share no line: the reference is a column, or one alone."""
+    if any(column.name == "reference" for column in chosen) or len({row["reference"] for row in rows}) <= 1:
+        return chosen, rows
+    place = next((k + 1 for k, column in enumerate(chosen) if column.name == "convention"), None)
+    if place is not None:
+        return [*chosen[:place], TABLE_COLUMNS[kind]["reference"], *chosen[place:]], rows
+    reference = report.environment["reference"]
+    return chosen, [row for row in rows if row["reference"] == reference]
 
 
 def _over(report: RunResult, lines: dict[tuple[Any, ...], list[Row]]) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.algebra.significant import significant
 from suite.algebra.units import UNSTATED
 from suite.errors import UsageError
+from suite.machine.terminal import columns_of
 from suite.records.fields import TABLES, Row, csv_columns, fields_of
+from suite.report.cells import as_text
 from suite.report.learning_rates import pair_of
 from suite.report.rows import RunRows
 from suite.report.step_table import step_rows, step_table
@@ -114,7 +118,7 @@ class RunResult(RunRows):
             for name in ("discrepancies", "learning_rates", "claims"):
                 frame: pd.DataFrame = getattr(self, name)
                 if len(frame):
-                    frame.to_csv(folder / f"{name}.csv", index=False)
+                    frame.map(as_text).to_csv(folder / f"{name}.csv", index=False)
             for table in self.tables:
                 (folder / f"{table.name}.md").write_text(table.markdown(), encoding="utf-8")
                 (folder / f"{table.name}.tex").write_text(table.latex(), encoding="utf-8")
@@ -123,8 +127,21 @@ class RunResult(RunRows):
                 f"cannot write tables to {folder} ({error.strerror}): the records are kept there"
             ) from None
 
+    def __repr__(self) -> str:
+        measured = self.of("discrepancy")
+        counts = [_counted(len({row[key] for row in measured}), key) for key in ("case", "convention")] + [
+            _counted(len(self.of(kind)), kind) for kind in ("claim", "failure") if self.of(kind)
+        ]
+        return f"<RunResult: {', '.join(counts)}; print() shows its tables>"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the tables, and what a reader of them must know."""
+        remarks = "".join(f"<p>{escape(line)}</p>" for line in self.remarks)
+        return "\n".join([*(table.html() for table in self._tables(brief=True)), remarks])
+
     def __str__(self) -> str:
-        return "\n\n".join(table.text() for table in self._tables(brief=True))
+        room = columns_of(sys.stdout)
+        return "\n\n".join(table.text(room) for table in self._tables(brief=True))
 
     def _tables(self, *, brief: bool) -> list[Table]:
         found = []
@@ -136,6 +153,10 @@ class RunResult(RunRows):
 
 
 _UNSTATED = UNSTATED.partition("{")[0]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
 
 
 def _frame(rows: Iterable[Row], table: str) -> pd.DataFrame:

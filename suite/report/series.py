@@ -49,15 +49,25 @@ def _curve(name: str, rows: Sequence[Row]) -> Curve:
     )
 
 
+LIKE = 0.01
+"""By how much, relative, a scale may be off a power of n that is called one."""
+
+
 def _exponent(rows: Sequence[Row]) -> float | None:
-    """The slope that the cases have in common, each with an intercept of its own."""
+    """The slope that all cases have, each with an intercept of its own; None where they have no one law."""
     products = squares = 0.0
+    centred = []
     for case in {row["case"] for row in rows}:
         points = [(np.log(r["batch_size"]), np.log(r["scale"])) for r in rows if r["case"] == case]
         x, y = np.array(points).T
-        products += float((x - x.mean()) @ (y - y.mean()))
-        squares += float((x - x.mean()) @ (x - x.mean()))
-    return products / squares if squares > 0 else None
+        x, y = x - x.mean(), y - y.mean()
+        centred.append((x, y))
+        products += float(x @ y)
+        squares += float(x @ x)
+    if squares == 0:
+        return None
+    slope = products / squares
+    return slope if all(np.abs(y - slope * x).max() <= LIKE for x, y in centred) else None
 
 
 REMEDIES = {

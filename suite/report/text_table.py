@@ -12,6 +12,9 @@ from html import escape
 
 from tabulate import tabulate
 
+from suite.machine.terminal import fitted, header_widths
+from suite.report.cells import as_text
+
 _POWER = re.compile(r"(\d(?:\.\d+)?)e([+-]\d+)")
 
 
@@ -43,19 +46,26 @@ class Table:
     label: str = ""
     pages: bool = False
 
-    def text(self) -> str:
-        """For the terminal, with wide columns wrapped."""
-        widths = [self.widths.get(header) for header in self.headers]
+    def text(self, room: int | None = None) -> str:
+        """For the terminal, with wide columns wrapped.
+
+        Args:
+            room: the columns of the terminal, into which all is fitted; None where they are not known.
+        """
+        given = [self.widths.get(header) for header in self.headers]
+        widths = fitted(self.headers, self.rows, room, given)
         body = tabulate(
             self.rows,
             self.headers,
             tablefmt="simple",
             disable_numparse=True,
-            maxcolwidths=widths if self.rows else None,
+            maxcolwidths=widths,
+            maxheadercolwidths=header_widths(widths),
             colalign=self._sides,
         )
-        notes = [textwrap.fill(note, width=130) for note in self.notes]
-        return "\n".join([self.caption, "", body, *notes])
+        notes = [textwrap.fill(note, width=min(room or 130, 130)) for note in self.notes]
+        caption = self.caption if room is None else textwrap.fill(self.caption, room)
+        return "\n".join([caption, "", body, *notes])
 
     def markdown(self) -> str:
         """GitHub's table, the caption above it and the notes below."""
@@ -65,7 +75,7 @@ class Table:
         return "\n\n".join([self.caption, body, *self.notes]) + "\n"
 
     def latex(self) -> str:
-        """A `table` environment with booktabs rules; needs booktabs, and tabularx where a column wraps."""
+        """A `table` environment with booktabs rules, after a comment with the packages that it needs."""
         if self.pages:
             return self._longtable()
         wide, width = ("tabularx", r"{\linewidth}") if self.paragraphs else ("tabular", "")
@@ -85,7 +95,7 @@ class Table:
             *(rf"  \par\footnotesize {latex_escape(note)}" for note in self.notes),
             r"\end{table}",
         ]
-        return "\n".join(lines) + "\n"
+        return "\n".join([f"% {_needs(lines)}", *lines]) + "\n"
 
     def _longtable(self) -> str:
         """The same as a `longtable`; needs booktabs and longtable."""
@@ -105,12 +115,13 @@ class Table:
             *(rf"\par {latex_escape(note)}" for note in self.notes),
             "}",
         ]
-        return "\n".join(lines) + "\n"
+        return "\n".join([f"% {_needs(lines)}", *lines]) + "\n"
 
     def csv(self) -> str:
         """Headers and rows alone, for machines."""
         file = io.StringIO()
-        csv.writer(file, lineterminator="\n").writerows([self.headers, *self.rows])
+        rows = [[as_text(cell) for cell in row] for row in self.rows]
+        csv.writer(file, lineterminator="\n").writerows([self.headers, *rows])
         return file.getvalue()
 
     def html(self) -> str:
@@ -144,6 +155,18 @@ class Table:
             for header, text in zip(self.headers[1:], rest, strict=True)
         ]
         return f'<th scope="row">{escape(first)}</th>' + "".join(cells)
+
+
+def _needs(lines: Sequence[str]) -> str:
+    """What the preamble of a document with these lines needs."""
+    text = "\n".join(lines)
+    packages = [
+        "booktabs",
+        *(name for name in ("tabularx", "longtable") if f"{{{name}}}" in text),
+        *(["amsmath"] if "frac" in text else []),
+    ]
+    engine = "" if text.isascii() else "; compile with XeLaTeX or LuaLaTeX, and a font with all its letters"
+    return " ".join(rf"\usepackage{{{name}}}" for name in packages) + engine
 
 
 def latex_escape(text: str) -> str:

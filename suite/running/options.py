@@ -17,6 +17,7 @@ from pathlib import Path
 from suite.errors import UsageError
 from suite.report import OPTIMIZERS
 from suite.running.declaration import option
+from suite.running.given import named, seconds, several, texts, whole
 
 CHECK_STEPS = 10
 """How many steps a training check has where nobody says."""
@@ -35,6 +36,7 @@ def _conventions(patterns: Sequence[str]) -> tuple[str, ...]:
 
 
 def _batch_sizes(sizes: Sequence[int]) -> tuple[int, ...]:
+    sizes = [whole("a batch size", size) for size in sizes]
     if any(size < 1 for size in sizes):
         raise UsageError(f"batch sizes must be 1 or more, {min(sizes)} was given")
     return tuple(sizes)
@@ -66,12 +68,13 @@ def _memory(given: int | str | None) -> int | None:
 
 
 def _seed(seed: int) -> int:
+    seed = whole("the seed", seed)
     if not 0 <= seed < 2**63:
         raise UsageError(f"the seed must be a whole number from 0 on, {seed} was given")
     return seed
 
 
-def _files(files: Sequence[str | Path]) -> tuple[str, ...]:
+def absolute(files: Sequence[str | Path]) -> tuple[str, ...]:
     """A file by its whole path, which workers elsewhere need; a module by its name."""
     return tuple(str(Path(f).absolute()) if str(f).endswith(".py") else str(f) for f in files)
 
@@ -84,12 +87,14 @@ def _optimizers(patterns: Sequence[str]) -> tuple[str, ...]:
 
 
 def _steps(steps: int | None) -> int | None:
+    steps = None if steps is None else whole("the steps of a training check", steps)
     if steps is not None and steps < 0:
         raise UsageError(f"a training check takes 0 steps or more, {steps} was given")
     return steps
 
 
 def _processes(count: int | None) -> int | None:
+    count = None if count is None else whole("the number of processes", count)
     if count is not None and count < 1:
         raise UsageError(f"-j takes 1 process or more, {count} was given")
     return count
@@ -112,15 +117,21 @@ def parse_shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def check_time_limit(seconds: float | None) -> float | None:
+def check_time_limit(given: float | str | None) -> float | None:
     """The seconds that a task may take; None for any.
 
     Raises:
-        UsageError: They are not above 0, or not finite.
+        UsageError: They are no time, not above 0, or not finite.
     """
-    if seconds is not None and not 0 < seconds < math.inf:
-        raise UsageError(f"--time-limit takes seconds above 0, {seconds:g} was given; leave it away for none")
-    return seconds
+    if given is None:
+        return None
+    try:
+        limit = seconds(given)
+    except UsageError as error:
+        raise UsageError(f"--time-limit: {error}") from None
+    if not 0 < limit < math.inf:
+        raise UsageError(f"--time-limit takes seconds above 0, {limit:g} was given; leave it away for none")
+    return limit
 
 
 @dataclass(frozen=True)
@@ -218,7 +229,7 @@ class RunOptions:
         default=(),
         metavar="PATH",
         repeatable=True,
-        check=_files,
+        check=absolute,
         worker=True,
         help="Python file or module that registers further cases; repeatable",
         about="Python files or importable modules that register further cases.",
@@ -263,17 +274,17 @@ class RunOptions:
         help="address of a Dask scheduler whose workers measure",
         about="the address of a Dask scheduler whose workers measure.",
     )
-    time_limit: float | None = option(
+    time_limit: float | str | None = option(
         "--time-limit",
         default=None,
-        type=float,
-        metavar="SECONDS",
+        metavar="TIME",
         check=check_time_limit,
-        help="longest time for building a case, a batch, a training check or a claim; what takes longer "
-        "fails (default: none)",
-        about="the seconds that one task may take: building a case, one of its batches, one training check "
-        "or one claim. What takes longer is stopped, and is a failure; for that, all is measured in another "
-        "process. Case files that are not loaded five minutes later are an error. No limit if None.",
+        help="longest time for building a case, a batch, a training check or a claim, in seconds or as 5m; "
+        "what takes longer fails (default: none)",
+        about="the seconds that one task may take, or a time such as `5m`: building a case, one of its "
+        "batches, one training check or one claim. What takes longer is stopped, and is a failure; for that, "
+        "all is measured in another process. Case files that are not loaded five minutes later are an "
+        "error. No limit if None.",
     )
     quick: bool = option(
         "--quick",
@@ -316,6 +327,20 @@ class RunOptions:
         help="show progress",
         about="whether to show progress on standard error.",
     )
+
+    def __post_init__(self) -> None:
+        """Take what was given for what it means; whether it is allowed, the checks say."""
+        given = {
+            "cases": texts("cases", self.cases),
+            "conventions": texts("conventions", self.conventions),
+            "optimizers": texts("optimizers", self.optimizers),
+            "from_files": texts("from_files", self.from_files),
+            "batch_sizes": several("batch_sizes", self.batch_sizes),
+            "device": named(self.device),
+            "dtype": named(self.dtype),
+        }
+        for name, value in given.items():
+            object.__setattr__(self, name, value)
 
     @property
     def steps(self) -> int:

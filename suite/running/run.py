@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from suite.machine.progress import Progress
 from suite.running.declaration import checked, documented, for_workers
 from suite.running.driver import Driver, make
 from suite.running.executors import time_limit as limits
-from suite.running.options import FORMER_NAMES, RunOptions
+from suite.running.options import FORMER_NAMES, RunOptions, absolute, check_time_limit
 from suite.running.order import Shard
 from suite.running.tasks import BrokenDevice, Executor
 
@@ -71,16 +72,20 @@ def run(options: RunOptions) -> RunResult:
 
     from suite.discovery import choose
     from suite.machine.environment import told_of_choice
-    from suite.machine.global_state import loading
+    from suite.machine.global_state import DIRECTORY, loading, preserved
     from suite.report.run_result import RunResult
 
-    with loading(), limits.loaded(options.time_limit):
-        chosen, claims = choose(options.cases, options.from_files)
-    options = checked(options)
-    laws = tuple(law.name for law in LAWS.match(options.optimizers))
-    part = Shard(options.shard)
     folder = None if options.output is None else Path(options.output)
     with ExitStack() as stack:
+        # Case files may go to another folder: what was given is meant from here.
+        stack.enter_context(preserved([DIRECTORY]))
+        options = dataclasses.replace(options, from_files=absolute(options.from_files))
+        written = None if folder is None else folder.absolute()
+        with loading(), limits.loaded(options.time_limit):
+            chosen, claims = choose(options.cases, options.from_files)
+        options = checked(options)
+        laws = tuple(law.name for law in LAWS.match(options.optimizers))
+        part = Shard(options.shard)
         executor = stack.enter_context(_executor(options))
         asked, options = options.device, options.on(executor.device(options.device))
         executor.open(for_workers(options))
@@ -91,10 +96,10 @@ def run(options: RunOptions) -> RunResult:
         if told := told_of_choice(asked, torch.device(options.device)):  # uncovered: needs a CUDA device
             shown.note(told)
         recorder = None
-        if folder is not None:
+        if written is not None:
             from suite.records.writer import Recorder
 
-            recorder = stack.enter_context(Recorder(folder, say=shown.note))
+            recorder = stack.enter_context(Recorder(written, say=shown.note))
         driver = Driver(options, executor, plan, shown, recorder)
         try:
             driver.go()
@@ -106,9 +111,9 @@ def run(options: RunOptions) -> RunResult:
             raise  # the disk refused a record: it has no space for tables
         except BaseException:
             # What was measured before has its tables as well.
-            if folder is not None:
+            if written is not None:
                 with suppress(UsageError):
-                    RunResult(driver.rows, laws).write(folder)
+                    RunResult(driver.rows, laws).write(written)
             raise
     result = RunResult(driver.rows, laws)
     if folder is not None:
@@ -117,7 +122,7 @@ def run(options: RunOptions) -> RunResult:
 
 
 def _executor(options: RunOptions) -> Executor:
-    limit = options.time_limit
+    limit = check_time_limit(options.time_limit)
     if options.cluster is not None:
         if options.processes is not None:
             raise UsageError("-j and --cluster exclude each other: a cluster has workers of its own")

@@ -16,6 +16,7 @@ from suite.recovery.causes.chance import noise, state_of_its_own
 from suite.recovery.causes.clipping import BY_NORM, by_tensor, clipped_values, held_whole
 from suite.recovery.causes.coupling import changed_inputs, coupled_losses
 from suite.recovery.causes.decay import decayed
+from suite.recovery.causes.hooks import hooked
 from suite.recovery.experiment import Experiment
 
 
@@ -26,7 +27,9 @@ def _nothing_else(trial: Trial) -> Cause | None:
     return beneath("", "the rest is a weighting of the units without it", trial.weighting)
 
 
-EXPLANATIONS: tuple[Look, ...] = (_nothing_else, clipped_values, by_tensor, decayed, changed_inputs)
+EXPLANATIONS: tuple[Look, ...] = (
+    _nothing_else, hooked, clipped_values, by_tensor, decayed, changed_inputs,
+)  # fmt: skip
 """What may explain a gradient exactly, with the weights beneath; a new one is added here."""
 
 LAST: tuple[Look, ...] = (noise, coupled_losses, other_function)

@@ -77,8 +77,11 @@
   };
   const number = (text, name) => {
     if (!NUMBER.test(text) || !Number.isFinite(Number(text))) throw new Wrong(`${name} is ${text || "empty"}: a number is needed`);
-    if (name === "lr" && Number(text) < 0) throw new Wrong(`${name} is ${text}: it must not be negative`);
-    return Number(text);
+    const value = Number(text);
+    if (value === 0 && /[1-9]/.test(text.split(/e/i)[0])) throw new Wrong(`${name} is ${text}: no float is so small`);
+    if ((name === "lr" || name === "eps") && value < 0) throw new Wrong(`${name} is ${text}: it must not be negative`);
+    if (name === "betas" && !(value >= 0 && value < 1)) throw new Wrong(`${name} is ${text}: each must be at least 0 and less than 1`);
+    return value;
   };
   const rescale = (name, value, scale, exponent) => {
     if (Array.isArray(value)) return value.map((one, k) => rescale(name, one, scale, Array.isArray(exponent) ? exponent[k] : exponent));
@@ -97,7 +100,10 @@
   };
 
   const law = () => laws.find((one) => one.name === at("optimizer").value);
+  let laid = "";
   const layOut = () => {
+    if (laid === at("optimizer").value) return update();
+    laid = at("optimizer").value;
     body.replaceChildren(...law().hyperparameters.map((entry) => {
       const row = element("tr");
       row.append(element("th", entry.name, { scope: "row" }));
@@ -147,20 +153,27 @@
     }
     const text = positive("max_norm", "max_norm");
     const threshold = text === null ? null : same ? Number(text) : rescale("max_norm", Number(text), scale, 1);
-    return { scale, penalty, sized, uneven, rule, same, early, exponents, old, now, threshold };
+    return { scale, penalty, sized, uneven, rule, same, early, exponents, old, now, threshold, given: Number(text) };
   };
   const tell = (found) => {
     const { scale, rule, same, early } = found;
     const notes = [];
-    if (same) notes.push("Exact: the gradients are the same.");
-    else if (early === Infinity) notes.push(Exact.powerOfTwo(scale) ? "Exact, bit for bit: the scale is a power of two." : "Exact up to rounding.");
-    else if (rule.limits) notes.push(`Not exact: ${rule.limits}.`);
+    // The sentences are those of `gradsuite lr`, to the word.
+    const clipped = found.threshold !== null && !same;
+    const obstacles = [];
+    if (!same && early !== Infinity && rule.limits) obstacles.push(rule.limits);
+    if (clipped) {
+      const off = Math.abs(1 - 1 / (Number(scale.top) / Number(scale.bottom))) * 1e-6 / found.given;
+      obstacles.push("torch's clip_grad_norm_ divides by ‖g‖ + 1e-6, which no threshold can follow: the clipped gradient is off by at most "
+        + `${Number(off.toPrecision(1)).toExponential().replace(/e([+-])(\d)$/, "e$10$2")} of itself; min(1, C/‖g‖) and clip_grad_value_ are exact`);
+    }
+    if (obstacles.length) notes.push(`Not exact: ${obstacles.join("; ")}.`);
+    else if (same) notes.push("Exact: the gradients are the same.");
     else notes.push(Exact.powerOfTwo(scale) ? "Exact, bit for bit: the scale is a power of two." : "Exact up to rounding.");
     if (early && early !== Infinity) notes.push(`In the first ${early} steps lr is ${literal(rescale("lr", found.old.lr, scale, -1))}.`);
-    if (found.threshold !== null && !same) notes.push("clip_grad_norm_ adds 1e-6 to ‖g‖, which no threshold can follow exactly.");
-    if (found.penalty.top !== found.penalty.bottom) notes.push(`A penalty that is a term of the loss: multiply its coefficient by ${fraction(found.penalty)}.`);
-    if (found.sized) notes.push("The scale goes with n: a smaller last batch of an epoch has one of its own.");
+    if (found.sized) notes.push("The scale goes with the batch size: a smaller last batch of an epoch has one of its own.");
     if (found.uneven) notes.push("This holds for groups and samples of equal sizes; for others the direction differs.");
+    if (found.penalty.top !== found.penalty.bottom) notes.push(`A penalty that is a term of the loss: multiply its coefficient by ${fraction(found.penalty)}.`);
     return notes.join(" ");
   };
   const update = () => {
@@ -193,8 +206,10 @@
   at("from").value = "sum";
   at("to").value = "mean";
   at("optimizer").value = "Adam";
-  at("optimizer").addEventListener("change", layOut);
-  at("calculator").addEventListener("input", (event) => { if (event.target !== at("optimizer")) update(); });
+  // Choosing by keyboard, by mouse, by a script or by going back in the history: each tells in its own way.
+  for (const kind of ["input", "change"])
+    at("calculator").addEventListener(kind, (event) => event.target === at("optimizer") ? layOut() : update());
+  window.addEventListener("pageshow", () => { if (at("optimizer").value !== laid) layOut(); else update(); });
   at("calculator").addEventListener("submit", (event) => event.preventDefault());
   layOut();
 })();

@@ -25,7 +25,7 @@
     if (made.className !== "even") made.style.setProperty("--v", (0.08 + 0.92 * share).toFixed(3));
     return made;
   };
-  const show = ({ title, names, cells, same }) => {
+  const show = ({ title, names, cells, same, of }) => {
     const count = names.length;
     const scales = cells.filter((value, k) => value > 0 && k % count > Math.floor(k / count));
     const reach = Math.max(Math.log(2), ...scales.map((scale) => Math.abs(Math.log(scale))));
@@ -46,10 +46,12 @@
     const thead = element("thead"), tbody = element("tbody");
     thead.append(head);
     tbody.append(...rows);
-    table.replaceChildren(element("caption", `Scale above the diagonal, direction in % below it: ${title}`), thead, tbody);
-    note.textContent = (title === "all cases" && DATA.heatmaps.length > 2
+    table.replaceChildren(element("caption", `Scale above the diagonal, direction in % below it: ${title}, ${of}`), thead, tbody);
+    note.textContent = "On other batches it may differ: the table below takes the largest over all batches. An empty cell: "
+      + "no case has both conventions, or no scale takes one to the other. "
+      + (title === "all cases" && DATA.heatmaps.length > 2
       ? "Of all cases: each pair’s scale farthest from 1, and its largest direction. " : "")
-      + (same.length ? `One and the same throughout: ${same.join("; ")}.` : "");
+      + (same.length ? `The same on these batches: ${same.join("; ")}.` : "");
   };
   DATA.heatmaps.forEach((map, k) => choice.append(option(map.title, k)));
   choice.addEventListener("change", () => show(DATA.heatmaps[choice.value]));

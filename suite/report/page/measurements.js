@@ -7,7 +7,7 @@
   const at = (id) => document.getElementById(id);
   const head = document.querySelector("#rows thead tr"), body = document.querySelector("#rows tbody");
   const value = (row, column) => NUMBERS.has(column) ? row[column] : texts[row[column]];
-  const slug = (text) => String(text).toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "") || "x";
+  const slug = (text) => String(text).toLowerCase().replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-+|-+$/g, "") || "x";
   const link = (row) => "m-" + [0, 1, 2, 3, 4].map((column) => slug(value(row, column))).join("-");
   const lower = texts.map((text) => text.toLowerCase());
   let found = rows, shown = 0, sorted = { column: -1, up: true };

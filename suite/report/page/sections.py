@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from suite.algebra.discrepancy import ELSEWHERE, Verdict
-from suite.algebra.pairs import table
+from suite.algebra.pairs import cell_of_pairs, table
 from suite.figures.discrepancy import Heatmap
 from suite.figures.scale import Curve
 from suite.report.columns import TABLE_COLUMNS, show
+from suite.report.heatmap import batches_of
 from suite.report.load import narrow
 from suite.report.page.charts import Line, chart
 from suite.report.series import curves, paths
@@ -45,6 +46,28 @@ def case_sections(report: RunResult) -> list[dict[str, Any]]:
             **_charts(narrow(report, [_literal(name)])),
         }
         for name, by_pair in pairs.items()
+    ]
+
+
+def glossary(report: RunResult) -> list[dict[str, Any]]:
+    """The cards of the conventions of a run, those that are registered."""
+    from suite.conventions import conventions
+
+    rows = report.of("discrepancy")
+    names = dict.fromkeys(name for row in rows for name in (row["convention"], row["reference"]))
+    return [
+        {
+            "name": name,
+            "id": slug("convention", name),
+            "summary": conventions[name].summary,
+            "rows": [
+                (k, v)
+                for k, v in conventions[name].card().items()
+                if v and k not in ("convention", "summary")
+            ],
+        }
+        for name in names
+        if name in conventions
     ]
 
 
@@ -158,6 +181,7 @@ def heatmap_data(report: RunResult, overall: Heatmap) -> list[dict[str, Any]]:
     """The heat map of all cases and that of each: scales above the diagonal, residuals below it."""
     reference = report.environment["reference"]
     found = [_matrix("all cases", overall.names, overall.pairs)]
+    found[0]["of"] = overall.batches
     found[0]["same"] = [f"{name} = {', '.join(others)}" for name, others in overall.same.items() if others]
     by_case: dict[str, list[Row]] = {}
     for kind in ("discrepancy", "pair"):
@@ -169,6 +193,7 @@ def heatmap_data(report: RunResult, overall: Heatmap) -> list[dict[str, Any]]:
             name for name in dict.fromkeys((*overall.names, *(a for a, _ in pairs))) if (name, name) in pairs
         ]
         found.append(_matrix(name, names, pairs))
+        found[-1]["of"] = batches_of([cell_of_pairs(by_case[name], name)])
     return found
 
 
@@ -183,7 +208,7 @@ def _matrix(title: str, names: Sequence[str], pairs: Any) -> dict[str, Any]:
 
 def slug(*parts: object) -> str:
     """An identifier for a link, from names that may hold anything."""
-    return "-".join(re.sub(r"[^a-z0-9]+", "-", str(part).lower()).strip("-") or "x" for part in parts)
+    return "-".join(re.sub(r"[\W_]+", "-", str(part).lower()).strip("-") or "x" for part in parts)
 
 
 def _short(value: float | None) -> float | None:

@@ -38,7 +38,10 @@ class Cluster:
         try:
             from distributed import Client
         except ImportError:
-            raise UsageError("--cluster needs Dask: pip install 'gradsuite[cluster]'") from None
+            raise UsageError(
+                "--cluster needs Dask: pip install distributed, or pip install '.[cluster]' in "
+                "gradsuite's source tree"
+            ) from None
         where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
         try:
             self._client = Client(**where, timeout=CONNECT, set_as_default=False)

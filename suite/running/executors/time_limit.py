@@ -54,7 +54,7 @@ def limited(seconds: float | None, told: int) -> Iterator[None]:
 
 
 @contextmanager
-def loaded(seconds: float | None) -> Iterator[None]:
+def loaded(seconds: float | str | None) -> Iterator[None]:
     """Give up if the block, which imports case files, takes longer than to start a process and `seconds`.
 
     It is the driver that imports them, which nobody can stop from outside: so this sees what goes on in
@@ -66,7 +66,7 @@ def loaded(seconds: float | None) -> Iterator[None]:
     Raises:
         UsageError: It does; the message names the line that it was at.
     """
-    check_time_limit(seconds)
+    seconds = check_time_limit(seconds)
     alarms = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
     if seconds is None or not alarms:
         yield

@@ -1,0 +1,55 @@
+"""Signals that ask a process to end, answered as Ctrl-C is: what was measured is kept."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+NAMES = ("SIGTERM", "SIGHUP")
+INTERRUPTED = 130
+
+
+class Ended(KeyboardInterrupt):
+    """A signal asks this process to end.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def exit_code(error: KeyboardInterrupt) -> int:
+    """128 and the number of the signal, as shells have it; Ctrl-C is signal 2."""
+    return 128 + error.number if isinstance(error, Ended) else INTERRUPTED
+
+
+@contextmanager
+def signals_as_interrupts() -> Iterator[None]:
+    """Inside, SIGTERM (of a scheduler, say) and SIGHUP (of a closed terminal) raise `Ended`.
+
+    A signal that is ignored (`nohup`) stays so.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    known = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in known}
+    try:
+        for number, handler in before.items():
+            if handler is signal.SIG_DFL:
+                signal.signal(number, _end)
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is signal.SIG_DFL:
+                signal.signal(number, handler)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    raise Ended(number)
