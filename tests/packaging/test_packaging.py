@@ -59,7 +59,7 @@ def test_the_recipe_of_conda_asks_for_what_the_project_asks_for() -> None:
     needed = set(re.findall(r"^    - (\S+) (>=\S+)$", recipe.partition("  run:")[2], re.MULTILINE))
     declared = {re.match(r"([\w-]+)(.*)", one).groups() for one in PROJECT["dependencies"]}
     assert declared == needed - {("python", PROJECT["requires-python"])}
-    version = (ROOT / "suite" / "version.py").read_text()
+    version = (ROOT / "suite" / "machine" / "version.py").read_text()
     assert re.search(r'set version = ("[^"]+")', recipe)[1] in version
 
 
