@@ -8,7 +8,7 @@ from pathlib import Path
 
 from suite.errors import UsageError
 
-FILES = ("my_case.py", "my_step.py", "test_my_step.py")
+TEMPLATES = ("my_case.py", "my_step.py", "test_my_step.py")
 
 EPILOG = """\
 examples:
@@ -33,13 +33,13 @@ def execute(arguments: argparse.Namespace) -> int:
     """
     from suite.machine.write import write
 
-    there = [name for name in FILES if (arguments.folder / name).exists()]
+    there = [name for name in TEMPLATES if (arguments.folder / name).exists()]
     if there:
         raise UsageError(f"{arguments.folder} has {', '.join(there)} already: choose another folder")
-    for name in FILES:
+    for name in TEMPLATES:
         text = (resources.files("suite.cli") / "templates" / f"{name}.txt").read_text(encoding="utf-8")
         write(arguments.folder / name, text)
-    case, step, test = (arguments.folder / name for name in FILES)
+    case, step, test = (arguments.folder / name for name in TEMPLATES)
     print(f"Written: {case}, {step}, {test}. They work as they are; put your model and your loop in.\n")
     print(f"  gradsuite run --quick --cases {case} --case my-regression")
     print(f"  gradsuite recover {step}")

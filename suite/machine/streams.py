@@ -19,7 +19,7 @@ from typing import Any, TextIO, cast
 from suite.errors import visible
 
 HANDLER = "gradsuite"
-PLAIN = {
+STAND_INS = {
     "≠": "!=", "≈": "~", "≤": "<=", "≥": ">=", "−": "-", "–": "-", "—": "-", "…": "...", "→": "->",
     "×": "x", "·": "*", "√": "sqrt", "Σ": "sum", "∈": " in ", "∠": "angle ", "‖": "||", "²": "^2",
     "ᵀ": "^T", "½": "1/2", "↕": "", "θ": "theta", "ε": "eps", "λ": "lambda", "ℓ": "l", "σ": "sigma",
@@ -156,7 +156,7 @@ def _nearest(error: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     found = [
-        PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode()
+        STAND_INS.get(c) or c.encode("ascii", "backslashreplace").decode()
         for c in error.object[error.start : error.end]
     ]
     return "".join(found), error.end

@@ -22,7 +22,7 @@ def coloured(text: str, colour: Literal["red", "green", "yellow"], stream: TextI
 
 NARROWEST = 9
 """Columns that a cell of a table keeps, however narrow the terminal is."""
-MOST = 10**6
+UNBOUNDED = 10**6
 """Columns that no text has."""
 PADDING = 2
 """By how much tabulate makes a column wider than its header."""
@@ -61,7 +61,7 @@ def fitted(
         max(len(header) + PADDING, min(cell, width or cell))
         for header, cell, width in zip(headers, cells, given, strict=True)
     ]
-    free = (room or MOST) - 2 * (len(headers) - 1)
+    free = (room or UNBOUNDED) - 2 * (len(headers) - 1)
     narrow = list(wide)
     while sum(narrow) > free and max(narrow) > NARROWEST:
         narrow[narrow.index(max(narrow))] -= 1
@@ -70,4 +70,4 @@ def fitted(
 
 def header_widths(widths: Sequence[int | None] | None) -> list[int] | None:
     """The widths at which the headers of such columns are wrapped."""
-    return None if widths is None else [MOST if width is None else width - PADDING for width in widths]
+    return None if widths is None else [UNBOUNDED if width is None else width - PADDING for width in widths]

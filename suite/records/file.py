@@ -30,7 +30,7 @@ from suite.records.schema import what_is_wrong
 
 FILE = "records.jsonl"
 FILES = (FILE, FILE + ".gz")
-SMALL = 2**26
+SMALL_FILE = 2**26
 """Bytes that may be unpacked from any file."""
 DENSEST = 100
 """How many times as long as the compressed file a record may be; the reference's is 20 times as long."""
@@ -327,7 +327,7 @@ def _unpacked(data: bytes, file: Path) -> bytes:
     Raises:
         UsageError: A small file would fill the memory.
     """
-    most = max(SMALL, DENSEST * len(data))
+    most = max(SMALL_FILE, DENSEST * len(data))
     with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
         found = stream.read(most + 1)
     if len(found) > most:

@@ -7,10 +7,10 @@ from typing import Any
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def as_text(value: Any) -> Any:
+def spreadsheet_text(value: Any) -> Any:
     """`value`; a text that a spreadsheet would compute begins with an apostrophe, which it hides.
 
-    >>> as_text("=1+1"), as_text("mean"), as_text(-1.0), as_text("-1e-3")
+    >>> spreadsheet_text("=1+1"), spreadsheet_text("mean"), spreadsheet_text(-1.0), spreadsheet_text("-1e-3")
     ("'=1+1", 'mean', -1.0, '-1e-3')
     """
     if not isinstance(value, str) or not value.startswith(FORMULA):

@@ -15,7 +15,7 @@ from suite.algebra.units import UNSTATED
 from suite.errors import UsageError
 from suite.machine.terminal import columns_of
 from suite.records.fields import TABLES, Row, csv_columns, fields_of
-from suite.report.cells import as_text
+from suite.report.cells import spreadsheet_text
 from suite.report.learning_rates import pair_of
 from suite.report.rows import RunRows
 from suite.report.step_table import step_rows, step_table
@@ -118,7 +118,7 @@ class RunResult(RunRows):
             for name in ("discrepancies", "learning_rates", "claims"):
                 frame: pd.DataFrame = getattr(self, name)
                 if len(frame):
-                    frame.map(as_text).to_csv(folder / f"{name}.csv", index=False)
+                    frame.map(spreadsheet_text).to_csv(folder / f"{name}.csv", index=False)
             for table in self.tables:
                 (folder / f"{table.name}.md").write_text(table.markdown(), encoding="utf-8")
                 (folder / f"{table.name}.tex").write_text(table.latex(), encoding="utf-8")

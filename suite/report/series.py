@@ -49,7 +49,7 @@ def _curve(name: str, rows: Sequence[Row]) -> Curve:
     )
 
 
-LIKE = 0.01
+SAME_LAW = 0.01
 """By how much, relative, a scale may be off a power of n that is called one."""
 
 
@@ -67,7 +67,7 @@ def _exponent(rows: Sequence[Row]) -> float | None:
     if squares == 0:
         return None
     slope = products / squares
-    return slope if all(np.abs(y - slope * x).max() <= LIKE for x, y in centred) else None
+    return slope if all(np.abs(y - slope * x).max() <= SAME_LAW for x, y in centred) else None
 
 
 REMEDIES = {

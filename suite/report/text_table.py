@@ -13,7 +13,7 @@ from html import escape
 from tabulate import tabulate
 
 from suite.machine.terminal import fitted, header_widths
-from suite.report.cells import as_text
+from suite.report.cells import spreadsheet_text
 
 _POWER = re.compile(r"(\d(?:\.\d+)?)e([+-]\d+)")
 
@@ -120,7 +120,7 @@ class Table:
     def csv(self) -> str:
         """Headers and rows alone, for machines."""
         file = io.StringIO()
-        rows = [[as_text(cell) for cell in row] for row in self.rows]
+        rows = [[spreadsheet_text(cell) for cell in row] for row in self.rows]
         csv.writer(file, lineterminator="\n").writerows([self.headers, *rows])
         return file.getvalue()
 

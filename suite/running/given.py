@@ -57,20 +57,20 @@ def whole(what: str, given: Any) -> int:
         raise UsageError(f"{what} must be a whole number, {shortened(given)} was given") from None
 
 
-def named(given: Any) -> str:
+def option_name(given: Any) -> str:
     """The name of a `torch.device` or a `torch.dtype`, or the name itself.
 
     >>> import torch
-    >>> named(torch.float32), named(torch.device("cuda", 1)), named("cpu")
+    >>> option_name(torch.float32), option_name(torch.device("cuda", 1)), option_name("cpu")
     ('float32', 'cuda:1', 'cpu')
     """
     return str(given).removeprefix("torch.")
 
 
-def seconds(given: float | str) -> float:
+def as_seconds(given: float | str) -> float:
     """Seconds: a number of them, or `90s`, `5m`, `1h30m`.
 
-    >>> seconds("5m"), seconds("1h30m"), seconds(2.5)
+    >>> as_seconds("5m"), as_seconds("1h30m"), as_seconds(2.5)
     (300.0, 5400.0, 2.5)
 
     Raises:

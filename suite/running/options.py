@@ -17,7 +17,7 @@ from pathlib import Path
 from suite.errors import UsageError
 from suite.report import OPTIMIZERS
 from suite.running.declaration import option
-from suite.running.given import named, seconds, several, texts, whole
+from suite.running.given import as_seconds, option_name, several, texts, whole
 
 CHECK_STEPS = 10
 """How many steps a training check has where nobody says."""
@@ -126,7 +126,7 @@ def check_time_limit(given: float | str | None) -> float | None:
     if given is None:
         return None
     try:
-        limit = seconds(given)
+        limit = as_seconds(given)
     except UsageError as error:
         raise UsageError(f"--time-limit: {error}") from None
     if not 0 < limit < math.inf:
@@ -336,8 +336,8 @@ class RunOptions:
             "optimizers": texts("optimizers", self.optimizers),
             "from_files": texts("from_files", self.from_files),
             "batch_sizes": several("batch_sizes", self.batch_sizes),
-            "device": named(self.device),
-            "dtype": named(self.dtype),
+            "device": option_name(self.device),
+            "dtype": option_name(self.dtype),
         }
         for name, value in given.items():
             object.__setattr__(self, name, value)

@@ -90,7 +90,7 @@ def test_a_class_that_only_has_the_name_of_torchs_is_not_taken_for_it():
     assert law(torch.optim.Adam) is law("Adam")
 
 
-@pytest.mark.parametrize("scale", [0, 0.0, -1, -0.5, math.inf, -math.inf, math.nan, "2", None, True])
+@pytest.mark.parametrize("scale", [0, 0.0, -1, -0.5, math.inf, -math.inf, math.nan, "two", None, True])
 def test_an_impossible_scale_is_refused(scale):
     with pytest.raises(UsageError, match=r"greater than 0|set the optimizer's maximize"):
         check_scale(scale)

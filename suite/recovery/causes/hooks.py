@@ -10,8 +10,8 @@ from torch import nn
 
 from suite.recovery.causes.cause import Cause, Trial, beneath
 
-KINDS = ("_backward_hooks", "_post_accumulate_grad_hooks")
-SHOWN = 3
+HOOK_KINDS = ("_backward_hooks", "_post_accumulate_grad_hooks")
+HOOKS_SHOWN = 3
 
 
 def hooked(trial: Trial) -> Cause | None:
@@ -26,16 +26,17 @@ def hooked(trial: Trial) -> Cause | None:
     weighting = free.weighting_of(free.root)
     if not weighting.linear or not tried.differ(gradient, trial.gradient):
         return None
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    more = f" and {len(names) - HOOKS_SHOWN} more" if len(names) > HOOKS_SHOWN else ""
     return beneath(
         "hooks on parameters",
-        f"hooks on {', '.join(names[:SHOWN])}{more} change the gradient; without them it is a weighting",
+        f"hooks on {', '.join(names[:HOOKS_SHOWN])}{more} change the gradient; without them it is a "
+        "weighting",
         weighting,
     )
 
 
 def _hooks(parameter: nn.Parameter) -> list[dict[int, Any]]:
-    found = [getattr(parameter, kind, None) for kind in KINDS]
+    found = [getattr(parameter, kind, None) for kind in HOOK_KINDS]
     return [hooks for hooks in found if hooks]
 
 
