@@ -199,11 +199,11 @@ def test_a_format_that_one_device_does_not_have_is_one_note(baseline: list[dict]
     assert [change.what for change in diff(other, again).changes] == ["rounding_tf32"]
 
 
+# Not ATEN_CPU_CAPABILITY=default: without fused operations torch draws other float32 weights.
 CODE_PATHS = [
     {"OMP_NUM_THREADS": "2"},
-    {"OMP_NUM_THREADS": "1", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "ATEN_CPU_CAPABILITY": "default",
-     "OPENBLAS_CORETYPE": "Prescott", "ONEDNN_MAX_CPU_ISA": "SSE41"},
-]  # fmt: skip
+    {"OMP_NUM_THREADS": "1", "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "OPENBLAS_CORETYPE": "Prescott"},
+]
 
 
 @pytest.mark.parametrize("surroundings", CODE_PATHS, ids=["two-threads", "plain-instructions"])
