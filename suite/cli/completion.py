@@ -9,9 +9,9 @@ SHELLS = ("bash", "zsh", "fish")
 
 EPILOG = """\
 examples:
-  gradsuite completion bash >> ~/.bashrc
-  gradsuite completion zsh >> ~/.zshrc
-  gradsuite completion fish > ~/.config/fish/completions/gradsuite.fish
+  gradsuite completion bash  for the end of ~/.bashrc
+  gradsuite completion zsh   for the end of ~/.zshrc
+  gradsuite completion fish  for ~/.config/fish/completions/gradsuite.fish
 
 Commands, options and their choices are completed; names (`gradsuite list`) and files by the shell.
 """
