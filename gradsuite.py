@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         per_sample_gradients,
         recover,
         run,
+        watch,
     )
     from suite import Convention as Convention
     from suite import Recovery as Recovery
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from suite import losses as losses
     from suite import register_law as register_law
     from suite import translate as translate
-    from suite import watch as watch
     from suite.case import Problem, case
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "per_sample_gradients",
     "recover",
     "run",
+    "watch",
 ]
 
 _ROOT = Path(__file__).parent

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -181,6 +182,8 @@ def _python() -> Iterator[str]:
     yield "# Python\n\n`import gradsuite` gives these names, and imports nothing before it is used.\n"
     for name in sorted(gradsuite.__all__):
         found = getattr(gradsuite, name)
+        if isinstance(found, ModuleType):  # a package that can be called: what a call of it is
+            found = getattr(found, name)
         module = getattr(found, "__module__", None)
         if module is not None and not isinstance(found, str):
             yield f"::: {module}.{found.__qualname__}\n"
