@@ -93,8 +93,8 @@ PLANTED = (
     Planted(
         "a Gram block",
         "suite/engines/unit_gradients.py",
-        "    for name, block in rows.items():\n",
-        "    for name, block in rows.items():\n"
+        "        a, b = as_rows(block), as_rows(others[name])\n",
+        "        a, b = as_rows(block), as_rows(others[name])\n"
         "        if block[0].numel() == 1:\n"  # the bias of one output
         "            continue\n",
         (ENGINES,),

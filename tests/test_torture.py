@@ -29,7 +29,7 @@ from suite.cli.main import main
 from suite.discovery import load_cases
 from suite.errors import UsageError
 from suite.machine.global_state import pinned
-from suite.papers import card as papers
+from suite.papers.load import load_card
 from suite.records import file as records
 from suite.report.heatmap import heatmap
 from suite.report.run_result import RunResult
@@ -333,7 +333,7 @@ def refusal(read, path: Path) -> str:
 def test_a_card_is_read_or_refused_in_one_line(tmp_path_factory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("cards") / "card.toml"
     path.write_bytes(content)
-    said = refusal(papers.load_card, path)
+    said = refusal(load_card, path)
     assert said == "" or said.startswith("card.toml: ")
     assert "\n" not in said
 

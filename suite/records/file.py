@@ -311,7 +311,7 @@ def _row(line: bytes, file: Path, number: int) -> Row:
             "pip install --upgrade gradsuite"
         )
     row = {_FORMER_NAMES.get(name, name): value for name, value in row.items()}
-    return row | {"kind": _FORMER_NAMES.get(row["kind"], row["kind"])}
+    return row | {"kind": _FORMER_NAMES.get(kind, kind)} if isinstance(kind := row["kind"], str) else row
 
 
 def _checked(row: Row, file: Path, number: int) -> Row:

@@ -127,7 +127,7 @@ def test_without_matplotlib_one_line_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["plot", run, "--kind", "scale", "--out", str(tmp_path / "f.svg")]) == 2
-    assert "pip install 'gradsuite[plot]'" in capsys.readouterr().err
+    assert "pip install matplotlib, or pip install '.[plot]'" in capsys.readouterr().err
 
 
 def test_the_weights_of_a_thread_are_measured_and_drawn(tmp_path: Path) -> None:

@@ -69,8 +69,8 @@ def test_a_reference_that_diverges_proves_nothing():
 
 
 def test_what_torch_does_not_accept_gets_one_line():
-    result = equivalent("Adam", {"betas": (2, 3)}, scale=2)
-    with pytest.raises(UsageError, match=r"torch does not accept this: .*beta"):
+    result = equivalent("SGD", {"lr": 0.1, "nesterov": True}, scale=2)
+    with pytest.raises(UsageError, match=r"torch does not accept this: .*Nesterov"):
         check_training(network(0), squares(0), squares(0, 2), result, steps=3)
 
 

@@ -116,6 +116,7 @@ def test_low_rank_adapters_are_audited_at_their_own_parameters(tmp_path) -> None
 
 
 def test_the_trainer_ends_in_the_same_bits(tmp_path) -> None:
+    pytest.importorskip("transformers")
     left = []
     for callbacks in ([], [suite.watch.huggingface.AuditCallback(suite.losses.causal_lm)]):
         model = llama(dropout=0.1)
