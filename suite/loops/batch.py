@@ -142,7 +142,9 @@ def size(batch: Batch) -> int:
     if isinstance(batch, ChosenBatch):
         return len(batch.rows)
     lengths = [tensor.shape[0] if tensor.ndim else -1 for tensor in tensors(batch)]
-    if not lengths or min(lengths) < 0 or len(set(lengths)) > 1:
+    if not lengths:
+        raise UsageError("a batch holds no tensor: its data must be tensors, whose first axis is the samples")
+    if min(lengths) < 0 or len(set(lengths)) > 1:
         raise UsageError(
             f"the tensors of a batch have first axes of {lengths}: all must be the number of samples"
         )

@@ -229,18 +229,26 @@ def _require_separate_samples(loop: Loop, problem: Problem) -> None:
     """Refuse losses that depend on the other samples: no weighting of units describes their loops."""
     together = loop.unreduced(loop.model, loop.batch).detach()
     row = len(together) - 1
+    one = batches.map_tensors(torch.clone, batches.select(loop.batch, slice(row, row + 1)))
+    before = batches.tensors(batches.map_tensors(torch.clone, one))
     try:
-        alone = values(lambda: problem.losses(loop.model, batches.select(loop.batch, slice(row, row + 1))))
+        alone = values(lambda: problem.losses(loop.model, one))
     except Exception as error:
         raise CaseError(
             f"a sample alone in its batch fails (BatchNorm in train mode?): {one_line(error)}"
         ) from error
+    if not all(map(_same, batches.tensors(one), before)):
+        raise CaseError("the losses change the batch that they are given: let them work on a copy of it")
     tolerance = float(torch.finfo(together.dtype).eps) ** 0.5
     if not torch.allclose(together[row:], alone.to(together.device), rtol=tolerance, atol=tolerance):
         raise CaseError(
             "the loss of a sample changes when it is alone in its batch (BatchNorm or dropout in train "
             "mode?): put the model into eval mode, or normalise per sample"
         )
+
+
+def _same(now: Tensor, before: Tensor) -> bool:
+    return bool(torch.allclose(now, before, rtol=0, atol=0, equal_nan=True))
 
 
 def _reference(

@@ -37,9 +37,17 @@ def test_casting_leaves_integers_alone() -> None:
     assert (x.dtype, y.dtype) == (torch.float32, torch.int64)
 
 
-@pytest.mark.parametrize("batch", [(torch.ones(2), torch.ones(3)), (), torch.ones(())])
-def test_tensors_without_one_number_of_samples_are_refused(batch: object) -> None:
-    with pytest.raises(UsageError, match="must be the number of samples"):
+@pytest.mark.parametrize(
+    ("batch", "said"),
+    [
+        ((torch.ones(2), torch.ones(3)), "must be the number of samples"),
+        (torch.ones(()), "must be the number of samples"),
+        ((), "holds no tensor"),
+        (("a", "b"), "holds no tensor"),
+    ],
+)
+def test_tensors_without_one_number_of_samples_are_refused(batch: object, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
         batches.size(batch)
 
 
