@@ -47,8 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A command may tell how to run it again.
         arguments = argparse.Namespace(argv=given, command="")
         try:
-            parser().parse_args(given, arguments)
-        except OutputError as error:  # --help
+            try:
+                parser().parse_args(given, arguments)
+            except SystemExit:  # --help
+                sys.stdout.flush()
+                raise
+        except OutputError as error:
             print(f"gradsuite: standard output cannot be written: {error}", file=sys.stderr)
             return 1
         except BrokenPipeError:

@@ -251,6 +251,8 @@ def _work(
             task = pipe.recv()
             with limits.limited(limit, told):
                 outcome = worker.perform(task)
+            with suppress(OSError, ValueError):  # what a case printed is seen, however this process ends
+                sys.stdout.flush()
             pipe.send(outcome)
     except (EOFError, ConnectionError):  # uncovered: with the pipe the process ends, by force if need be
         return
