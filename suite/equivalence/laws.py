@@ -19,12 +19,13 @@ OPTION = "an option"
 RATIO = "a decay factor: dimensionless"
 FREE = "the step is the gradient divided by its own magnitude: the scale cancels"
 LINEAR = "the step is linear in the gradient"
-_ADDED = "added to the root of the squared gradients"
+ADDED_TO_ROOT = "added to the root of the squared gradients"
 COUPLED = "weight_decay · weights is added to the gradient"
 DECOUPLED = "decoupled: multiplies the weights, not the gradient"
 
 
-def _options(**defaults: Any) -> dict[str, Entry]:
+def options(**defaults: Any) -> dict[str, Entry]:
+    """Entries of hyperparameters that are options, with their defaults: no scale changes them."""
     return {name: Entry(default, 0, OPTION) for name, default in defaults.items()}
 
 
@@ -38,11 +39,11 @@ def _add(
     return LAWS.add(Law(name, hyperparameters, state, f"torch/optim/{source}.py", **rest))
 
 
-_IMPLEMENTATION = _options(foreach=None, maximize=False, differentiable=False)
-_CAPTURABLE = _options(capturable=False)
-_FUSED = _options(fused=None)
+_IMPLEMENTATION = options(foreach=None, maximize=False, differentiable=False)
+_CAPTURABLE = options(capturable=False)
+_FUSED = options(fused=None)
 _BETAS = Entry((0.9, 0.999), 0, RATIO)
-_EPS = Entry(1e-8, 1, _ADDED)
+_EPS = Entry(1e-8, 1, ADDED_TO_ROOT)
 _L2 = Entry(0, 1, COUPLED)
 _L2_UNLESS_DECOUPLED = Entry(0, 1, COUPLED, flag="decoupled_weight_decay")
 _MOMENTS = {"step": 0, "exp_avg": 1, "exp_avg_sq": 2}
@@ -76,7 +77,7 @@ _add(
         ),
         "d": Entry(1.0, 0, "bounds the update after the scale has cancelled"),
         "weight_decay": Entry(0.0, 0, DECOUPLED),
-        **_options(foreach=None, maximize=False),
+        **options(foreach=None, maximize=False),
     },
     {"step": 0, "row_var": 2, "col_var": 2, "variance": 2},
     "_adafactor",
@@ -93,7 +94,7 @@ _add(
         "lr_decay": Entry(0, 0, RATIO),
         "weight_decay": _L2,
         "initial_accumulator_value": Entry(0, 2, "the sum of squared gradients begins there"),
-        "eps": Entry(1e-10, 1, _ADDED),
+        "eps": Entry(1e-10, 1, ADDED_TO_ROOT),
         **_IMPLEMENTATION,
         **_FUSED,
     },
@@ -108,7 +109,7 @@ _add(
         "betas": _BETAS,
         "eps": _EPS,
         "weight_decay": _L2_UNLESS_DECOUPLED,
-        **_options(amsgrad=False, decoupled_weight_decay=False),
+        **options(amsgrad=False, decoupled_weight_decay=False),
         **_IMPLEMENTATION,
         **_CAPTURABLE,
         **_FUSED,
@@ -124,7 +125,7 @@ _add(
         "betas": _BETAS,
         "eps": _EPS,
         "weight_decay": Entry(1e-2, 0, DECOUPLED),
-        **_options(amsgrad=False),
+        **options(amsgrad=False),
         **_IMPLEMENTATION,
         **_CAPTURABLE,
         **_FUSED,
@@ -172,7 +173,7 @@ _add(
         "tolerance_grad": Entry(1e-7, 1, "compared with the gradient"),
         "tolerance_change": Entry(1e-9, 1, "compared with the loss and, though, with the step"),
         "history_size": Entry(100, 0, "counts curvature pairs"),
-        **_options(line_search_fn=None),
+        **options(line_search_fn=None),
     },
     {
         "func_evals": 0,
@@ -205,7 +206,7 @@ _add(
         "ns_coefficients": Entry((3.4445, -4.775, 2.0315), 0, "act on the normalised update"),
         "eps": Entry(1e-7, 1, "bounds the norm of the update from below"),
         "ns_steps": Entry(5, 0, "counts iterations"),
-        **_options(adjust_lr_fn=None),
+        **options(adjust_lr_fn=None),
     },
     {"momentum_buffer": 1},
     "_muon",
@@ -222,7 +223,7 @@ _add(
         "eps": _EPS,
         "weight_decay": _L2_UNLESS_DECOUPLED,
         "momentum_decay": Entry(4e-3, 0, RATIO),
-        **_options(decoupled_weight_decay=False),
+        **options(decoupled_weight_decay=False),
         **_IMPLEMENTATION,
         **_CAPTURABLE,
     },
@@ -231,7 +232,7 @@ _add(
 )
 
 
-_RADAM = {**_options(decoupled_weight_decay=False), **_IMPLEMENTATION, **_CAPTURABLE}
+_RADAM = {**options(decoupled_weight_decay=False), **_IMPLEMENTATION, **_CAPTURABLE}
 
 RADAM_UNRECTIFIED = Law(
     "RAdam",
@@ -271,7 +272,7 @@ _add(
         "eps": _EPS,
         "weight_decay": _L2,
         "momentum": Entry(0, 0, RATIO),
-        **_options(centered=False),
+        **options(centered=False),
         **_IMPLEMENTATION,
         **_CAPTURABLE,
     },
@@ -299,7 +300,7 @@ _add(
         "momentum": Entry(0, 0, RATIO),
         "dampening": Entry(0, 0, RATIO),
         "weight_decay": _L2,
-        **_options(nesterov=False),
+        **options(nesterov=False),
         **_IMPLEMENTATION,
         **_FUSED,
     },
@@ -313,7 +314,7 @@ _add(
         "lr": Entry(1e-3, 0, FREE),
         "betas": _BETAS,
         "eps": _EPS,
-        **_options(maximize=False),
+        **options(maximize=False),
     },
     _MOMENTS,
     "sparse_adam",

@@ -10,15 +10,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from suite.equivalence.law import LAWS, Entry, Hyperparameters, Law, Scale, power_of_two
-from suite.equivalence.laws import COUPLED, DECOUPLED, FREE, LINEAR, OPTION, RATIO
+from suite.equivalence.laws import ADDED_TO_ROOT, COUPLED, DECOUPLED, FREE, LINEAR, OPTION, RATIO, options
 
-_EPS_WHY = "added to the root of the squared gradients"
 _LR = "lr"
 _RUNS_ON = "{} keeps {} for all parameters together, which no buffer of a parameter holds"
-
-
-def _options(**defaults: Any) -> dict[str, Entry]:
-    return {name: Entry(default, 0, OPTION) for name, default in defaults.items()}
 
 
 def _add(
@@ -43,7 +38,7 @@ def _free(default: float) -> Entry:
 
 
 def _eps(default: float) -> Entry:
-    return Entry(default, 1, _EPS_WHY)
+    return Entry(default, 1, ADDED_TO_ROOT)
 
 
 def _decoupled(default: float) -> Entry:
@@ -56,7 +51,7 @@ _add(
         _LR: Entry(1e-4, 0, "only the sign of an average of gradients enters"),
         "betas": _betas(0.9, 0.99),
         "weight_decay": _decoupled(0.0),
-        **_options(use_triton=False, decoupled_weight_decay=False),
+        **options(use_triton=False, decoupled_weight_decay=False),
     },
     {"exp_avg": 1},
     home="lion_pytorch.Lion",
@@ -82,13 +77,13 @@ _add(
         _LR: _free(1e-3),
         "betas": _betas(0.9, 0.999),
         "weight_decay": Entry(0.0, 0, "multiplies the weights, or is added to the normalised update"),
-        **_options(weight_decouple=True, fixed_decay=False, rectify=False, degenerated_to_sgd=False),
+        **options(weight_decouple=True, fixed_decay=False, rectify=False, degenerated_to_sgd=False),
         "n_sma_threshold": Entry(5, 0, "counts steps"),
-        **_options(grad_averaging=True, adam=False, foreach=None),
+        **options(grad_averaging=True, adam=False, foreach=None),
         "max_grad_norm": Entry(1.0, 1, "compared with the gradient, with pre_norm"),
         "pre_norm": Entry(False, 0, OPTION),  # noqa: FBT003  a default, not an argument
         "eps": _eps(1e-6),
-        **_options(maximize=False),
+        **options(maximize=False),
     },
     {"exp_avg": 1, "exp_avg_sq": 2, "weight_norm": 0, "adam_norm": 0, "trust_ratio": 0},
     home="pytorch_optimizer.Lamb",
@@ -107,7 +102,7 @@ _add(
         "eps": _eps(1e-6),
         "weight_decay": Entry(0.01, 1, COUPLED, flag="adam_w_mode"),
         "max_grad_norm": Entry(1.0, 1, "gradients are clipped to it inside step()"),
-        **_options(
+        **options(
             bias_correction=True, adam_w_mode=True, grad_averaging=True, set_grad_none=True, use_nvlamb=False
         ),
     },
@@ -135,7 +130,7 @@ _add(
         "momentum": Entry(0.9, 0, RATIO),
         "dampening": Entry(0.0, 0, RATIO),
         "trust_coefficient": Entry(1e-3, 0, "multiplies the ratio of norms"),
-        **_options(nesterov=False, foreach=None, maximize=False),
+        **options(nesterov=False, foreach=None, maximize=False),
     },
     {"momentum_buffer": 0},
     home="pytorch_optimizer.LARS",
@@ -162,10 +157,10 @@ _add(
         _LR: Entry(1e-3, 0, "the preconditioners' roots take the scale out"),
         "momentum": Entry(0.0, 0, RATIO),
         "weight_decay": Entry(0.0, 1, COUPLED, flag="weight_decouple"),
-        **_options(weight_decouple=False, fixed_decay=False),
+        **options(weight_decouple=False, fixed_decay=False),
         "preconditioning_compute_steps": Entry(1, 0, "counts steps"),
         "matrix_eps": Entry(1e-6, 2, "added to a matrix of squared gradients"),
-        **_options(maximize=False),
+        **options(maximize=False),
     },
     {
         "momentum_buffer": 0,
@@ -201,7 +196,7 @@ _add(
         "weight_decay": _decoupled(1e-2),
         "precondition_frequency": Entry(10, 0, "counts steps"),
         "max_precondition_dim": Entry(10000, 0, "counts entries"),
-        **_options(
+        **options(
             merge_dims=False,
             precondition_1d=False,
             correct_bias=True,
@@ -209,7 +204,7 @@ _add(
             data_format="channels_first",
         ),
         "eps": _eps(1e-8),
-        **_options(maximize=False),
+        **options(maximize=False),
     },
     {"exp_avg": 1, "exp_avg_sq": 2},
     home="pytorch_optimizer.SOAP",
@@ -228,7 +223,7 @@ _add(
         "betas": _betas(0.965, 0.99),
         "rho": Entry(0.04, -1, "multiplies squared gradients that the average gradient is divided by"),
         "weight_decay": _decoupled(0.1),
-        **_options(maximize=False, capturable=False),
+        **options(maximize=False, capturable=False),
     },
     {"step": 0, "exp_avg": 1, "hessian": 2},
     home="sophia.SophiaG",
@@ -244,13 +239,13 @@ _add(
         _LR: Entry(6e-2, 0, "the step is a gradient divided by curvature: the scale cancels"),
         "betas": _betas(0.96, 0.99),
         "weight_decay": Entry(0.0, 1, COUPLED, flag="weight_decouple"),
-        **_options(weight_decouple=True, fixed_decay=False),
+        **options(weight_decouple=True, fixed_decay=False),
         "p": Entry(1e-2, 0, "bounds the step, not the gradient"),
         "update_period": Entry(10, 0, "counts steps"),
         "num_samples": Entry(1, 0, "counts draws"),
-        **_options(hessian_distribution="gaussian"),
+        **options(hessian_distribution="gaussian"),
         "eps": Entry(1e-12, 1, "bounds the curvature from below"),
-        **_options(maximize=False, foreach=None),
+        **options(maximize=False, foreach=None),
     },
     {"momentum": 1, "hessian_moment": 1, "hessian": 1},
     home="pytorch_optimizer.SophiaH",
@@ -268,11 +263,11 @@ _add(
         "beta3": Entry(None, 0, RATIO),
         "eps": _eps(1e-8),
         "weight_decay": Entry(0, 1, COUPLED, flag="decouple"),
-        **_options(decouple=True, use_bias_correction=False, safeguard_warmup=False),
+        **options(decouple=True, use_bias_correction=False, safeguard_warmup=False),
         "d0": Entry(1e-6, 0, "a distance of weights"),
         "d_coef": Entry(1.0, 0, "multiplies that distance"),
         "growth_rate": Entry(float("inf"), 0, "a factor of that distance"),
-        **_options(fsdp_in_use=False),
+        **options(fsdp_in_use=False),
         "slice_p": Entry(1, 0, "counts entries"),
     },
     {"step": 0, "s": 1, "p0": 0, "exp_avg": 1, "exp_avg_sq": 2},
@@ -292,7 +287,7 @@ _add(
         "warmup_steps": Entry(0, 0, "counts steps"),
         "r": Entry(0.0, 0, "a power of the step's number"),
         "weight_lr_power": Entry(2.0, 0, "a power of the rate, in a ratio of such powers"),
-        **_options(foreach=True),
+        **options(foreach=True),
     },
     {"z": 0, "exp_avg_sq": 2},
     home="schedulefree.AdamWScheduleFree",
@@ -309,7 +304,7 @@ _add(
         "warmup_steps": Entry(0, 0, "counts steps"),
         "r": Entry(0.0, 0, "a power of the step's number"),
         "weight_lr_power": Entry(2.0, 0, "a power of the rate, in a ratio of such powers"),
-        **_options(foreach=True),
+        **options(foreach=True),
     },
     {"z": 0},
     home="schedulefree.SGDScheduleFree",
@@ -343,7 +338,7 @@ for _name, _decay in (("Adam8bit", 0.0), ("AdamW8bit", 1e-2)):
             "betas": _betas(0.9, 0.999),
             "eps": _eps(1e-8),
             "weight_decay": _decoupled(_decay),
-            **_options(amsgrad=False, args=None, is_paged=False),
+            **options(amsgrad=False, args=None, is_paged=False),
             "optim_bits": Entry(32, 0, "counts bits"),
             "min_8bit_size": Entry(4096, 0, "counts entries; smaller tensors have moments of 32 bits"),
         },
@@ -365,7 +360,7 @@ for _package, _install, _source in (
             "betas": _betas(0.9, 0.999),
             "eps": _eps(1e-8),
             "weight_decay": Entry(0.0, 1, COUPLED, flag="adam_w_mode"),
-            **_options(bias_correction=True, adam_w_mode=True, amsgrad=False, set_grad_none=True),
+            **options(bias_correction=True, adam_w_mode=True, amsgrad=False, set_grad_none=True),
         },
         {"step": 0, "exp_avg": 1, "exp_avg_sq": 2},
         home=f"{'apex.optimizers' if _package == 'apex' else 'deepspeed.ops.adam'}.FusedAdam",
@@ -382,7 +377,7 @@ _add(
         "decay_rate": Entry(-0.8, 0, RATIO),
         "beta1": Entry(None, 0, RATIO),
         "weight_decay": _decoupled(0.0),
-        **_options(scale_parameter=True, relative_step=True, warmup_init=False),
+        **options(scale_parameter=True, relative_step=True, warmup_init=False),
     },
     {"step": 0, "RMS": 0, "exp_avg": 0, "exp_avg_sq": 2, "exp_avg_sq_row": 2, "exp_avg_sq_col": 2},
     home="transformers.Adafactor",
