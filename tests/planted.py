@@ -79,8 +79,8 @@ PLANTED = (
     Planted(
         "an exponent",
         "suite/equivalence/laws.py",
-        "_EPS = Entry(1e-8, 1, _ADDED)",
-        "_EPS = Entry(1e-8, 2, _ADDED)",
+        "_EPS = Entry(1e-8, 1, ADDED_TO_ROOT)",
+        "_EPS = Entry(1e-8, 2, ADDED_TO_ROOT)",
         (LAWS,),
     ),
     Planted(
