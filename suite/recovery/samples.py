@@ -1,13 +1,15 @@
 """Which samples a batch holds, however it is laid out: the losses say how many, the batch must agree.
 
-Tensors with samples along their first axis need nothing said. A list of samples, and parts with different
-numbers of samples (labelled and unlabelled ones, say), are recognised by the number of losses. For anything
-else, a function that picks samples is asked for.
+Tensors with samples along their first axis need nothing said. A list of samples, a list with an item for
+each beside such tensors (the targets of a detector), and parts with different numbers of samples (labelled
+and unlabelled ones, say), are recognised by the number of losses. For anything else, a function that picks
+samples is asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -69,7 +71,12 @@ def with_samples(batch: Batch, entries: object) -> Batch:
                 f"{lengths[0]} samples"
             )
         return batch
-    if listed and not hasattr(batch, "_fields"):
+    listed = listed and not hasattr(batch, "_fields")
+    if listed and len(set(map(type, batch))) == 1:
+        return ChosenBatch(batch, batch, _items, rows)
+    if _inside(batch) and all(_each_has(count, part) for part in _inside(batch)):
+        return ChosenBatch(batch, batch, partial(_of_each, count), rows)
+    if listed:
         return ChosenBatch(batch, batch, _items, rows)
     parts = _parts(batch)
     if parts is not None and sum(_lengths(parts)) == count:
@@ -99,6 +106,65 @@ def _items(batch: Any, rows: list[int]) -> Any:
     return type(batch)(batch[row] for row in rows)
 
 
+def _each_has(count: int, batch: Batch) -> bool:
+    """Whether everything a batch holds has `count` samples, in one way that can be told.
+
+    They are the rows of its tensors, or the items of its lists; a list of three images with three channels
+    could be cut either way, and says nothing.
+    """
+    rows, items = _along_axis(count, batch), _is_list(count, batch)
+    if rows or items:
+        return rows != items
+    inside = _inside(batch)
+    return all(_each_has(count, part) for part in inside) if inside else _number_of_tensors(batch) == 0
+
+
+def _along_axis(count: int, batch: Batch) -> bool:
+    """Whether it has tensors, of `count` rows each."""
+    try:
+        return batches.size(batch) == count
+    except UsageError:
+        return False
+
+
+def _is_list(count: int, batch: Batch) -> bool:
+    return isinstance(batch, list | tuple) and not hasattr(batch, "_fields") and len(batch) == count
+
+
+def _inside(batch: Batch) -> list[Batch]:
+    """What a dict, list or tuple holds directly."""
+    if isinstance(batch, Mapping):
+        return list(batch.values())
+    return list(batch) if isinstance(batch, list | tuple) else []
+
+
+def _number_of_tensors(batch: Batch) -> int:
+    try:
+        return len(batches.tensors(batch))
+    except UsageError:
+        return -1
+
+
+def _of_each(count: int, batch: Any, rows: list[int]) -> Any:
+    """Samples of a batch in which everything has `count`."""
+    return _as_held(batch, [_of_part(count, part, rows) for part in _inside(batch)])
+
+
+def _of_part(count: int, part: Any, rows: list[int]) -> Any:
+    if _along_axis(count, part):
+        return batches.select(part, torch.tensor(rows, dtype=torch.int64))
+    if _is_list(count, part):
+        return _items(part, rows)
+    return _of_each(count, part, rows) if _inside(part) else part
+
+
+def _as_held(batch: Any, parts: list[Any]) -> Any:
+    """Other parts in a container of the same kind."""
+    if isinstance(batch, Mapping):
+        return dict(zip(batch, parts, strict=True))
+    return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
+
+
 def _parts(batch: Batch) -> list[Batch] | None:
     """What a batch holds directly, where each has a number of samples of its own; None where one has none."""
     if isinstance(batch, Mapping):
@@ -125,9 +191,7 @@ def _of_parts(batch: Any, rows: list[int]) -> Any:
         mine = [row - start for row in rows if start <= row < start + length]
         chosen.append(batches.select(part, torch.tensor(mine, dtype=torch.int64)))
         start += length
-    if isinstance(batch, Mapping):
-        return dict(zip(batch, chosen, strict=True))
-    return type(batch)(*chosen) if hasattr(batch, "_fields") else type(batch)(chosen)
+    return _as_held(batch, chosen)
 
 
 def _listed(lengths: list[int]) -> str:

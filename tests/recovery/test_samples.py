@@ -71,6 +71,20 @@ def of_pairs(model, batch) -> Tensor:
     return F.cross_entropy(model(x), y, reduction="none")
 
 
+TARGETS = [{"boxes": X[:k, :4] + k, "image": k} for k in (2, 4, 1, 3, 3)]
+"""What a detector is given for each image: so many boxes, and a number that is no tensor."""
+
+
+def of_targets(model, batch) -> Tensor:
+    x, targets = batch
+    boxes = torch.stack([target["boxes"].sum() + target["image"] for target in targets])
+    return F.cross_entropy(model(x), Y[: len(x)], reduction="none") + boxes * model(x).square().mean(1)
+
+
+def of_named_targets(model, batch) -> Tensor:
+    return of_targets(model, (batch["x"], batch["more"]["targets"]))
+
+
 @pytest.mark.parametrize(
     ("batch", "losses"),
     [
@@ -81,12 +95,47 @@ def of_pairs(model, batch) -> Tensor:
         (Keyed({"in": {"x": X}, "y": Y}), of_keys),
         (PIECES, of_pairs),
         (tuple(PIECES), of_pairs),
+        ((X, TARGETS), of_targets),
+        ({"x": X, "more": {"targets": tuple(TARGETS), "epoch": 3}}, of_named_targets),
     ],
-    ids=["dataclass", "frozen", "namespace", "nested", "mapping", "list", "tuple"],
+    ids=[
+        "dataclass",
+        "frozen",
+        "namespace",
+        "nested",
+        "mapping",
+        "list",
+        "tuple",
+        "targets",
+        "named targets",
+    ],
 )
 def test_any_layout_has_its_weights(batch, losses) -> None:
     found = recover(weighted_by(losses), MODEL, batch, losses)
     assert np.abs(found.weights - WEIGHTS.numpy()).max() <= 1e-9
+
+
+@pytest.mark.parametrize("kind", [list, tuple])
+def test_two_samples_and_their_targets_are_no_list_of_two_samples(kind) -> None:
+    def step(model, batch):
+        (torch.tensor([1.0, 3.0]).double() * of_targets(model, batch)).sum().backward()
+
+    found = recover(step, MODEL, kind([X[:2], TARGETS[:2]]), of_targets)
+    assert np.abs(found.weights - [1, 3]).max() <= 1e-9
+
+
+def test_images_that_may_be_cut_by_channel_or_by_image_are_asked_about() -> None:
+    images = [torch.randn(3, size, size, dtype=torch.float64) for size in (4, 5, 6)]
+
+    def losses(model, batch):
+        means = torch.stack([image.mean((1, 2)) for image in batch["images"]])
+        return F.cross_entropy(model(means.repeat(1, 2)), batch["y"], reduction="none") * len(
+            batch["boxes"][0]
+        )
+
+    batch = {"images": images, "y": Y[:3], "boxes": [X[:k] for k in (2, 5, 1)]}
+    with pytest.raises(UsageError, match="give select="):
+        recover(weighted_by(losses), MODEL, batch, losses)
 
 
 def padded(samples) -> tuple[Tensor, Tensor]:

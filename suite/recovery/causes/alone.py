@@ -44,6 +44,12 @@ def other_function(trial: Trial) -> Cause | None:
         return None
     apart = {rows[0]: _apart(tried, rows, left) for rows, left in zip(pieces, alone, strict=True)}
     heard = {row: far for row, far in apart.items() if far is not None}
+    if len(pieces[0]) == 1 and not heard and _silent_alone(trial, alone):
+        return Cause(
+            "the step couples the samples",
+            "on any sample alone its gradient is zero, on the batch it is not: what it minimises is no sum "
+            "over samples",
+        )
     if heard and max(heard.values()) <= tried.half_digits:
         where = f"each of {len(heard)} samples alone" if len(pieces[0]) == 1 else "each half of the batch"
         return Cause(
@@ -58,6 +64,21 @@ def other_function(trial: Trial) -> Cause | None:
             "either: it couples the samples, or minimises something else than `losses`",
         )
     return _adds_up(trial, heard) if len(pieces[0]) == 1 and samples <= ADDED else None
+
+
+def _silent_alone(trial: Trial, alone: list[GradientByName]) -> bool:
+    """Whether the step leaves nothing on each sample alone: first asked of those that were run already."""
+    tried, samples = trial.tried, batches.size(trial.tried.batch)
+    if samples > ADDED:
+        return False
+    silent = _is_silent(tried, alone)
+    every = _on(trial, [[row] for row in range(samples)]) if silent else None
+    return every is not None and _is_silent(tried, every)
+
+
+def _is_silent(tried: Experiment, gradients: list[GradientByName]) -> bool:
+    largest = max(sum(float(g.double().square().sum()) for g in each.values()) for each in gradients)
+    return largest**0.5 <= tried.precision * tried.size
 
 
 def _on(trial: Trial, pieces: list[list[int]]) -> list[GradientByName] | None:

@@ -67,6 +67,27 @@ def test_a_step_that_needs_two_samples_is_run_on_halves() -> None:
     assert "on each half of the batch" in found.cause.says
 
 
+def contrast(model, batch) -> None:
+    a, b = model(batch[0]), batch[1]
+    F.cross_entropy(a @ b.T, torch.arange(len(a))).backward()
+
+
+def hardest(model, batch) -> None:
+    out = F.normalize(model(batch[0]))
+    apart = torch.cdist(out, out) + 9 * torch.eye(len(out), dtype=out.dtype)
+    F.relu(1.5 - apart.min(1).values).mean().backward()
+
+
+@pytest.mark.parametrize("step", [contrast, hardest])
+def test_a_step_that_leaves_nothing_on_any_sample_alone_couples_the_samples(step) -> None:
+    def own(model, batch):
+        return F.mse_loss(model(batch[0]), batch[1], reduction="none").sum(1)
+
+    found = recover(step, *masks(), own)
+    assert found.cause.name == "the step couples the samples"
+    assert "on any sample alone its gradient is zero" in found.cause.says
+
+
 def smoothed(model, batch, reduction):
     return F.cross_entropy(model(batch[0]), batch[1], label_smoothing=0.1, reduction=reduction)
 
