@@ -78,7 +78,7 @@ def _silent_alone(trial: Trial, alone: list[GradientByName]) -> bool:
 
 def _is_silent(tried: Experiment, gradients: list[GradientByName]) -> bool:
     largest = max(sum(float(g.double().square().sum()) for g in each.values()) for each in gradients)
-    return largest**0.5 <= tried.precision * tried.size
+    return bool(largest**0.5 <= tried.precision * tried.size)
 
 
 def _on(trial: Trial, pieces: list[list[int]]) -> list[GradientByName] | None:
