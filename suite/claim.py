@@ -87,12 +87,14 @@ class ClaimSource:
         summary: its question.
         source: where it stands.
         module: where its claims are, as `CLAIMS`; imported when they are measured.
+        tested: whether a test of the distribution that it comes with holds what it says.
     """
 
     name: str
     summary: str
     source: str
     module: str
+    tested: bool = False
 
     def claims(self) -> tuple[Claim, ...]:
         """Its claims, in the order in which the text makes them."""

@@ -20,6 +20,7 @@ for _path in sorted(Path(__file__).parent.glob("*.py")):
                 summary=f"The step that {_name} takes, run and held against its card",
                 source=f"gradsuite show {_name}",
                 module=f"cases.papers.{_path.stem}",
+                tested=True,  # tests/replication/test_steps.py
                 card_file=_path.parent / f"{_name.partition(':')[0]}.toml",
             )
         )

@@ -11,7 +11,7 @@ from suite.replication.step import PaperStep
 
 def step(model: nn.Module, batch: problems.Pair, max_norm: float = 4.0) -> None:
     images, labels = batch
-    lot_size = 8
+    lot_size = 6
     for image, label in zip(images, labels, strict=True):
         gradient = torch.autograd.grad(F.cross_entropy(model(image), label), list(model.parameters()))
         norm = torch.cat([g.flatten() for g in gradient]).norm()
@@ -21,5 +21,10 @@ def step(model: nn.Module, batch: problems.Pair, max_norm: float = 4.0) -> None:
 
 
 STEP = PaperStep(
-    "dp-sgd-2016", problems.images, step, updates.of_torch(torch.optim.SGD, lr=0.1), problems.CLASSES
+    "dp-sgd-2016",
+    problems.images,
+    step,
+    updates.of_torch(torch.optim.SGD, lr=0.1),
+    problems.CLASSES,
+    expected_batch_size=6,
 )

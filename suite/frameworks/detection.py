@@ -101,5 +101,6 @@ word(
     unsplit="fault:times-batch-size",
     typed="YOLO(…).train(…); micro-batches up to nbs=64 images are accumulated",
     source=_YOLOV8,
+    known="run",
     tokens=False,
 )

@@ -9,6 +9,9 @@ from suite.frameworks.word import CodeLocation, word
 _TRL = CodeLocation(
     "huggingface/trl", "f2cd577", "trl/trainer/grpo_trainer.py", "GRPOTrainer._compute_loss", "1.16.0"
 )
+_RLOO = CodeLocation(
+    "huggingface/trl", "f2cd577", "trl/trainer/rloo_trainer.py", "RLOOTrainer._compute_loss", "1.16.0"
+)
 _DPO = CodeLocation(
     "huggingface/trl", "f2cd577", "trl/trainer/dpo_trainer.py", "DPOTrainer.compute_loss", "1.16.0"
 )
@@ -102,6 +105,16 @@ word(
     source=_TRL,
     known="run",
     note="The sequence's ratio is a mean over its tokens, so that times the length it is their sum.",
+)
+word(
+    "trl:rloo",
+    "1/(K·R·n_kr)",
+    "Log-probabilities summed over a sequence, the mean over a micro-batch, then over these and ranks.",
+    unsplit="mean",
+    typed="RLOOTrainer, RLOOConfig",
+    source=_RLOO,
+    known="run",
+    note="Tokens are summed: a sequence weighs by its length. The Trainer divides by the micro-batches.",
 )
 word(
     "trl:dpo",

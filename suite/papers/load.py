@@ -1,7 +1,7 @@
 """Reading a card: a TOML file, its variants, and the check that what it names exists.
 
-A fact on a card carries how it was verified: `measured`, `code read`, `paper read`, `third party` (seen
-quoted or implemented elsewhere), or `not checked`.
+A fact on a card carries how it was verified: `measured` (the code was run: `ran` says which package's),
+`code read`, `paper read`, `third party` (seen quoted or implemented elsewhere), or `not checked`.
 """
 
 from __future__ import annotations
@@ -93,6 +93,8 @@ def _changed(card: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
             merged[key] = _changed(own, value)
         else:
             merged[key] = value
+    if "verified" in changes and "ran" not in changes:
+        merged.pop("ran", None)  # other code is said to be read: what was run was the card's
     return merged
 
 
@@ -102,6 +104,12 @@ def _paper(path: Path, variant: str, card: Mapping[str, Any]) -> Paper:
     check_card(file, "gradient.", gradient, CARD_GRADIENT)
     check_card(file, "optimizer.", optimizer, CARD_OPTIMIZER)
     check_card(file, "schedule.", schedule, CARD_SCHEDULE)
+    for where, table in (("gradient", gradient), ("optimizer", optimizer)):
+        if (table["verified"] == "measured") != ("ran" in table):
+            raise UsageError(
+                f"{file}: {where}.verified = 'measured' and {where}.ran, the package's code that was run, "
+                "belong together: give both, or neither"
+            )
     moving = gradient.get("moving_start"), gradient.get("moving_decay")
     if (moving[0] is None) != (moving[1] is None):
         raise UsageError(
@@ -122,6 +130,7 @@ def _paper(path: Path, variant: str, card: Mapping[str, Any]) -> Paper:
         where=gradient["where"],
         sources=_sources(file, "gradient", gradient),
         verified=gradient["verified"],
+        ran=gradient.get("ran", ""),
         dialect=optimizer["dialect"],
         optimizer=optimizer["name"],
         hyperparameters={
@@ -131,6 +140,7 @@ def _paper(path: Path, variant: str, card: Mapping[str, Any]) -> Paper:
         optimizer_where=optimizer["where"],
         optimizer_sources=_sources(file, "optimizer", optimizer),
         optimizer_verified=optimizer["verified"],
+        optimizer_ran=optimizer.get("ran", ""),
         sizes={key: gradient[key] for key in BATCH_SIZES_KNOWN if key in gradient},
         max_norm=gradient.get("max_norm"),
         clip_over=gradient.get("clip_over", "all"),

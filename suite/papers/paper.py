@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from suite.papers.source import CodeSource
 from suite.papers.unstated import unstated_text
+
+if TYPE_CHECKING:
+    from suite.claim import ClaimSource
 
 RATES = ("lr", "learning_rate", "base_lr", "learning_rate_init", "eta0")
 
@@ -55,12 +58,14 @@ class Paper:
         where: where it says so.
         sources: the code that says so.
         verified: how that is verified, one of `suite.papers.schema.VERIFIED`.
+        ran: the package and the function that were run, where it is measured.
         dialect: in which its optimizer is written, a name in `suite.equivalence.dialects`.
         optimizer: as that dialect calls it.
         hyperparameters: as that dialect spells them; those that the card does not know are left out.
         optimizer_where: where the paper says so.
         optimizer_sources: the code that says so.
         optimizer_verified: how that is verified, one of `suite.papers.schema.VERIFIED`.
+        optimizer_ran: the package and the function that were run, where it is measured.
         sizes: what is known of `batch_size`, `elements`, `micro_batches`, `ranks`,
             `expected_batch_size` and `max_elements`.
         max_norm: its clip threshold, or None.
@@ -86,12 +91,14 @@ class Paper:
     where: str
     sources: tuple[CodeSource, ...]
     verified: str
+    ran: str
     dialect: str
     optimizer: str
     hyperparameters: Mapping[str, Any]
     optimizer_where: str
     optimizer_sources: tuple[CodeSource, ...]
     optimizer_verified: str
+    optimizer_ran: str
     sizes: Mapping[str, int]
     max_norm: float | None
     clip_over: str
@@ -143,9 +150,21 @@ class Paper:
         }[self.clip_over]
         return f"{over} at {self.max_norm:g}"
 
+    @property
+    def step(self) -> ClaimSource | None:
+        """The step that was written from its code or text and is held against this card, if there is one."""
+        from suite.claim import STEP_PREFIX
+        from suite.discovery import load_claims
+
+        name = f"{STEP_PREFIX}{self.name}"
+        return next((source for source in load_claims() if source.name == name), None)
+
     def card(self) -> dict[str, Any]:
         """All that a person may want to know of it, for `gradsuite show`."""
         settings = ", ".join(f"{name}={value}" for name, value in self.hyperparameters.items())
+        step = "" if self.step is None else f"gradsuite run --case {self.step.name}"
+        if self.step is not None and self.step.tested:
+            step = f"agrees with this card: {step}"
         moving = ""
         if self.moving is not None:
             moving = f"starts at {self.moving[0]:g}, decay {self.moving[1]:g}"
@@ -161,11 +180,14 @@ class Paper:
             "says so": self.where,
             "read at": "; ".join(map(str, self.sources)),
             "verified": self.verified,
+            "ran": self.ran,
+            "step": step,
             "optimizer": f"{self.optimizer}({settings}), dialect {self.dialect}",
             "not stated": unstated_text(self),
             "optimizer says so": self.optimizer_where,
             "optimizer read at": "; ".join(map(str, self.optimizer_sources)),
             "optimizer verified": self.optimizer_verified,
+            "optimizer ran": self.optimizer_ran,
             **{name.replace("_", " "): value for name, value in self.sizes.items()},
             "clipping": self.clipping,
             "moving denominator": moving,

@@ -9,7 +9,7 @@ from typing import Any
 from suite.errors import UsageError, one_line, shortened, unknown
 
 VERIFIED = ("measured", "code read", "paper read", "third party", "not checked")
-"""How a fact was verified, from strong to weak."""
+"""How a fact was verified, from strong to weak. `measured`: the code was run, not a step written from it."""
 CLIPPED_OVER = ("all", "tensor", "entry", "unit", "micro-batch", "rank", "group")
 """What is clipped at a time: all parameters together, each tensor, each entry, or parts of a batch."""
 SELECT = ("biases", "vectors", "matrices", "scalars", "tensors", "embeddings", "part")
@@ -42,6 +42,7 @@ CARD_GRADIENT: Keys = {
     "where": (str, True),
     "sources": (list, False),
     "verified": (str, True),
+    "ran": (str, False),
     "batch_size": (int, False),
     "elements": (int, False),
     "micro_batches": (int, False),
@@ -70,6 +71,7 @@ CARD_OPTIMIZER: Keys = {
     "where": (str, True),
     "sources": (list, False),
     "verified": (str, True),
+    "ran": (str, False),
     "hyperparameters": (dict, True),
 }
 CARD_GROUP: Keys = {

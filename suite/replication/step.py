@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,7 @@ class PaperStep:
             neither torch nor a dialect has it, or nobody has read it.
         port: what people write in its place.
         batch_size: samples a batch.
+        expected_batch_size: what the sampling aims at, where that is another number.
     """
 
     paper: str
@@ -54,6 +55,7 @@ class PaperStep:
     optimizer: Stepper | None
     port: Port
     batch_size: int = 8
+    expected_batch_size: int | None = None
 
     @cached_property
     def built(self) -> Problem:
@@ -83,7 +85,10 @@ class PaperStep:
         start = number * self.batch_size
         cell = Cell(self.batch_size, str(number), torch.arange(start, start + self.batch_size))
         batch = cell.take(self.built, torch.device("cpu"), torch.float64)
-        return batch, cell.units(self.built, batch)
+        units = cell.units(self.built, batch)
+        if self.expected_batch_size is not None:
+            units = replace(units, expected_batch_size=float(self.expected_batch_size))
+        return batch, units
 
     def gradient(self, model: nn.Module, batch: Any, **settings: float) -> list[Tensor]:
         """The gradient that the step leaves, parameter by parameter."""

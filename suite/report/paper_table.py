@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 from suite.algebra.formula import Formula
 from suite.algebra.significant import significant
-from suite.claim import STEP_PREFIX
 from suite.conventions import conventions
-from suite.discovery import load_claims
 from suite.equivalence.dialects import Translation, scaled, translate
 from suite.equivalence.law import Scale
 from suite.errors import UsageError, unknown
@@ -68,8 +66,7 @@ def paper_rows(patterns: Sequence[str] = ()) -> list[PaperRow]:
     Raises:
         UsageError: A pattern matches nothing.
     """
-    steps = load_claims().names
-    return [_row(paper, stepped=f"{STEP_PREFIX}{paper.name}" in steps) for paper in papers.match(patterns)]
+    return [_row(paper) for paper in papers.match(patterns)]
 
 
 def paper_table(
@@ -102,7 +99,7 @@ def paper_table(
     )
 
 
-def _row(paper: Paper, *, stepped: bool) -> PaperRow:
+def _row(paper: Paper) -> PaperRow:
     factor = plain_factor(paper)
     number = None if factor is None else _number(paper, factor)
     shown = "–" if factor is None else str(factor)
@@ -111,7 +108,10 @@ def _row(paper: Paper, *, stepped: bool) -> PaperRow:
     typed, lost = _typed(paper, number)
     weights = f": {paper.weights}" if paper.weights else ""
     clipped = f"; clips {paper.clipping}" if paper.clipping else ""
-    gradient = f"{paper.verified}{', step run' if stepped else ''}"
+    step = paper.step
+    gradient = paper.verified
+    if step is not None:
+        gradient += ", its step agrees" if step.tested else ", has a step"
     return PaperRow(
         paper,
         f"{paper.convention}{weights}{clipped}",

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-from collections import defaultdict
-from importlib.util import find_spec
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from tests.conventions.agreement import ROUNDING, by_convention, distance, left_in, network, randn
+from tests.frameworks.alone import without_its_imports
+from tests.frameworks.trl_trainers import grpo_loss, rloo_backward
 
 LONGEST = 5
 LENGTHS = torch.tensor([5, 1, 3, 2, 4, 2])
@@ -50,10 +48,6 @@ def averaged_over_ranks(loss_of_cell) -> Tensor:
     return torch.stack(gradients).mean(0)
 
 
-SAPO = {"sapo_temperature_pos": 1.0, "sapo_temperature_neg": 1.05}
-VESPO = {"vespo_k_pos": 2.0, "vespo_lambda_pos": 3.0, "vespo_k_neg": 3.0, "vespo_lambda_neg": 2.0}
-
-
 @pytest.mark.parametrize(
     "word",
     [
@@ -62,55 +56,30 @@ VESPO = {"vespo_k_pos": 2.0, "vespo_lambda_pos": 3.0, "vespo_k_neg": 3.0, "vespo
     ],
 )
 def test_trl_reduces_as_its_loss_type_says(word: str) -> None:
-    trl = pytest.importorskip("trl", reason="TRL is not installed: the tox environment `frameworks` has it")
-
     def loss_of_cell(model: nn.Module, rows: np.ndarray) -> Tensor:
-        trainer = object.__new__(trl.GRPOTrainer)
-        found = log_probabilities(model, INPUTS[rows])
-        trainer.__dict__ |= {
-            "_get_per_token_logps_and_entropies": lambda *_, **__: (found, torch.zeros_like(found), None),
-            "accelerator": SimpleNamespace(num_processes=2, gather=lambda x: x, reduce=lambda x, **_: x),
-            "args": SimpleNamespace(delta=None, steps_per_generation=2, **SAPO, **VESPO),
-            "loss_type": word.partition(":")[2],
-            "importance_sampling_level": "sequence" if word == "trl:luspo" else "token",
-            "current_gradient_accumulation_steps": 2,
-            "max_completion_length": 9,
-            "model": model,
-            "_metrics": defaultdict(lambda: defaultdict(list)),
-            "top_entropy_quantile": 1.0,
-            "off_policy_mask_threshold": None,
-            "beta": 0.0,
-            "use_vllm": False,
-            "epsilon_low": 0.2,
-            "epsilon_high": 5.0,
-            "aux_loss_enabled": False,
-            "_entropy_bonus_enabled": False,
-        }
-        prompts = torch.zeros(len(found), 1, dtype=torch.long)
-        inputs = {
-            "prompt_ids": prompts,
-            "prompt_mask": prompts,
-            "completion_mask": PRESENT[rows],
-            "completion_ids": torch.zeros(found.shape, dtype=torch.long),
-            "advantages": torch.ones(len(found)).double(),
-            "num_items_in_batch": PRESENT.sum(),
-        }
-        return trainer._compute_loss(model, inputs)
+        return grpo_loss(
+            model,
+            log_probabilities(model, INPUTS[rows]),
+            PRESENT[rows],
+            word.partition(":")[2],
+            PRESENT.sum(),
+            level="sequence" if word == "trl:luspo" else "token",
+            processes=2,
+            longest=9,
+        )
 
     assert distance(averaged_over_ranks(loss_of_cell), expected(word)) < ROUNDING
 
 
-def without_its_imports(package: str, path: str, function: str, **known: object):
-    """A function of an installed package, compiled alone: what its module imports takes gigabytes."""
-    spec = find_spec(package)
-    if spec is None:
-        pytest.skip(f"{package} is not installed: the tox environment `frameworks` has it")
-    source = (Path(spec.origin or "").parent / path).read_text("utf-8")
-    (found,) = [n for n in ast.parse(source).body if getattr(n, "name", "") == function]
-    names = {"torch": torch, **known}
-    annotated = ast.unparse(ast.Module([found], []))
-    exec(f"from __future__ import annotations\nfrom typing import *\n{annotated}", names)  # noqa: S102
-    return names[function]
+def test_trl_averages_rloo_over_sequences_and_the_trainer_over_micro_batches() -> None:
+    gradients = []
+    for microbatches in CELLS:
+        model = network()
+        for rows in microbatches:
+            found = log_probabilities(model, INPUTS[rows])
+            rloo_backward(model, found, PRESENT[rows], accumulation=len(microbatches))
+        gradients.append(left_in(model))
+    assert distance(torch.stack(gradients).mean(0), expected("trl:rloo")) < ROUNDING
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from suite.conventions import conventions
@@ -46,6 +49,16 @@ def test_a_step_clips_where_its_card_says_parts_of_a_batch_are_clipped(name):
     if paper.max_norm is not None and paper.clip_over == "all":
         assert not conventions[paper.convention].uses_gram
     assert paper.clip_over not in parts or paper.max_norm is not None
+
+
+def test_the_package_that_was_run_is_the_one_that_the_frameworks_environment_installs():
+    pinned = (Path(__file__).parents[2] / "constraints.txt").read_text("utf-8").splitlines()
+    ran = [text for paper in papers for text in (paper.ran, paper.optimizer_ran) if text]
+    for text in ran:
+        packages = re.findall(r"(?:^|; )(\S+==[\w.]+)", text)
+        assert packages, text
+        assert {*packages} <= {*pinned}, text
+    assert len(ran) >= 14
 
 
 def test_hyperparameters_that_nobody_states_are_those_that_act_unsaid():

@@ -108,6 +108,12 @@ def test_the_papers_that_were_asked_for_are_there():
             "[[groups]]\nparameters = 'b'\nselect = 'biases'\n[optimizer]",
             r"groups\[1\] says nothing: give lr_factor",
         ),
+        (
+            "batch_size = 32",
+            "ran = 'code'",
+            r"gradient\.verified = 'measured' and gradient\.ran",
+        ),
+        ('verified = "code read"', 'verified = "measured"', r"optimizer\.ran, .* belong together: give both"),
         ("[optimizer]", "[schedule]\nwarm = 'up'\n[optimizer]", r"no key is named 'schedule\.warm'"),
         ("[optimizer]", "[variants]\nx = 1\n[optimizer]", r"variants\.x must be a table"),
         (
@@ -135,6 +141,10 @@ def test_a_variant_is_its_card_with_some_facts_changed(tmp_path):
     card, code = library
     assert (card.convention, code.convention) == ("sum", "mean")
     assert (code.batch_size, code.max_norm, code.hyperparameters) == (32, 1, {"lr": 1.0})
+    measured = CARD.replace('verified = "paper read"', 'verified = "measured"\nran = "a==1: f"') + more
+    write(tmp_path, measured + '[variants.other.gradient]\nverified = "code read"\n', "b-paper-2020")
+    _, _, card, code, other = Papers(tmp_path)
+    assert [paper.ran for paper in (card, code, other)] == ["a==1: f", "a==1: f", ""]
     with pytest.raises(UsageError, match="did you mean 'a-paper-2020:code'"):
         library["a-paper-2020:cod"]
 

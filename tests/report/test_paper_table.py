@@ -10,8 +10,10 @@ from html.parser import HTMLParser
 import pytest
 
 from suite.cli.main import main
+from suite.discovery import load_claims
 from suite.errors import UsageError
 from suite.papers.library import papers
+from suite.replication.source import PaperStepSource
 from suite.report.paper_table import PAPER_COLUMNS, paper_rows, paper_table
 from suite.report.papers_page import papers_csv, papers_page
 
@@ -42,9 +44,12 @@ def test_the_factor_and_what_to_type_follow_from_the_card(name, factor, typed):
     assert (ROWS[name].factor, ROWS[name].typed) == (factor, typed)
 
 
-def test_a_step_that_runs_is_said_to():
-    assert ROWS["dqn-2015"].known == "gradient: code read, step run; optimizer: code read"
-    assert "step run" not in ROWS["grpo-2024"].known
+def test_a_step_that_is_held_against_its_card_is_said_to_agree():
+    assert ROWS["dqn-2015"].known == "gradient: code read, its step agrees; optimizer: code read"
+    assert {name for name, row in ROWS.items() if "step agrees" in row.known} == {
+        source.name.partition("/")[2] for source in load_claims() if isinstance(source, PaperStepSource)
+    }
+    assert "agrees with this card" in papers["dqn-2015"].card()["step"]
 
 
 def test_latex_is_balanced_and_has_no_sign_that_it_does_not_print():
