@@ -16,6 +16,8 @@ from suite.machine.terminal import fitted, header_widths
 from suite.report.cells import spreadsheet_text
 
 _POWER = re.compile(r"(\d(?:\.\d+)?)e([+-]\d+)")
+_SYMBOL = re.compile(r"(?<![\w.])([Vcmnwλℓσ])_([a-z]{1,2})(?!\w)")
+"""A symbol of a formula with its index, as in `1/V_k`."""
 
 
 @dataclass(frozen=True)
@@ -98,24 +100,31 @@ class Table:
         return "\n".join([f"% {_needs(lines)}", *lines]) + "\n"
 
     def _longtable(self) -> str:
-        """The same as a `longtable`; needs booktabs and longtable."""
-        share = (1 - 0.02 * len(self.headers)) / len(self.headers)
-        columns = rf"p{{{share:.3f}\linewidth}}" * len(self.headers)
+        """The same as a `longtable`, its columns as wide as what is in them."""
+        needs = [self.widths.get(h) or self._longest(k) for k, h in enumerate(self.headers)]
+        columns = "".join(
+            rf">{{\raggedright\arraybackslash}}p{{{0.91 * need / sum(needs):.3f}\linewidth}}"
+            for need in needs
+        )
         head = " & ".join(map(latex_escape, self.headers)) + r" \\"
         lines = [
-            r"{\footnotesize\raggedright",
+            r"{\scriptsize\setlength{\tabcolsep}{2.5pt}\setlength{\LTcapwidth}{\linewidth}",
+            r"\renewcommand{\arraystretch}{1.2}\raggedright",
             rf"\begin{{longtable}}{{{columns}}}",
             rf"  \caption{{{latex_escape(self.caption)}}}",
             rf"  \label{{{self.label or 'tab:' + self.name.replace('_', '-')}}} \\",
             rf"  \toprule {head} \midrule \endfirsthead",
             rf"  \toprule {head} \midrule \endhead",
             r"  \bottomrule \endlastfoot",
-            *("  " + " & ".join(map(_latex_cell, row)) + r" \\" for row in self.rows),
+            *("  " + " & ".join(_breakable(_latex_cell(cell)) for cell in row) + r" \\" for row in self.rows),
             r"\end{longtable}",
             *(rf"\par {latex_escape(note)}" for note in self.notes),
             "}",
         ]
         return "\n".join([f"% {_needs(lines)}", *lines]) + "\n"
+
+    def _longest(self, column: int) -> int:
+        return max(len(row[column]) for row in [self.headers, *self.rows])
 
     def csv(self) -> str:
         """Headers and rows alone, for machines."""
@@ -163,6 +172,7 @@ def _needs(lines: Sequence[str]) -> str:
     packages = [
         "booktabs",
         *(name for name in ("tabularx", "longtable") if f"{{{name}}}" in text),
+        *(["array"] if "arraybackslash" in text else []),
         *(["amsmath"] if "frac" in text else []),
     ]
     engine = "" if text.isascii() else "; compile with XeLaTeX or LuaLaTeX, and a font with all its letters"
@@ -181,7 +191,20 @@ def latex_escape(text: str) -> str:
         "“": "``", "”": "''", "ε": r"$\varepsilon$", "…": r"\ldots{}", "σ": r"$\sigma$", "γ": r"$\gamma$",
         "β": r"$\beta$", "η": r"$\eta$", "ℓ": r"$\ell$",
     }  # fmt: skip
-    return "".join(signs.get(sign, sign) for sign in text)
+    pieces = _SYMBOL.split(text.replace("--", "-\0-"))  # text, symbol, index, text, symbol, index, …
+    return "".join(
+        "".join(signs.get(sign, sign) for sign in piece)
+        if kind == 0
+        else rf"${signs.get(piece, piece).strip('$')}"
+        if kind == 1
+        else rf"_{{{piece}}}$"
+        for kind, piece in zip((0, 1, 2) * len(pieces), pieces, strict=False)
+    ).replace("\0", "{}")
+
+
+def _breakable(latex: str) -> str:
+    """A cell that may be broken inside of a name, a call or a product too."""
+    return re.sub(r"(\\_|(?<=\w)=|\(|,|:|/|\$\\cdot\$)(?=\S)", r"\1\\allowbreak{}", latex)
 
 
 def _latex_cell(text: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import pytest
@@ -16,6 +18,7 @@ from suite.papers.library import papers
 from suite.replication.source import PaperStepSource
 from suite.report.paper_table import PAPER_COLUMNS, paper_rows, paper_table
 from suite.report.papers_page import papers_csv, papers_page
+from suite.report.text_table import latex_escape
 
 ROWS = {row.paper.name: row for row in paper_rows()}
 
@@ -65,6 +68,33 @@ def test_latex_is_balanced_and_has_no_sign_that_it_does_not_print():
     assert text.startswith("% \\usepackage")
     assert not re.search(r"(?<!\\)[_#%]", re.sub(r"\$[^$]*\$", "", table))
     assert bare.count("$") % 2 == 0
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex, with booktabs")
+def test_latex_compiles_in_a_plain_article_and_no_line_is_too_long(tmp_path):
+    text = paper_table().latex()
+    preamble = text.partition("\n")[0].removeprefix("% ")
+    document = rf"\documentclass{{article}}{preamble}\begin{{document}}{text}\end{{document}}"
+    (tmp_path / "table.tex").write_text(document, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "table.tex"]
+    for _ in range(2):  # the second knows how wide the columns are
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "printed"),
+    [
+        ("1/V_k", r"1/$V_{k}$"),
+        ("Σ λ_t/n_k·ℓ_u", r"$\sum$ $\lambda_{t}$/$n_{k}$$\cdot$$\ell_{u}$"),
+        ("clip_grad_norm_(…)", r"clip\_grad\_norm\_(\ldots{})"),
+        ("lr --paper", "lr -{}-paper"),
+        ("2–3", "2--3"),
+    ],
+)
+def test_symbols_have_an_index_and_words_of_code_do_not(text, printed):
+    assert latex_escape(text) == printed
 
 
 def test_csv_holds_the_places_in_code():
