@@ -5,7 +5,8 @@ model was called with, so it has the targets where the model takes them (`labels
 inputs and targets. A target of −100 is ignored, as `torch.nn.functional.cross_entropy` does.
 
 Losses of your own are a function of the same form. If some of its entries are sums over several values, or
-padding, give it an attribute `elements`, a function of the batch that counts them.
+padding, give it an attribute `elements`, a function of the batch that counts them. An attribute
+`max_elements` is the longest sequence that the configuration allows.
 """
 
 from __future__ import annotations
@@ -144,3 +145,64 @@ cross-entropy, summed over the classes.
 
 regression = TaskLosses("regression", _squares, _per_sample)
 """`[samples]` squared errors, summed over the values of a sample."""
+
+
+@dataclass(frozen=True)
+class PolicyLosses:
+    """The losses of a policy gradient over the tokens of completions, as TRL's trainers make their batches.
+
+    The batch has `prompt_ids`, `prompt_mask`, `completion_ids`, `completion_mask` and `advantages`; where it
+    has `old_per_token_logps`, the ratio to these is clipped as PPO does, else the ratio is 1 and its
+    gradient that of the log-probability. `-min(r·A, clip(r, 1 − ε, 1 + ε)·A)` is the loss of a token.
+
+    Args:
+        epsilon: ε, below and above 1.
+        temperature: by what scores are divided.
+        max_elements: the longest completion that the configuration allows, where something is divided by it.
+    """
+
+    epsilon: tuple[float, float] = (0.2, 0.2)
+    temperature: float = 1.0
+    max_elements: int | None = None
+
+    def __call__(self, model: nn.Module, batch: Any) -> Tensor:
+        """`[samples, T]` the losses of the completions' tokens; 0 behind their ends.
+
+        Raises:
+            UsageError: The batch lacks something, or the model gives no scores.
+        """
+        missing = [name for name in POLICY_BATCH if not isinstance(batch, Mapping) or name not in batch]
+        if missing:
+            raise UsageError(
+                f"the batch has no {missing[0]!r}, which losses.policy needs: hand over what the trainer's "
+                "loss is computed from, as suite.watch.huggingface.audited(trainer, losses) does"
+            )
+        ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
+        mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
+        completion = batch["completion_ids"]
+        scores = _scores(model(input_ids=ids, attention_mask=mask))[:, -completion.shape[1] - 1 : -1]
+        if torch.finfo(scores.dtype).bits < 32:
+            scores = scores.float()
+        found = -F.cross_entropy(
+            scores.transpose(1, 2) / self.temperature, completion.to(scores.device), reduction="none"
+        )
+        old = batch.get("old_per_token_logps")
+        ratio = (found - (found.detach() if old is None else old.to(found))).exp()
+        low, high = self.epsilon
+        advantages = batch["advantages"].to(found).reshape(len(found), -1)
+        gain = torch.minimum(ratio * advantages, ratio.clamp(1 - low, 1 + high) * advantages)
+        return -gain * self.elements(batch).to(found)
+
+    def elements(self, batch: Any) -> Tensor:
+        """`[samples, T]` 1 for each token of a completion that counts."""
+        counted: Tensor = batch["completion_mask"]
+        return (counted * batch["tool_mask"] if "tool_mask" in batch else counted).double()
+
+
+POLICY_BATCH = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask", "advantages")
+policy = PolicyLosses()
+"""`[samples, T]` −advantage × log-probability of each token of a completion: the policy gradient of GRPO and
+its kin where the policy is the one that sampled.
+
+`PolicyLosses(epsilon=, temperature=, max_elements=)` makes others.
+"""

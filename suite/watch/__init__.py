@@ -1,9 +1,9 @@
 """The audit in place: what each update of a training run weighs its units with.
 
 `suite.watch(model, losses)` is the audit, `with` around anything that trains. The package is also where the
-callbacks of frameworks are: `suite.watch.huggingface.AuditCallback`, `suite.watch.lightning.Audit`. They are
-imported when they are first named, and need their framework only then. Both are possible because this package
-can be called: a call is one of `suite.watch.watching.watch`.
+callbacks of frameworks are: `suite.watch.huggingface.AuditCallback`, `suite.watch.lightning.Audit`,
+`suite.watch.keras.Audit`. They are imported when they are first named, and need their framework only then.
+Both are possible because this package can be called: a call is one of `suite.watch.watching.watch`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-_CALLBACKS = ("huggingface", "lightning")
+_CALLBACKS = ("huggingface", "keras", "lightning")
 _HOMES = {
     "AuditWarning": "suite.watch.errors",
     "RunAudit": "suite.watch.audit",

@@ -6,7 +6,7 @@ import itertools
 import math
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -141,6 +141,31 @@ class RunAudit:
         """Hand over one micro-batch, before it is trained on."""
         self._hooks.hand_over(batch)
 
+    @property
+    def due(self) -> bool:
+        """Whether the gradient that is handed over next is audited."""
+        return self._hooks.due
+
+    def gradient(
+        self,
+        gradient: Mapping[str, Tensor] | None,
+        *,
+        before: Mapping[str, float] | None = None,
+        at: nn.Module | None = None,
+    ) -> None:
+        """Hand over the gradient of an update that is made by an optimizer that is none of torch's.
+
+        Args:
+            gradient: by the names of `model.named_parameters()`; None where it is not `due`, or not known.
+            before: the norm that each part had before it was clipped, where that is known.
+            at: a copy of the model before the update, where the update was made already.
+        """
+        self._hooks.step_elsewhere(gradient, before, at)
+
+    def discarded(self) -> None:
+        """Say that the micro-batches since the last update are part of none: their gradient overflowed."""
+        self._hooks.forget_calls()
+
     def epoch_ended(self) -> None:
         """Say that the last update was the last one of an epoch."""
         self._last = self.seen - 1
@@ -184,7 +209,7 @@ class RunAudit:
 
     def used(self, seen: SeenUpdate) -> None:
         """An optimizer is about to use a gradient, or has just used it."""
-        with _undisturbed():
+        with undisturbed():
             update = self._audited(seen)
         if update is None:
             return
@@ -229,7 +254,8 @@ class RunAudit:
         units = None
         if self._losses is not None:
             microbatches = measured(model, calls, self._losses)
-            units = units_table(microbatches, full=full, world_size=world)
+            longest = getattr(self._losses, "max_elements", None)
+            units = units_table(microbatches, full=full, world_size=world, max_elements=longest)
         if self._options.save is not None:
             path = Path(str(self._options.save).replace("{update}", str(number)))
             step = StepFile.of(
@@ -258,7 +284,8 @@ class RunAudit:
         return self._served[key]
 
     def _copy(self) -> nn.Module:
-        return copy_of(self._inner, self._options.factory)
+        with undisturbed():
+            return copy_of(self._inner, self._options.factory)
 
     # What went wrong.
 
@@ -301,7 +328,7 @@ class Seen:
         return len(self._loader)  # type: ignore[arg-type]
 
 
-def _undisturbed() -> Any:
+def undisturbed() -> Any:
     """Whatever happens inside, random numbers and torch's settings are as before afterwards."""
     return global_state.preserved(global_state.COMPUTATION)
 

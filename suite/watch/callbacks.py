@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
@@ -38,3 +40,18 @@ class CallbackAudit:
 
     def __str__(self) -> str:
         return "no training was audited yet" if self.audit is None else str(self.audit)
+
+
+@contextmanager
+def instead(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Another value, or function, in the place of an attribute or method of one object; then as it was."""
+    own = name in vars(owner)
+    before = vars(owner).get(name)
+    object.__setattr__(owner, name, value)
+    try:
+        yield
+    finally:
+        if own:
+            object.__setattr__(owner, name, before)
+        else:
+            object.__delattr__(owner, name)

@@ -45,7 +45,9 @@ def recover_saved(path: Path, given: tuple[Any, Losses] | None, *, engine: str =
     each = Counter(call.rank for call in step.calls)
     full = max(int(settings.get("full", 1)), *each.values())
     world = max(int(settings.get("world_size", 1)), len(each))
-    units = _with_columns(path, units_table(microbatches, full=full, world_size=world), step)
+    longest = getattr(losses, "max_elements", None)
+    units = units_table(microbatches, full=full, world_size=world, max_elements=longest)
+    units = _with_columns(path, units, step)
     tried = recorded_gradient(model, microbatches, losses, step.gradient, units, engine=engine)
     found = explained_update(tried, SeenUpdate(step.gradient, list(step.calls)), settings.get("max_norm"))
     return replace(

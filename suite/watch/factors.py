@@ -57,7 +57,7 @@ def _known(tried: RecordedGradient, max_norm: float | None) -> Recovery:
 
 def _clipped(tried: RecordedGradient, factor: float, mistake: str) -> AuditedUpdate:
     whole = {name: part / factor for name, part in tried.gradient.items()}
-    beneath = recover_recorded(replace(tried, gradient=whole))
+    beneath = replace(recover_recorded(replace(tried, gradient=whole)), restored=())
     explanation = beneath.explanation
     formulas = tuple(formula * Formula(((CLIP, 1),)) for formula in explanation.formulas[:1])
     values = None if explanation.values is None else factor * explanation.values

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any, Protocol
 
@@ -99,7 +100,7 @@ class Hooks:
         self._gathered: dict[str, Tensor] = {}
         self._copy: nn.Module | None = None
         self._covered: set[str] | None = None
-        self._before_step: dict[str, float] | None = None
+        self._before_step: Mapping[str, float] | None = None
         self._loss_scale = 1.0
 
     def begin(self) -> None:
@@ -211,13 +212,13 @@ class Hooks:
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)  # args[0] is the optimizer
         number = self.update + (id(optimizer) in self._stepped)
         if closure is None or (number % self.every and (number + 1) % self.every):
-            self._step(optimizer)
+            self._step(optimizer, partial(self._gradient, optimizer))
             return None
 
         def closed() -> Any:  # the backward pass is in there
             loss = closure()
             if not self._in_closure:
-                self._step(optimizer)
+                self._step(optimizer, partial(self._gradient, optimizer))
                 self._in_closure = True  # what it evaluates at other points is its own affair
             return loss
 
@@ -229,7 +230,38 @@ class Hooks:
     def _trains(self, optimizer: Optimizer) -> bool:
         return any(id(p) in self._names for group in optimizer.param_groups for p in group["params"])
 
-    def _step(self, optimizer: Optimizer) -> None:
+    @property
+    def due(self) -> bool:
+        """Whether the next step of an optimizer that is none of torch's is audited."""
+        return (self.update + (id(None) in self._stepped)) % self.every == 0
+
+    def step_elsewhere(
+        self,
+        gradient: Mapping[str, Tensor] | None,
+        before: Mapping[str, float] | None,
+        at: nn.Module | None,
+    ) -> None:
+        """An optimizer that is none of torch's uses a gradient.
+
+        Args:
+            gradient: by parameter name; None where it is not known.
+            before: the norms that it had before it was clipped.
+            at: a copy of the model at the parameters of the update; None while the model still has them.
+        """
+        self.steps += 1
+        self._step(None, lambda: gradient, before, at)
+
+    def forget_calls(self) -> None:
+        """The micro-batches since the last update are part of none."""
+        self.calls, self._given = [], []
+
+    def _step(
+        self,
+        optimizer: Optimizer | None,
+        gradient: Callable[[], Mapping[str, Tensor] | None],
+        before: Mapping[str, float] | None = None,
+        at: nn.Module | None = None,
+    ) -> None:
         """One of the optimizers of an update is about to step."""
         if id(optimizer) in self._stepped:
             self._next()
@@ -246,7 +278,9 @@ class Hooks:
         self._idle = None
         try:
             self._loss_scale = _loss_scale()
-            self._gather(optimizer)
+            self._before_step = before or self._before_step
+            self._copy = at or self._copy
+            self._gather(gradient())
         except UnexpectedUpdateError:
             raise
         except Exception as error:  # noqa: BLE001  an audit never ends a training
@@ -259,10 +293,9 @@ class Hooks:
         self._stepped.clear()
         self.update += 1
 
-    def _gather(self, optimizer: Optimizer) -> None:
-        gradient = self._gradient(optimizer)
+    def _gather(self, gradient: Mapping[str, Tensor] | None) -> None:
         if gradient is None:
-            return
+            return  # it overflowed, or nobody knows it
         self._gathered |= gradient
         if self._complete():
             self._audited = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from suite.recovery.remarks import remarks
@@ -23,7 +22,7 @@ def audit_text(updates: Sequence[AuditedUpdate], failures: Sequence[Any], seen: 
     if rank:
         return f"{head} This is rank {rank}: rank 0 has the audit."
     lines = [head]
-    runs = [list(run) for _, run in groupby(updates, key=lambda update: update.kind)]
+    runs = alike(updates)
     for number, run in enumerate(runs[:SHOWN_RUNS]):
         lines += ["", *_paragraph(run, changed=number > 0)]
     if len(runs) > SHOWN_RUNS:
@@ -33,9 +32,33 @@ def audit_text(updates: Sequence[AuditedUpdate], failures: Sequence[Any], seen: 
     return "\n".join(lines)
 
 
+def alike(updates: Sequence[AuditedUpdate]) -> list[list[AuditedUpdate]]:
+    """Runs of updates that follow each other and are made in the same way.
+
+    An update may compute several conventions that its batch cannot tell apart: it continues a run as long as
+    one name belongs to all of it.
+    """
+    runs: list[list[AuditedUpdate]] = []
+    common: frozenset[str] = frozenset()
+    for update in updates:
+        last = runs[-1][-1] if runs else None
+        continues = last is not None and last.kind == update.kind
+        if continues and last is not None:
+            shared = common & update.conventions
+            continues = bool(shared) if common else last.weighting == update.weighting
+        if continues:
+            runs[-1].append(update)
+            common = shared
+        else:
+            runs.append([update])
+            common = update.conventions
+    return runs
+
+
 def _paragraph(run: Sequence[AuditedUpdate], *, changed: bool) -> Iterator[str]:
-    first, last = run[0], run[-1]
-    where = first.place if len(run) == 1 else f"updates {first.number} – {last.number} ({len(run)} audited)"
+    first = min(run, key=lambda update: len(update.conventions))  # the one that tells most
+    last = run[-1]
+    where = first.place if len(run) == 1 else f"updates {run[0].number} – {last.number} ({len(run)} audited)"
     yield f"{where[0].upper()}{where[1:]}: {first.says}{', a change' if changed else ''}."
     worst = max(update.residual for update in run)
     if first.mistake:

@@ -76,7 +76,12 @@ def _elements(losses: Losses, batch: batches.Batch, entries: Tensor) -> NDArray[
 
 
 def units_table(
-    microbatches: Sequence[Microbatch], *, full: int, world_size: int = 1, max_norm: float | None = None
+    microbatches: Sequence[Microbatch],
+    *,
+    full: int,
+    world_size: int = 1,
+    max_norm: float | None = None,
+    max_elements: int | None = None,
 ) -> Units:
     """One row for each loss: its sample, part, micro-batch and rank, and its elements.
 
@@ -85,6 +90,7 @@ def units_table(
         full: how many micro-batches a rank has in a full window.
         world_size: how many ranks there are.
         max_norm: the clip threshold, where it is known.
+        max_elements: the longest sequence that the configuration allows, where it is known.
     """
     widths = [one.elements.shape[1] if one.elements.ndim > 1 else 1 for one in microbatches]
     parts = tuple(map(str, range(max(widths)))) if max(widths) > 1 else ()
@@ -109,6 +115,7 @@ def units_table(
         window=max(each, full) * world_size if accumulates else 1,
         world_size=world_size,
         max_norm=max_norm,
+        max_elements=max_elements,
     )  # fmt: skip
 
 

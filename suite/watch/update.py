@@ -42,8 +42,9 @@ class AuditedUpdate(Recovery):
 
     @classmethod
     def of(cls, found: Recovery, **more: Any) -> AuditedUpdate:
-        """A recovery with its place in the run."""
-        return cls(**{field.name: getattr(found, field.name) for field in fields(found)}, **more)
+        """A recovery with its place in the run, in which nothing is run again."""
+        values = {field.name: getattr(found, field.name) for field in fields(found)}
+        return cls(**{**values, "restored": (), **more})
 
     @property
     def partial(self) -> bool:
@@ -51,14 +52,35 @@ class AuditedUpdate(Recovery):
         return self.microbatches < self.full
 
     @property
+    def over_full(self) -> bool:
+        """Whether its window is not full, and was divided by the number of a full one."""
+        found = self.beneath or self
+        formula = found.formula
+        return self.partial and (
+            (formula is not None and "W" in formula.symbols)
+            or ("partial-window-over-full-k" in found.names and found.scale == 1)
+        )
+
+    @property
     def kind(self) -> tuple[object, ...]:
-        """What is the same in two updates that are made in the same way."""
+        """What is the same in two updates that are made in the same way, whatever they are called."""
+        found = self.beneath or self
+        cause = found.cause.name if found.cause else None
+        return found.linear, cause, found.norm == 0.0, self.mistake, self.over_full, bool(self.conventions)
+
+    @property
+    def conventions(self) -> frozenset[str]:
+        """The names of what it computes at scale 1; empty where it computes no convention."""
+        found = self.beneath or self
+        return frozenset(found.names) if found.linear and found.scale == 1 else frozenset()
+
+    @property
+    def weighting(self) -> tuple[object, ...]:
+        """What its weights are, where that is no convention."""
         found = self.beneath or self
         explanation = found.explanation
         formula = str(found.formula) if found.formula else str(explanation.by_part or explanation.shape)
-        number = None if found.formula else explanation.constant or found.scale
-        cause = found.cause.name if found.cause else None
-        return found.linear, formula, number, found.names, cause, found.norm == 0.0, self.mistake
+        return formula, None if found.formula else explanation.constant or found.scale, found.names
 
     @property
     def place(self) -> str:
@@ -71,13 +93,7 @@ class AuditedUpdate(Recovery):
     def says(self) -> str:
         """What it computes, as part of a sentence."""
         found = self.beneath or self
-        formula = found.formula
-        divided = ""
-        full = (formula is not None and "W" in formula.symbols) or (
-            "partial-window-over-full-k" in found.names and found.scale == 1
-        )
-        if self.partial and full:
-            divided = f" (divided by the full K = {self.full})"
+        divided = f" (divided by the full K = {self.full})" if self.over_full else ""
         clipped = "" if self.beneath is None else f", then clipped by norm to {self.norm:.5g}"
         return f"{verdict(found)}{divided}{clipped}"
 

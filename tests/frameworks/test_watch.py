@@ -19,8 +19,6 @@ from tests.watch.runs import batches, losses, network
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 LENGTHS = (20, 5, 16, 9, 11, 24, 12, 3, 17, 22)
 K = 4
-UNKNOWN = {"unk_token": "<pad>"}
-SPECIAL = {"pad_token": "<pad>", "eos_token": "<eos>"}
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -47,14 +45,15 @@ def rows() -> list[dict[str, Tensor]]:
     return found
 
 
-def llama(*, averages: bool = False, dropout: float = 0.0) -> Any:
+def llama(*, averages: bool = False, dropout: float = 0.0, words: int = 64) -> Any:
     transformers = pytest.importorskip("transformers")
     kind = type("Averaging", (transformers.LlamaForCausalLM,), {"accepts_loss_kwargs": False})
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
     config = transformers.LlamaConfig(
-        vocab_size=64, attention_dropout=dropout, loss_type="ForCausalLM", **sizes
-    )
+        vocab_size=words, attention_dropout=dropout, loss_type="ForCausalLM", eos_token_id=1, pad_token_id=0,
+        bos_token_id=None, **sizes,
+    )  # fmt: skip
     return (kind if averages else transformers.LlamaForCausalLM)(config)
 
 
@@ -212,35 +211,3 @@ def test_a_loss_that_the_script_divides_too_is_named_under_lightning() -> None:
     callback = suite.watch.lightning.Audit(losses)
     lightning(0.05, [callback], lambda loss: loss / 3)
     assert callback.audit.updates[0].beneath.fault.name == "fault:divided-twice"
-
-
-def test_the_sft_trainer_of_trl_divides_by_the_tokens_of_the_window(tmp_path) -> None:
-    trl = pytest.importorskip("trl")
-    from datasets import Dataset
-
-    data = Dataset.from_list(
-        [{"input_ids": row["input_ids"][:n].tolist()} for row, n in zip(rows(), LENGTHS, strict=True)]
-    )
-    callback = suite.watch.huggingface.AuditCallback(suite.losses.causal_lm)
-    arguments = trl.SFTConfig(
-        output_dir=str(tmp_path), per_device_train_batch_size=1, gradient_accumulation_steps=K, max_steps=2,
-        use_cpu=True, report_to=[], save_strategy="no", logging_strategy="no", disable_tqdm=True, bf16=False,
-        gradient_checkpointing=False, dataset_kwargs={"skip_prepare_dataset": True}, eos_token=None,
-    )  # fmt: skip
-    trainer = trl.SFTTrainer(
-        llama(), args=arguments, train_dataset=data, callbacks=[callback], processing_class=tokenizer()
-    )
-    trainer.train()
-    assert len(callback.audit.updates) == 2
-    callback.audit.assert_convention("token-mean")
-
-
-def tokenizer() -> Any:
-    """One word a number, made here: nothing is fetched."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    words = {"<pad>": 0, "<eos>": 1, **{str(word): word for word in range(2, 64)}}
-    made = Tokenizer(models.WordLevel(words, **UNKNOWN))
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=made, **SPECIAL)

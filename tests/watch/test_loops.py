@@ -226,3 +226,34 @@ def test_functions_that_were_put_in_the_place_of_forward_compute_with_the_copy()
             model(x, labels=y)["loss"].backward()
             sgd(model).step()
     assert audit.updates[0].computes("mean")
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_an_optimizer_that_is_none_of_torch_s_hands_its_gradient_over(every) -> None:
+    model = network()
+    with suite.watch(model, losses, every=every) as audit:
+        for number, (x, y) in enumerate(batches(3, 2, 5, 4)):
+            audit.microbatch((x, y))
+            (F.cross_entropy(model(x), y) / 2).backward()
+            if number % 2:
+                assert audit.due == (number // 2 % every == 0)
+                audit.gradient({name: p.grad for name, p in model.named_parameters()})
+                with torch.no_grad():
+                    for p in model.parameters():
+                        p -= 0.1 * p.grad
+                        p.grad = None
+    assert [update.units.n for update in audit.updates] == [5, 9][: 3 - every]
+    np.testing.assert_allclose(audit.updates[0].weights, UNEVEN)
+    assert audit.seen == 2
+
+
+def test_micro_batches_whose_gradient_is_dropped_are_part_of_no_update() -> None:
+    model = network()
+    with suite.watch(model, losses) as audit:
+        for number, (x, y) in enumerate(audit.see(batches(3, 2))):
+            F.cross_entropy(model(x), y).backward()
+            if number == 0:
+                audit.discarded()
+                model.zero_grad()
+        sgd(model).step()
+    assert audit.updates[0].units.n == 2

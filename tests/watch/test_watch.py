@@ -249,3 +249,13 @@ def test_wrong_arguments_are_one_line(arguments, says) -> None:
     given = {"model": network(), "losses": losses} | arguments
     with pytest.raises(UsageError, match=says):
         suite.watch(given.pop("model"), given.pop("losses"), **given)
+
+
+def test_batches_that_tell_less_are_no_change() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with suite.watch(model, losses) as audit:
+        # 2 + 2 and 1 + 1 are plain means too.
+        accumulate(model, audit.see(batches(3, 2, 2, 2, 1, 1, 4, 3)), optimizer, 2)
+    assert "Updates 0 – 3 (4 audited): the weights are those of mean-of-microbatch-means." in str(audit)
+    assert "a change" not in str(audit)
