@@ -26,7 +26,7 @@ from suite.errors import CaseError
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
-from suite.machine.cuda import devices_of
+from suite.machine.cuda import devices_of, sent
 from suite.machine.memory import format_bytes
 
 if TYPE_CHECKING:
@@ -201,18 +201,18 @@ class Chunked:
                     some = slice(begin, begin + step)
                     parts = piece.reduce(rows[some, job.units(span)]).split(sizes, dim=1)
                     for name, part in zip(names, parts, strict=True):
-                        found[some, self._places[name]] += part
+                        found[some, self._places[name]] += part.to(found.device)
                 del piece, parts  # before the next is computed
         if self._last is not None:
-            weights = torch.as_tensor(rows[:, -1:]).to(found)
+            weights = sent(rows[:, -1:], found)
             for name, part in self._last.items():
-                found[:, self._places[name]] += weights * part.flatten()
+                found[:, self._places[name]] += weights * part.flatten().to(found.device)
         return found
 
     def directions(self, coefficients: ArrayLike) -> tuple[Tensor, Tensor]:
         """`[conventions, rank]` and `[rank, params]`, whose product the reduced gradients are."""
         spanned = basis(coefficients)
-        return torch.as_tensor(spanned.weights).to(self._like.detach()), self.reduce(spanned.rows)
+        return sent(spanned.weights, self._like), self.reduce(spanned.rows)
 
     def beside(self, column: Column, other: Blocks) -> Iterator[Beside]:
         """The units' gradients, weighted by `column`, beside others."""

@@ -14,6 +14,7 @@ from torch import Tensor
 from suite.algebra.gram import Gram
 from suite.algebra.units import Column
 from suite.engines.basis import basis
+from suite.machine.cuda import sent
 
 Blocks = Mapping[str, Tensor]
 """By parameter name, what belongs to the parameter: `[…, *parameter.shape]`."""
@@ -91,12 +92,11 @@ class Materialised:
     def reduce(self, coefficients: ArrayLike) -> Tensor:
         """`[conventions, params]` the reduced gradients `C G` of coefficients `[conventions, units]`."""
         first = next(iter(self.blocks.values()))
-        weights = torch.as_tensor(np.atleast_2d(np.asarray(coefficients, dtype=np.float64)))
-        weights = weights.to(device=first.device, dtype=first.dtype)
+        weights = sent(np.atleast_2d(np.asarray(coefficients, dtype=np.float64)), first)
         found, start = first.new_empty(len(weights), self.shape[1]), 0
         for block in self.blocks.values():
             stop = start + block[0].numel()
-            found[:, start:stop] = weights @ as_rows(block)
+            found[:, start:stop] = weights.to(block.device) @ as_rows(block)
             start = stop
         return found
 
@@ -104,7 +104,7 @@ class Materialised:
         """`[conventions, rank]` and `[rank, params]`, whose product the reduced gradients are."""
         spanned = basis(coefficients)
         found = self.reduce(spanned.rows)
-        return torch.as_tensor(spanned.weights).to(found), found
+        return sent(spanned.weights, found), found
 
     def project(self, vector: Blocks) -> NDArray[np.float64]:
         """`[units]` the inner products `G v` with one more gradient."""
@@ -132,7 +132,7 @@ def reduced_beside(gradients: UnitGradients, column: Column, other: Blocks) -> I
     for (name, theirs), ours in zip(
         other.items(), row.split([part.numel() for part in other.values()]), strict=True
     ):
-        yield Beside(name, ours, theirs.flatten())
+        yield Beside(name, ours, theirs.flatten().to(ours.device))
 
 
 CONVERTED = 1 << 17
@@ -165,17 +165,20 @@ CONVERTED_ON_DEVICE = 1 << 21
 
 
 def _products_on_device(rows: Blocks, others: Blocks) -> Gram:  # uncovered: needs a CUDA device
-    """The same, added up where the gradients are and fetched once."""
-    first, other = (next(iter(blocks.values())) for blocks in (rows, others))
-    total = first.new_zeros(len(first), len(other), dtype=torch.float64)
+    """The same, added up where the gradients are and fetched once from each device."""
+    shape = tuple(len(next(iter(blocks.values()))) for blocks in (rows, others))
+    totals: dict[torch.device, Tensor] = {}
     for name, block in rows.items():
         a, b = block.flatten(1), others[name].flatten(1)
         step = a.shape[1] if a.dtype == torch.float64 else CONVERTED_ON_DEVICE // max(1, len(a) + len(b))
         for start in range(0, a.shape[1], max(1, step)):
             some = a[:, start : start + step].double()
             against = some if others is rows else b[:, start : start + step].double()
-            total.addmm_(some, against.T)
-    return np.asarray(total.cpu().numpy())
+            if some.device not in totals:
+                totals[some.device] = some.new_zeros(shape)
+            totals[some.device].addmm_(some, against.T)
+    fetched: list[Gram] = [total.cpu().numpy() for total in totals.values()]
+    return sum(fetched[1:], fetched[0])
 
 
 def _double(part: Tensor) -> Tensor:

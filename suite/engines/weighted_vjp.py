@@ -12,6 +12,7 @@ from suite.loops import batch as batches
 from suite.loops.autograd import grad, values
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
+from suite.machine.cuda import sent
 
 
 class WeightedVJP:
@@ -51,7 +52,7 @@ class WeightedVJP:
     def of(self, column: Column) -> list[Tensor]:
         """By parameter, the gradient of the losses so weighted."""
         if self._whole is not None:
-            weights = torch.as_tensor(column).to(self._whole)
+            weights = sent(column, self._whole)
             return grad(self._whole, self._trained, weights, keep_graph=True)
         parts = self.units // self._samples
         total = [torch.zeros_like(p) for p in self._trained]
@@ -60,7 +61,7 @@ class WeightedVJP:
             if some.any():
                 rows = slice(start, start + self._step)
                 entries = self._losses(self._model, batches.select(self._batch, rows)).flatten()
-                found = grad(entries, self._trained, torch.as_tensor(some).to(entries))
+                found = grad(entries, self._trained, sent(some, entries))
                 for part, more in zip(total, found, strict=True):
                     part += more
         return total

@@ -120,10 +120,10 @@ class Word:
         """Each micro-batch of each rank with its weights, one `backward()` after another."""
         import torch
 
-        first = loop.parameters[0]
-        weights = torch.as_tensor(self._column(loop.units)).to(first)
+        losses = loop.losses()
+        weights = torch.as_tensor(self._column(loop.units)).to(losses)
         data = weights[torch.as_tensor(loop.units.data)].reshape(loop.n, -1)
-        (data * loop.losses()).sum().backward()
+        (data * losses).sum().backward()
         if loop.units.regulariser:
             (weights[-1] * loop.regulariser()).backward()
 

@@ -207,4 +207,10 @@ def collated(samples: Sequence[Any], collate: Callable[[list[Any]], Any]) -> Cho
 
 def to(batch: Batch, device: torch.device | str, dtype: torch.dtype) -> Batch:
     """The batch on `device`, its floating-point tensors as `dtype`."""
-    return map_tensors(lambda t: t.to(device=device, dtype=dtype if t.is_floating_point() else None), batch)
+    there = torch.device(device)
+
+    def moved(t: Tensor) -> Tensor:
+        wanted = dtype if t.is_floating_point() else None
+        return t.to(device=there, dtype=wanted, non_blocking=there.type == "cuda")  # towards it nobody waits
+
+    return map_tensors(moved, batch)

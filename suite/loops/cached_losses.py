@@ -30,6 +30,8 @@ SMALLEST_NORMAL = 2.0**-126
 """A format whose smallest normal number is not above this one has exponents to spare."""
 HOST = ("cpu", "mps")
 """Devices on which loops compute as they stand."""
+NOTHING: Batch = ()
+"""The batch of a penalty; no batch of samples is empty."""
 FARTHEST = 60
 """Weights of larger or smaller exponents are not shifted: 2¹²⁰ between two of them fits every format."""
 
@@ -41,10 +43,11 @@ class CachedLosses:
         losses: `losses(model, batch)` gives the unreduced losses.
         memory: how many bytes may be kept, graphs included; all graphs, and `CACHED_BYTES` of
             gradients, if None.
+        penalty: the regulariser, which is remembered in the same way, or None.
     """
 
-    def __init__(self, losses: Losses, memory: int | None = None) -> None:
-        self.losses = losses
+    def __init__(self, losses: Losses, memory: int | None = None, penalty: Regulariser | None = None) -> None:
+        self.losses, self.penalty = losses, penalty
         self._batches: dict[Hashable, Batch] = {}
         self._tapes: dict[Hashable, _Tape] = {}
         self._models: dict[int, tuple[nn.Module, list[nn.Parameter]]] = {}
@@ -53,9 +56,35 @@ class CachedLosses:
 
     def __call__(self, model: nn.Module, batch: Batch) -> Tensor:
         """The losses, from the forward pass that this batch has had already or has now."""
+        return self._replayed(model, batch, self.losses)
+
+    def regulariser(self, model: nn.Module) -> Tensor:
+        """The penalty, from the pass that these parameters have had already or have now."""
+        return self._replayed(model, NOTHING, self._penalty)
+
+    def prepare(self, model: nn.Module, some: Sequence[Batch]) -> None:
+        """Compute the penalty and the losses of these batches, and fetch them from a device all at once."""
+        if all(t.device.type in HOST for t in model.parameters()):
+            return  # nothing is fetched
+        tapes = [self._tape(model, batch, self.losses) for batch in some]
+        if self.penalty is not None:
+            tapes.append(self._tape(model, NOTHING, self._penalty))
+        waiting = [tape for tape in tapes if isinstance(tape, _Tape) and tape.handed_out is None]
+        if waiting:
+            entries = [tape.entries.detach() for tape in waiting]
+            fetched = torch.cat([part.flatten().to(entries[0].device) for part in entries]).cpu()
+            parts = fetched.split([part.numel() for part in entries])
+            for tape, like, part in zip(waiting, entries, parts, strict=True):
+                tape.handed_out = part.to(like.dtype, copy=True).reshape(like.shape)
+
+    def _penalty(self, model: nn.Module, _: Batch) -> Tensor:
+        assert self.penalty is not None  # noqa: S101  who asks for it has one
+        return self.penalty(model)
+
+    def _replayed(self, model: nn.Module, batch: Batch, losses: Losses) -> Tensor:
         if not torch.is_grad_enabled():
-            return _handed_out(self.losses(model, batch))
-        tape = self._tape(model, batch)
+            return _handed_out(losses(model, batch))
+        tape = self._tape(model, batch, losses)
         if isinstance(tape, Tensor):
             return _handed_out(tape)
         if tape.handed_out is None:
@@ -63,19 +92,7 @@ class CachedLosses:
         replayed: Tensor = _Replayed.apply(tape, tape.handed_out, *tape.parameters)
         return replayed
 
-    def prepare(self, model: nn.Module, some: Sequence[Batch]) -> None:
-        """Compute the losses of these batches, and fetch them from a device all at once."""
-        if all(t.device.type in HOST for t in model.parameters()):
-            return  # nothing is fetched
-        tapes = [tape for batch in some if isinstance(tape := self._tape(model, batch), _Tape)]
-        waiting = [tape for tape in tapes if tape.handed_out is None]
-        if waiting:
-            fetched = torch.cat([tape.entries.detach().flatten() for tape in waiting]).cpu()
-            parts = fetched.split([tape.entries.numel() for tape in waiting])
-            for tape, part in zip(waiting, parts, strict=True):
-                tape.handed_out = part.clone().reshape(tape.entries.shape)
-
-    def _tape(self, model: nn.Module, batch: Batch) -> _Tape | Tensor:
+    def _tape(self, model: nn.Module, batch: Batch, losses: Losses) -> _Tape | Tensor:
         """What is known of a batch; its losses where there is no memory to keep more."""
         # The model is kept alive with its parameters: its identity is part of the key.
         if id(model) not in self._models:
@@ -84,7 +101,7 @@ class CachedLosses:
         known = self._contents(batch)
         key = (id(model), tuple(p._version for p in parameters), known)  # noqa: SLF001
         if key not in self._tapes:
-            entries, size = self._forward(model, batch)
+            entries, size = self._forward(model, batch, losses)
             if not self.admits(size):
                 return entries
             self._tapes[key] = _Tape(self, entries, parameters)
@@ -99,12 +116,12 @@ class CachedLosses:
         self._batches.setdefault(key, batch)
         return key
 
-    def _forward(self, model: nn.Module, batch: Batch) -> tuple[Tensor, int]:
+    def _forward(self, model: nn.Module, batch: Batch, losses: Losses) -> tuple[Tensor, int]:
         """The losses, and how many bytes their graph keeps, where those are counted."""
         if not self._bounded:
-            return self.losses(model, batch), 0
+            return losses(model, batch), 0
         idle = [*model.parameters(), *model.buffers(), *tensors(batch)]
-        return saved_for_backward_bytes(lambda: self.losses(model, batch), idle, keep=True)
+        return saved_for_backward_bytes(lambda: losses(model, batch), idle, keep=True)
 
     def admits(self, size: int) -> bool:
         """Whether so many more bytes may be kept; if so they are counted."""
@@ -112,12 +129,6 @@ class CachedLosses:
             return False
         self._memory -= size
         return True
-
-
-def cached_regulariser(regulariser: Regulariser) -> Regulariser:
-    """`regulariser` with the same memory."""
-    cached = CachedLosses(lambda model, _: regulariser(model))
-    return lambda model: cached(model, ())
 
 
 def _handed_out(entries: Tensor) -> Tensor:

@@ -7,10 +7,10 @@ held against. A reference loop receives a `Loop` and leaves its gradient in the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -20,11 +20,14 @@ from suite.loops.autograd import grad
 from suite.loops.batch import Batch
 
 if TYPE_CHECKING:
-    from suite.algebra.units import Grouping, Units
+    from suite.algebra.units import Units
 
 Losses = Callable[[nn.Module, Batch], Tensor]
 Regulariser = Callable[[nn.Module], Tensor]
 Gradient = list[Tensor]
+CutBy = Literal["sample", "microbatch", "rank"]
+CUTS: tuple[CutBy, ...] = get_args(CutBy)
+"""How scripts cut a batch: into its samples, its micro-batches, its ranks."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ class Loop:
         return {}
 
     @cached_property
-    def _cuts(self) -> dict[str, list[Loop]]:
+    def _cuts(self) -> dict[CutBy, list[Loop]]:
         return {}
 
     @property
@@ -100,29 +103,50 @@ class Loop:
 
     def samples(self) -> list[Loop]:
         """This batch as batches of one sample."""
-        return self._cut("sample", (torch.tensor([row]) for row in range(self.n)))
+        return self._cut("sample")
 
     def microbatches(self) -> list[Loop]:
         """The micro-batches of the accumulation window, in order."""
-        return self._groups("microbatch")
+        return self._cut("microbatch")
 
     def ranks(self) -> list[Loop]:
         """What each rank that has data trains on."""
-        return self._groups("rank")
+        return self._cut("rank")
 
-    def _groups(self, by: Grouping) -> list[Loop]:
+    @property
+    def cuts(self) -> tuple[CutBy, ...]:
+        """How the batch has been cut so far."""
+        return tuple(self._cuts)
+
+    def prepare(self, cuts: Iterable[CutBy] = ()) -> None:
+        """Let cached losses be computed and fetched at once: of the batch, and of its pieces."""
+        some = [self.batch]
+        for by in cuts:
+            if by not in self._cuts:  # the same pieces each time, as cutting costs copies
+                self._cuts[by] = [self._piece(rows) for rows in self._groups(by)]
+            some += [piece.batch for piece in self._cuts[by]]
+        prepare = getattr(self.unreduced, "prepare", None)
+        if prepare is not None and torch.is_grad_enabled():
+            prepare(self.model, some)
+
+    def _cut(self, by: CutBy) -> list[Loop]:
+        if by not in self._cuts:
+            self.prepare(self._with(by))
+        return self._cuts[by]
+
+    def _with(self, by: CutBy) -> Iterator[CutBy]:
+        """A cut, and those that cost little beside it: they are fetched from a device with it."""
+        yield by
+        if self.home is not None and self.rows is None:
+            others = (name for name in CUTS if name not in (by, "sample"))
+            yield from (name for name in others if getattr(self.units, name) is not None)
+
+    def _groups(self, by: CutBy) -> Iterator[Tensor]:
+        if by == "sample":
+            return (torch.tensor([row]) for row in range(self.n))
         index = torch.as_tensor(self.units.require(by)[self.units.data])
         index = index.reshape(self.units.n, -1)[:, 0]  # all parts of a sample stay together
-        return self._cut(by, ((index == group).nonzero()[:, 0] for group in index.unique()))
-
-    def _cut(self, by: str, groups: Iterable[Tensor]) -> list[Loop]:
-        """The batch in pieces, each of some rows; the same each time, as cutting costs copies."""
-        if by not in self._cuts:
-            self._cuts[by] = [self._piece(rows) for rows in groups]
-            prepare = getattr(self.unreduced, "prepare", None)
-            if prepare is not None and torch.is_grad_enabled():
-                prepare(self.model, [piece.batch for piece in self._cuts[by]])
-        return self._cuts[by]
+        return ((index == group).nonzero()[:, 0] for group in index.unique())
 
     def _piece(self, rows: Tensor) -> Loop:
         whole = rows if self.rows is None else self.rows[rows]

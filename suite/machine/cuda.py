@@ -12,6 +12,7 @@ from suite.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import ArrayLike
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 FIXED = (":4096:8", ":16:8")
@@ -44,6 +45,17 @@ def require_workspace(device: torch.device) -> None:  # uncovered: needs a CUDA 
             "deterministic products: set it in the environment before Python starts, or allow others "
             "(--no-deterministic, deterministic=False)"
         ) from None
+
+
+def sent(values: ArrayLike | torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Numbers of the host on the device of `like`, in its dtype; the host does not wait for CUDA.
+
+    What comes from memory that is not pinned is read before the call returns, so that the host may
+    overwrite it then.
+    """
+    import torch
+
+    return torch.as_tensor(values).to(like.device, like.dtype, non_blocking=like.is_cuda)
 
 
 def set_tf32(allowed: bool) -> None:  # noqa: FBT001  a switch

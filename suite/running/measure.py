@@ -28,16 +28,17 @@ from suite.errors import CaseError, one_line
 from suite.loops import batch as batches
 from suite.loops.autograd import values
 from suite.loops.batch import Batch
-from suite.loops.cached_losses import HOST, CachedLosses, cached_regulariser
-from suite.loops.loop import Loop, Regulariser, run_reference_loop
+from suite.loops.cached_losses import HOST, CachedLosses
+from suite.loops.loop import Loop, run_reference_loop
 from suite.loops.width import values_per_sample
 from suite.machine.memory import free_bytes
 from suite.running.plan import Cell
 from suite.running.rounding import (
     NotAvailable,
     Precision,
+    as_float64,
     reference_gradients,
-    relative_distances,
+    relative_distance,
     sizes_of_difference,
 )
 
@@ -111,8 +112,8 @@ def measure(
     reduced = dict(zip(columns, weights[: len(columns)], strict=True))
     if context.memory is not None:
         memory -= _memory_beside(found.size, len(directions))
-    cached = CachedLosses(problem.losses, None if context.memory is None else memory)
-    loop = _reference(model, batch, cached, units, problem.regulariser)
+    cached = CachedLosses(problem.losses, None if context.memory is None else memory, problem.regulariser)
+    loop = _reference(model, batch, cached, units)
     _require_separate_samples(loop, problem)
     left = ((c, reduced[name] @ directions, columns[name]) for name, c in involved.items())
     errors = _held_against_reference_loops(left, loop, gram)
@@ -121,7 +122,7 @@ def measure(
         (a.name, b.name): compare(gram, columns[a.name], columns[b.name], precision=precision)
         for a, b in compared
     }
-    rounded = _rounded(compared, results, loop, context.precisions)
+    sizes = _rounding(results, loop, involved, context.precisions)
 
     common = {
         "samples": units.n,
@@ -133,8 +134,8 @@ def measure(
         "quantities": quantities(units),
     }
     # Fetched at once: each number by itself would wait for the device.
-    apart = weights[len(columns) :]
-    largest = torch.stack([(row @ directions).abs().max() for row in apart]).tolist() if compared else []
+    apart = [(row @ directions).abs().max() for row in weights[len(columns) :]]
+    largest, rounded = _fetched(apart, sizes)
     for (convention, reference), most in zip(compared, largest, strict=True):
         a, b = columns[convention.name], columns[reference.name]
         result = results[convention.name, reference.name]
@@ -148,7 +149,7 @@ def measure(
             "relative_discrepancy": result.relative,
             "residual": result.residual,
             "max_abs": most,
-            **rounded[convention.name, reference.name],
+            **{name: found.get((convention.name, reference.name)) for name, found in rounded.items()},
             "verdict": result.verdict.value,
             "reason": _reason(result, gram, a, b, units),
             "protocol_error": errors[convention.name],
@@ -227,6 +228,7 @@ def _compared_with(convention: Convention, reference: Convention, units: Units) 
 
 def _require_separate_samples(loop: Loop, problem: Problem) -> None:
     """Refuse losses that depend on the other samples: no weighting of units describes their loops."""
+    loop.prepare()
     together = loop.unreduced(loop.model, loop.batch).detach()
     row = len(together) - 1
     one = batches.map_tensors(torch.clone, batches.select(loop.batch, slice(row, row + 1)))
@@ -237,27 +239,32 @@ def _require_separate_samples(loop: Loop, problem: Problem) -> None:
         raise CaseError(
             f"a sample alone in its batch fails (BatchNorm in train mode?): {one_line(error)}"
         ) from error
-    if not all(map(_same, batches.tensors(one), before)):
+    kept = _kept(batches.tensors(one), before)
+    # Fetched at once: each by itself would wait for the device.
+    *fetched, unchanged = torch.cat([alone.flatten(), kept.to(alone)]).tolist()
+    if not unchanged:
         raise CaseError("the losses change the batch that they are given: let them work on a copy of it")
     tolerance = float(torch.finfo(together.dtype).eps) ** 0.5
-    if not torch.allclose(together[row:], alone.to(together.device), rtol=tolerance, atol=tolerance):
+    same = torch.tensor(fetched, dtype=together.dtype).reshape(alone.shape)
+    if not torch.allclose(together[row:].cpu(), same, rtol=tolerance, atol=tolerance):
         raise CaseError(
             "the loss of a sample changes when it is alone in its batch (BatchNorm or dropout in train "
             "mode?): put the model into eval mode, or normalise per sample"
         )
 
 
-def _same(now: Tensor, before: Tensor) -> bool:
-    return bool(torch.allclose(now, before, rtol=0, atol=0, equal_nan=True))
+def _kept(now: Sequence[Tensor], before: Sequence[Tensor]) -> Tensor:
+    """`[1]` whether all tensors are as they were, still on their device."""
+    pairs_of_tensors = zip(now, before, strict=True)
+    same = [torch.isclose(a, b, rtol=0, atol=0, equal_nan=True).all() for a, b in pairs_of_tensors]
+    return torch.stack(same).all().reshape(1)
 
 
-def _reference(
-    model: nn.Module, batch: Batch, cached: CachedLosses, units: Units, regulariser: Regulariser | None
-) -> Loop:
+def _reference(model: nn.Module, batch: Batch, cached: CachedLosses, units: Units) -> Loop:
     """The batch as reference loops see it."""
     if next(model.parameters()).device.type in HOST:
-        return Loop(model, batch, cached, units, regulariser)
-    penalty = None if regulariser is None else cached_regulariser(regulariser)
+        return Loop(model, batch, cached, units, cached.penalty)
+    penalty = None if cached.penalty is None else cached.regulariser
     return Loop(model, batch, cached, units, penalty, home=torch.device("cpu"))
 
 
@@ -287,44 +294,40 @@ def _held_against_reference_loops(
     return found
 
 
-def _rounds(result: Discrepancy) -> bool:
-    """Whether the two gradients are proportional in exact arithmetic."""
-    return result.verdict.proportional and result.scale is not None
+Norms = dict[tuple[str, str], Tensor]
+"""By pair of conventions, the norms of which a relative difference is made, still on their device."""
 
 
-def _rounded(
-    compared: Sequence[tuple[Convention, Convention]],
+def _rounding(
     results: Mapping[tuple[str, str], Discrepancy],
     loop: Loop,
+    involved: Mapping[str, Convention],
     precisions: Sequence[Precision],
-) -> dict[tuple[str, str], dict[str, float | None]]:
-    """The relative difference of two reference loops in each precision, where they are proportional.
+) -> dict[str, Norms]:
+    """By column, how far apart two reference loops come out in each precision, where they are proportional.
 
     The loops of others are not run. Of all gradients only those that others are compared with are kept.
     """
-    found: dict[tuple[str, str], dict[str, float | None]] = {(a.name, b.name): {} for a, b in compared}
     scales = {
-        name: scale for name in found if _rounds(results[name]) and (scale := results[name].scale) is not None
+        pair: result.scale
+        for pair, result in results.items()
+        if result.verdict.proportional and result.scale is not None
     }
-    by_name = {c.name: c for pair in compared for c in pair}
     references = dict.fromkeys(b for _, b in scales)
-    chosen = {name: by_name[name] for name in (*references, *(a for a, _ in scales))}
+    chosen = [involved[name] for name in dict.fromkeys((*references, *(a for a, _ in scales)))]
+    found: dict[str, Norms] = {}
     for precision in precisions:
-        column = "rounding" + (f"_{precision.name}" if precision.name else "")
-        for row in found.values():
-            row[column] = None
-        gradients = reference_gradients(loop, list(chosen.values()), precision)
+        sizes = found["rounding" + (f"_{precision.name}" if precision.name else "")] = {}
         with suppress(NotAvailable):
-            for pair, distance in _distances(gradients, set(references), scales).items():
-                found[pair][column] = distance
+            sizes.update(_sizes(reference_gradients(loop, chosen, precision), set(references), scales))
     return found
 
 
-def _distances(
+def _sizes(
     gradients: Iterable[tuple[str, Tensor]], references: set[str], scales: Mapping[tuple[str, str], float]
-) -> dict[tuple[str, str], float | None]:
-    """By pair of conventions, the relative difference of their loops; references come first."""
-    sizes: dict[tuple[str, str], Tensor] = {}
+) -> Norms:
+    """By pair of conventions, the sizes of the difference of their loops; references come first."""
+    sizes: Norms = {}
     kept: dict[str, Tensor] = {}
     for name, gradient in gradients:
         if name in references:
@@ -335,7 +338,21 @@ def _distances(
     for pair, scale in scales.items():
         if pair[0] in references:
             sizes[pair] = sizes_of_difference(kept[pair[0]], kept[pair[1]], scale)
-    return dict(zip(sizes, relative_distances(list(sizes.values())), strict=True))
+    return sizes
+
+
+def _fetched(
+    largest: Sequence[Tensor], sizes: Mapping[str, Norms]
+) -> tuple[list[float], dict[str, dict[tuple[str, str], float | None]]]:
+    """The numbers `largest`, and the relative differences by column and pair, for one wait."""
+    norms = [part for found in sizes.values() for part in found.values()]
+    parts = [as_float64(part.reshape(-1)) for part in (*largest, *norms)]
+    numbers = iter(torch.cat(parts).tolist() if parts else [])
+    fetched = [next(numbers) for _ in largest]
+    return fetched, {
+        column: {pair: relative_distance(next(numbers), next(numbers)) for pair in found}
+        for column, found in sizes.items()
+    }
 
 
 def _reason(result: Discrepancy, gram: Gram, column: Column, reference: Column, units: Units) -> str:

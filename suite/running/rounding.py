@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import torch
@@ -57,17 +58,25 @@ def reference_gradients(
     model = copy.deepcopy(loop.model).to(precision.dtype)
     device = loop.parameters[0].device
     cast = replace(loop, model=model, batch=batches.to(loop.batch, device, precision.dtype))
+    with _in(precision):
+        cast.prepare(loop.cuts)
     for convention in chosen:
-        set_tf32(precision.tf32)
-        try:
+        with _in(precision):
             gradient = run_reference_loop(convention.reference_loop, cast)
-        except RuntimeError as error:
-            if "not implemented for" not in str(error):
-                raise
-            raise NotAvailable(str(error)) from error
-        finally:
-            set_tf32(False)
-        yield convention.name, _float64(gradient)
+        yield convention.name, as_float64(gradient)
+
+
+@contextmanager
+def _in(precision: Precision) -> Iterator[None]:
+    set_tf32(precision.tf32)
+    try:
+        yield
+    except RuntimeError as error:
+        if "not implemented for" not in str(error):
+            raise
+        raise NotAvailable(str(error)) from error
+    finally:
+        set_tf32(False)
 
 
 def sizes_of_difference(a: Tensor, b: Tensor, scale: float) -> Tensor:
@@ -75,12 +84,11 @@ def sizes_of_difference(a: Tensor, b: Tensor, scale: float) -> Tensor:
     return torch.stack([(a - scale * b).norm(), a.norm()])
 
 
-def relative_distances(sizes: Sequence[Tensor]) -> list[float | None]:
-    """`‖a − s·b‖ / ‖a‖` of each pair of sizes, fetched from the device at once; None where `a` is zero."""
-    fetched = torch.stack(list(sizes)).tolist() if sizes else []
-    return [distance / size if size > 0 else None for distance, size in fetched]
+def relative_distance(distance: float, size: float) -> float | None:
+    """`‖a − s·b‖ / ‖a‖` of these two norms; None where `a` is zero."""
+    return distance / size if size > 0 else None
 
 
-def _float64(gradient: Tensor) -> Tensor:
-    # mps has no float64.
-    return (gradient.cpu() if gradient.device.type == "mps" else gradient).to(torch.float64)
+def as_float64(tensor: Tensor) -> Tensor:
+    """In float64; a device that has none (mps) hands its numbers to the processor."""
+    return (tensor.cpu() if tensor.device.type == "mps" else tensor).to(torch.float64)

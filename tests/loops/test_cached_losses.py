@@ -120,3 +120,25 @@ def test_a_forward_pass_without_gradients_is_not_remembered() -> None:
         replay(model, BATCH)
         replay(model, BATCH)
     assert plain.calls == 2
+
+
+def test_a_penalty_is_remembered_as_losses_are_and_beside_them() -> None:
+    model, calls = nn.Linear(6, 3), []
+
+    def penalty(model: nn.Module) -> torch.Tensor:
+        calls.append(1)
+        return model.weight.square().sum()
+
+    replay = CachedLosses(Counted(), penalty=penalty)
+    for scale in (1.0, 3.0):
+        found = torch.autograd.grad(
+            replay(model, BATCH).sum() + scale * replay.regulariser(model), list(model.parameters())
+        )
+        wanted = torch.autograd.grad(
+            Counted()(model, BATCH).sum() + scale * model.weight.square().sum(), list(model.parameters())
+        )
+        assert all(map(torch.equal, found, wanted))
+    assert len(calls) == 1
+    with torch.no_grad():
+        model.weight.zero_()
+    assert replay.regulariser(model) == 0

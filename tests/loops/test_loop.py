@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 
 from cases import cases
+from suite.loops.batch import size
 from suite.loops.loop import Loop, run_reference_loop
 from suite.running.plan import Cell
 
@@ -30,6 +34,31 @@ def test_cutting_a_batch_cuts_its_losses_and_columns_alike(loop: Loop) -> None:
     inner = loop.ranks()[0].samples()[3]
     torch.testing.assert_close(inner.losses(), whole[3:4])
     torch.testing.assert_close(inner.column("term_weight"), loop.column("term_weight")[3:4])
+
+
+def test_losses_that_are_remembered_are_prepared_at_once_for_cuts_that_cost_little_beside_each_other(
+    loop: Loop,
+) -> None:
+    asked: list[list[int]] = []
+
+    class Prepared:
+        def __call__(self, model: torch.nn.Module, batch: Any) -> torch.Tensor:
+            return loop.unreduced(model, batch)
+
+        def prepare(self, model: torch.nn.Module, some: list[Any]) -> None:
+            asked.append([size(batch) for batch in some])
+
+    far = replace(loop, unreduced=Prepared(), home=CPU)
+    far.samples()
+    far.ranks()
+    assert far.cuts == ("sample", "microbatch", "rank")
+    assert asked == [[5, *[1] * 5, 2, 2, 1, 4, 1]]
+    far = replace(far)
+    far.ranks()
+    assert far.cuts == ("rank", "microbatch")  # samples would be many passes for nothing
+    near = replace(loop)
+    near.samples()
+    assert near.cuts == ("sample",)
 
 
 def test_clipping_shortens_to_the_threshold_and_keeps_the_direction(loop: Loop) -> None:

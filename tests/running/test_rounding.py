@@ -12,7 +12,7 @@ from suite.running.rounding import (
     Precision,
     precisions,
     reference_gradients,
-    relative_distances,
+    relative_distance,
     sizes_of_difference,
 )
 
@@ -29,15 +29,15 @@ def test_loops_that_are_equal_differ_by_the_rounding_of_their_dtype() -> None:
     for dtype in (torch.float64, torch.float32, torch.bfloat16):
         found = dict(reference_gradients(loop, pair, Precision("", dtype)))
         assert all(gradient.dtype == torch.float64 for gradient in found.values())
-        (relative,) = relative_distances([sizes_of_difference(found["window-exact"], found["mean"], 1.0)])
+        relative = relative_distance(*sizes_of_difference(found["window-exact"], found["mean"], 1.0).tolist())
         apart[dtype] = relative / torch.finfo(dtype).eps
     assert all(0.01 < digits < 100 for digits in apart.values())
     assert next(loop.model.parameters()).dtype == torch.float64
 
 
 def test_a_zero_gradient_has_no_relative_distance() -> None:
-    assert relative_distances([sizes_of_difference(torch.zeros(2), torch.ones(2), 1.0)]) == [None]
-    assert relative_distances([]) == []
+    sizes = sizes_of_difference(torch.zeros(2), torch.ones(2), 1.0).tolist()
+    assert relative_distance(*sizes) is None
 
 
 def test_the_dtype_asked_for_comes_first_and_tf32_only_where_it_is() -> None:

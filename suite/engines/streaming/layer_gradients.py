@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from suite.engines.unit_gradients import Beside, Blocks
+from suite.machine.cuda import sent
 
 FEW = 0.75
 """Up to this share of the units, picking them out costs less than summing over the others as well."""
@@ -38,7 +39,7 @@ class CoefficientRows:
         some = [row.nonzero()[0] for row in values]
         few = [index if len(index) <= FEW * values.shape[1] else None for index in some]
         support = tuple(None if index is None else torch.from_numpy(index).to(like.device) for index in few)
-        return cls(torch.from_numpy(np.ascontiguousarray(values)).to(like), support)
+        return cls(sent(np.ascontiguousarray(values), like), support)
 
 
 class LayerGradients(Protocol):

@@ -17,6 +17,7 @@ from suite.engines.streaming.outer_product import Formed, OuterProduct
 from suite.engines.streaming.positions import Positions
 from suite.engines.streaming.syrk import empty, mirror
 from suite.engines.unit_gradients import Beside, Blocks, as_rows
+from suite.machine.cuda import sent
 
 
 class Streamed:
@@ -104,7 +105,7 @@ class Streamed:
         spanned = self._basis(given)
         found, blocks = self._empty(len(given))
         rows = self._rows(spanned.rows)
-        mix = torch.from_numpy(spanned.weights).to(self._like)
+        mix = sent(spanned.weights, self._like)
         dense = self._rows(given) if len(spanned.rows) == len(given) else None
         for layer in self._layers:
             if isinstance(layer, OuterProduct):
@@ -130,7 +131,7 @@ class Streamed:
         for layer in self._layers:
             layer.reduce(rows, blocks)
         self._add_last(spanned.rows, blocks)
-        return torch.from_numpy(spanned.weights).to(self._like), found
+        return sent(spanned.weights, self._like), found
 
     def _basis(self, coefficients: ArrayLike) -> Basis:
         formed = sum(
@@ -158,7 +159,7 @@ class Streamed:
     def _add_last(self, values: NDArray[np.float64], blocks: Mapping[str, Tensor]) -> None:
         if self._last is None:
             return
-        last = torch.from_numpy(values[:, -1].copy()).to(self._like)
+        last = sent(values[:, -1].copy(), self._like)
         for name, part in self._last.items():
             blocks[name] += last.view(-1, *([1] * part.ndim)) * part
 
