@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import json
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +18,9 @@ from torch import nn
 
 import suite
 from suite.algebra.units import Units
+from suite.cli.main import main
 from suite.engines import cost, engines
+from suite.engines.chunks import Chunked
 from suite.engines.per_sample_gradients import per_sample_gradients
 from suite.errors import CaseError
 from suite.loops import batch as batches
@@ -166,23 +170,94 @@ def test_what_runs_on_the_second_device_is_timed_there(monkeypatch: pytest.Monke
 
 
 @two_devices
-def test_random_numbers_of_every_device_of_a_model_are_left_as_they_were() -> None:
-    class Spread(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.first = nn.Linear(3, 4).to("cuda:0").requires_grad_(False)
-            self.second = nn.Linear(4, 2).to("cuda:1")
+@pytest.mark.usefixtures("_tf32")
+def test_bench_times_engines_on_their_own_device_and_tf32_refuses_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    used, record = set(), torch.cuda.Event.record
 
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return F.dropout(self.second(F.dropout(self.first(x), 0.5).to("cuda:1")), 0.5)
+    def noted(self, *given) -> None:
+        used.add(torch.cuda.current_device())
+        record(self, *given)
 
-    def drawn(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
+    monkeypatch.setattr(torch.cuda.Event, "record", noted)
+    asked = ["bench", "--case=cross-entropy-convolution", "--units=4", "--rounds=1", "--conventions=2"]
+    assert main([*asked, "--device=cuda:1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["environment"]["device"] == "cuda:1"
+    assert used == {1}
+    assert all("refused" not in row and row["peak"] > 0 for row in found["rows"]), found["rows"]
+
+
+class Spread(nn.Module):
+    """Layers on two devices, as pipelines and `device_map` lay them."""
+
+    def __init__(self, *, last: str = "cuda:1", frozen: bool = False, p: float = 0.0) -> None:
+        super().__init__()
+        self.p = p
+        self.first = nn.Linear(3, 64).to("cuda:0").requires_grad_(not frozen)
+        self.second = nn.Linear(64, 64).to(last)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        hidden = F.dropout(torch.tanh(self.first(x)), self.p).to(self.second.weight.device)
+        return F.dropout(self.second(hidden), self.p)
+
+    @staticmethod
+    def losses(model: nn.Module, batch: torch.Tensor) -> torch.Tensor:
         return model(batch).square().sum(1)
 
-    model, batch = Spread(), torch.randn(4, 3, device="cuda:0")
+
+@two_devices
+@pytest.mark.parametrize("engine", engines.names)
+def test_random_numbers_of_every_device_of_a_model_are_left_as_they_were(engine: str) -> None:
+    model, batch = Spread(frozen=True, p=0.5), torch.randn(4, 3, device="cuda:0")
     before = torch.cuda.get_rng_state_all()
-    per_sample_gradients(model, batch, drawn, engine="loop")
+    with contextlib.suppress(CaseError):  # a model that draws has no gradients that could be checked twice
+        per_sample_gradients(model, batch, Spread.losses, engine=engine)
     assert all(map(torch.equal, before, torch.cuda.get_rng_state_all()))
+
+
+@two_devices
+def test_recovery_leaves_the_random_numbers_of_every_device_as_the_step_left_them() -> None:
+    def step(model: nn.Module, batch: torch.Tensor) -> None:
+        model.losses(model, batch).mean().backward()
+
+    model, batch = Spread(p=0.5), torch.randn(4, 3, device="cuda:0")
+    before = torch.cuda.get_rng_state_all()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        suite.recover(step, model, batch, Spread.losses)
+    assert all(map(torch.equal, before, torch.cuda.get_rng_state_all()))
+
+
+@two_devices
+@pytest.mark.parametrize("memory", [None, 2_350_000])
+@pytest.mark.parametrize("engine", engines.names)
+def test_layers_on_two_devices_have_the_gradients_that_they_have_on_one(
+    engine: str, memory: int | None
+) -> None:
+    model, one, batch = Spread(), Spread(last="cuda:0"), torch.randn(5, 3, device="cuda:0")
+    one.load_state_dict(model.state_dict())
+    expected = per_sample_gradients(one, batch, Spread.losses)
+    found = per_sample_gradients(
+        model, batch, Spread.losses, engine=engine, memory=memory, regulariser=lambda m: m.second.bias.sum()
+    )
+    assert isinstance(found.gradients, Chunked) == (memory is not None)
+    if memory is None:
+        torch.testing.assert_close(found.matrix[:5].cpu(), expected.matrix.cpu())
+    assert found.gram()[:5, :5] == pytest.approx(expected.gram(), rel=1e-5)
+    column = np.arange(1.0, 6)
+    reduced = found.reduce(np.append(column, 0)[None]).cpu()
+    torch.testing.assert_close(reduced, expected.reduce(column[None]).cpu())
+
+
+@two_devices
+def test_the_weights_of_a_step_are_found_for_layers_on_two_devices() -> None:
+    def step(model: nn.Module, batch: torch.Tensor) -> None:
+        (Spread.losses(model, batch) * torch.tensor([1, 2, 3, 4, 5.0], device="cuda:1")).mean().backward()
+
+    found = suite.recover(step, Spread(), torch.randn(5, 3, device="cuda:0"), Spread.losses)
+    assert found.weights == pytest.approx(np.arange(1, 6) / 5, rel=1e-4)
 
 
 @two_devices

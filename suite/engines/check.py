@@ -111,7 +111,7 @@ class _Compared:
     def difference(self, what: str, column: Column, row: Tensor | None = None) -> str | None:
         """What differs from autograd in `row`, the units weighted by `column`; None if nothing does."""
         row = self.gradients.reduce(column[None])[0] if row is None else row
-        expected = [part.flatten() for part in self.autograd.of(column)]
+        expected = [part.flatten().to(row.device) for part in self.autograd.of(column)]
         found = row.split([part.numel() for part in expected])
         *norms, finite = _fetched(
             [*map(_norms, found, expected), torch.isfinite(row).all().to(row).expand(3)]

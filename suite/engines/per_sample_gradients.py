@@ -58,7 +58,8 @@ class Checked:
     @property
     def matrix(self) -> Tensor:
         """`[units, params]`, the parameters in the order of `model.named_parameters()`."""
-        return torch.cat([as_rows(block) for block in self.blocks.values()], dim=1)
+        blocks = list(self.blocks.values())
+        return torch.cat([as_rows(block).to(blocks[0].device) for block in blocks], dim=1)
 
     @property
     def blocks(self) -> Mapping[str, Tensor]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from suite.algebra.gram import Gram
+from suite.loops.autograd import root_of_sum
 from suite.recovery.formed_rows import FormedRows
 from suite.recovery.normal_equations import NormalEquations
 from suite.recovery.rounding import MARGIN, ROUNDINGS
@@ -251,4 +252,4 @@ class Solved:
 
 
 def _norm(gradient: Mapping[str, Tensor]) -> float:
-    return float(torch.stack([part.double().square().sum() for part in gradient.values()]).sum().sqrt())
+    return root_of_sum([part.double().square().sum() for part in gradient.values()])

@@ -131,9 +131,10 @@ class Attempt:
 def proven(attempt: Attempt) -> Proven | None:
     """The weights, solved for on few parameters and proven on all; None where that cannot be had."""
     dtypes = {part.dtype for part in attempt.gradient.values()}
-    kinds = {part.device.type for part in attempt.gradient.values()}
+    places = {part.device for part in attempt.gradient.values()}
     size = sum(part.numel() for part in attempt.gradient.values())
-    if len(dtypes) > 1 or not dtypes <= MOST_CONDITION.keys() or "mps" in kinds or size <= attempt.units:
+    alike = len(dtypes) == len(places) == 1 and dtypes <= MOST_CONDITION.keys()
+    if not alike or any(place.type == "mps" for place in places) or size <= attempt.units:
         return None
     try:
         for found, graph in _candidates(attempt, _penalty(attempt)):

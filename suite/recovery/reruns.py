@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.errors import UsageError
+from suite.loops.autograd import root_of_sum
 from suite.loops.batch import Batch, map_tensors, tensors
 from suite.recovery.formats import Watch
 from suite.recovery.put_back import same
@@ -147,4 +148,4 @@ class Runs:
     def distance(self, a: GradientByName, b: GradientByName) -> float:
         """The norm of `a − b`."""
         squares = [(a[name].double() - b[name].double()).square().sum() for name in a]
-        return float(torch.stack(squares).sum().sqrt())
+        return root_of_sum(squares)

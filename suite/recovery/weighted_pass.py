@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from suite.loops.autograd import root_of_sum
+
 
 class Remainder:
     """What is left of a gradient once weighted losses' own has been taken away.
@@ -36,7 +38,7 @@ class Remainder:
     def norm(self) -> float:
         """Of what is left."""
         squares = [part.square().sum(dtype=torch.float64) for part in self._left.values()]
-        return float(torch.stack(squares).sum().sqrt())
+        return root_of_sum(squares)
 
     @contextmanager
     def _caught(self) -> Iterator[None]:

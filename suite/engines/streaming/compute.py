@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from suite.engines import torch_func as functional
+from suite.engines.engine import Refused
 from suite.engines.one_pass import keeps_graph
 from suite.engines.streaming.capture import ForwardCall, captured
 from suite.engines.streaming.layer_gradients import LayerGradients
@@ -44,9 +45,11 @@ def compute(model: nn.Module, batch: Batch, losses: Losses, memory: int | None =
             what is kept.
 
     Raises:
-        Refused: A layer mixes samples, or its input was overwritten.
+        Refused: A layer mixes samples, its input was overwritten, or layers are on several devices.
     """
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if len(places := {p.device for p in trained.values()}) > 1:
+        raise Refused(f"adds up layers where they are, and these are on {len(places)} devices")
     layers = [
         module
         for module in model.modules()

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-import torch
-
 from suite.errors import CaseError, UsageError
+from suite.loops.autograd import root_of_sum
 from suite.recovery.experiment import Experiment, Weighting
 from suite.recovery.identify import Match
 from suite.recovery.step import GradientByName
@@ -114,4 +113,4 @@ def attempt(experiment: Callable[[], T]) -> T | None:
 def norm_of(gradient: GradientByName, names: Sequence[str] | None = None) -> float:
     """The norm over the parameters of these names; over all if None."""
     squares = [gradient[name].double().square().sum() for name in (gradient if names is None else names)]
-    return float(torch.stack(squares).sum().sqrt())
+    return root_of_sum(squares)
