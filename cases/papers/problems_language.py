@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
 
 import cases
-from cases.papers.problems_common import Branches, Pair, problem
+from cases.papers.problems_common import Branches, Pair, Triple, problem
 from suite.case import Problem
 from suite.replication.step import Port
 
@@ -101,6 +101,40 @@ def context(**settings: Any) -> Problem:
     )
 
 
+class Products(nn.Module):
+    """The product of a word's vector and a neighbour's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.neighbours = nn.Embedding(128, 6), nn.Embedding(128, 6)
+
+    def forward(self, words: Tensor, neighbours: Tensor) -> Tensor:
+        """`[samples]`."""
+        products: Tensor = (self.words(words) * self.neighbours(neighbours)).sum(1)
+        return products
+
+
+def counts(**settings: Any) -> Problem:
+    """Characters that follow one another, and how often they do."""
+    tokens = cases.data.text()[0][:, :LONGEST]
+    pairs = torch.stack([tokens[:, :-1], tokens[:, 1:]], -1).flatten(0, 1)
+    found, number = pairs.unique(dim=0, return_counts=True)
+    return problem(
+        model=Products,
+        data=(*found[::5].T, number[::5].double()),
+        losses=count_losses,
+        columns=lambda _: {"elements": 1},
+        **settings,
+    )
+
+
+def count_losses(model: nn.Module, batch: Triple) -> Tensor:
+    """`[samples]` the squared errors of the logarithms, weighted by `min(1, x/100)^¾`."""
+    words, neighbours, number = batch
+    squares: Tensor = (number / 100).clamp(max=1) ** 0.75 * (model(words, neighbours) - number.log()).square()
+    return squares
+
+
 def _tokens(model: nn.Module, batch: Pair) -> Tensor:
     return F.cross_entropy(model(batch[0]).flatten(0, 1), batch[1].flatten())
 
@@ -112,6 +146,10 @@ def _preferences(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
     )
     return -F.logsigmoid(BETA * (chosen - rejected)).mean()
 
+
+COUNTS = Port(
+    "(f * (dots - counts.log()) ** 2).mean()", lambda model, batch: count_losses(model, batch).mean()
+)
 
 TOKENS = Port("F.cross_entropy(logits.flatten(0, 1), targets.flatten())", _tokens)
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor, nn
 
 import cases
-from cases.papers.problems_common import Pair, Triple, network, problem
+from cases.papers.problems_common import Pair, Triple, network, problem, split
 from suite.case import Problem
 from suite.replication.step import Port
 
@@ -24,6 +24,29 @@ def images(**settings: Any) -> Problem:
         columns=lambda _: {"elements": 1},
         **settings,
     )
+
+
+RHO = 0.05
+
+
+def sharpness(ranks: int, **settings: Any) -> Problem:
+    """The same where the gradient of each rank's mean loss takes the weights."""
+
+    def losses(model: nn.Module, batch: Pair) -> Tensor:
+        return torch.cat([sharpness_losses(model, rank) for rank in split(batch, ranks)])
+
+    return replace(images(ranks=ranks, **settings), losses=losses)
+
+
+def sharpness_losses(model: nn.Module, batch: Pair) -> Tensor:
+    """`[samples]` the losses at `w + ρ·g/‖g‖`, g their mean's gradient at w; none flows through it."""
+    images, labels = batch
+    named = dict(model.named_parameters())
+    gradient = torch.autograd.grad(F.cross_entropy(model(images), labels), list(named.values()))
+    norm = torch.cat([g.flatten() for g in gradient]).norm()
+    moved = {name: p + RHO * g / norm for (name, p), g in zip(named.items(), gradient, strict=True)}
+    outputs = torch.func.functional_call(model, moved, (images,))
+    return F.cross_entropy(outputs, labels, reduction="none")
 
 
 def values(**settings: Any) -> Problem:
