@@ -22,6 +22,7 @@ from suite.machine import global_state
 from suite.recovery.causes.cause import norm_of
 from suite.recovery.recorded import recorded_gradient
 from suite.watch import report
+from suite.watch.context import whole_sequences
 from suite.watch.copies import copy_of, is_sharded, trained_only, unwrapped
 from suite.watch.errors import AuditWarning, UnexpectedUpdateError
 from suite.watch.factors import explained_update
@@ -53,6 +54,7 @@ class WatchOptions:
     factory: Callable[[], nn.Module] | None = None
     log: Callable[[AuditedUpdate], object] | None = None
     timeout: float = 60.0
+    context: int = 1
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,12 @@ class RunAudit:
                 "this model is being watched already: one watch at a time sees all of its updates; end the "
                 "first, or read its audit"
             )
-        _watched.add(key)
         self._ranks = Ranks(next(_numbers), self._options.timeout)
+        if self._ranks.count % self._options.context:
+            raise UsageError(
+                f"watch: context is {self._options.context}: {self._ranks.count} ranks are no multiple of it"
+            )
+        _watched.add(key)
         self._hooks.begin()
         self.running = True
         return self
@@ -237,6 +243,8 @@ class RunAudit:
                 notes += _of_rank(rank, theirs, norm)
                 calls = [*calls, *theirs.calls]
             seen = replace(seen, before=None)  # that of one rank
+        if self._options.context > 1:
+            calls = whole_sequences(calls, self._options.context)
         if not calls:
             raise UsageError(_uncalled(self._hooks))
         if not math.isfinite(norm):
@@ -255,7 +263,10 @@ class RunAudit:
         if self._losses is not None:
             microbatches = measured(model, calls, self._losses)
             longest = getattr(self._losses, "max_elements", None)
-            units = units_table(microbatches, full=full, world_size=world, max_elements=longest)
+            shared = calls if self._options.context > 1 else ()
+            units = units_table(
+                microbatches, full=full, world_size=world, context=shared, max_elements=longest
+            )
         if self._options.save is not None:
             path = Path(str(self._options.save).replace("{update}", str(number)))
             step = StepFile.of(
@@ -274,7 +285,7 @@ class RunAudit:
         )  # fmt: skip
         found = explained_update(tried, seen, self.max_norm)
         return replace(
-            found, number=number, microbatches=len(calls), full=full * world,
+            found, number=number, microbatches=len(calls), full=full * world // self._options.context,
             served=tuple(self._count(call) for call in calls), notes=(*found.notes, *notes),
         )  # fmt: skip
 

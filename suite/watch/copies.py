@@ -32,14 +32,14 @@ def is_sharded(model: nn.Module) -> bool:
 
 
 def copy_of(model: nn.Module, factory: Callable[[], nn.Module] | None) -> nn.Module:
-    """A copy of the model as it is now; of a sharded model, the factory's with its whole parameters.
+    """A copy of the model as it is now; the factory's with its whole parameters, where there is a factory.
 
     All ranks of a sharded model must ask at the same time.
 
     Raises:
         UsageError: The model has no copy; it is sharded and there is no factory, or that makes another one.
     """
-    if not is_sharded(model):
+    if not is_sharded(model) and factory is None:
         return with_own_functions(model)
     state = {
         plain_name(name): full(tensor.detach())
@@ -54,7 +54,7 @@ def copy_of(model: nn.Module, factory: Callable[[], nn.Module] | None) -> nn.Mod
     own = dict((*made.named_parameters(), *made.named_buffers()))
     missing = sorted(own.keys() ^ state.keys())
     if missing:
-        raise UsageError(f"the factory makes another model: trained_only one of the two has {missing[0]}")
+        raise UsageError(f"the factory makes another model: only one of the two has {missing[0]}")
     with torch.no_grad():
         for name, tensor in own.items():
             tensor.copy_(state[name])

@@ -71,7 +71,9 @@ def _made(model: object) -> nn.Module:
 def _with_columns(path: Path, units: Units, step: StepFile) -> Units:
     """The table with the columns that the file states."""
     columns: dict[str, Any] = {
-        name: step.columns[name].double().numpy() for name in COLUMNS if name in step.columns
+        name: column.numpy() if name == "rank" else column.double().numpy()
+        for name, column in step.columns.items()
+        if name in COLUMNS
     }
     for name, column in columns.items():
         if column.shape != (len(units),):

@@ -61,12 +61,14 @@ class Call:
         circumstances: of the call.
         rank: the process that called it.
         left_out: names of what the model was called with that has no sample axis.
+        ranks: `[positions]` the process of each position, where several share a sequence.
     """
 
     batch: Batch
     circumstances: Circumstances | None = None
     rank: int = 0
     left_out: tuple[str, ...] = field(default=())
+    ranks: Tensor | None = None
 
 
 def called_with(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

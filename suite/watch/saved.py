@@ -21,7 +21,7 @@ from suite.watch.microbatch import Call, Circumstances
 STEP_FORMAT = "gradsuite-step-1"
 TENSOR_KINDS = ("parameters", "buffers", "gradient", "microbatches", "units", "random")
 STEP_SETTINGS = {"update": int, "full": int, "world_size": int, "max_norm": float}
-COLUMNS = ("elements", "positions", "weight")
+COLUMNS = ("elements", "positions", "weight", "rank")
 """Columns of the units table that are taken from a file."""
 
 
@@ -56,8 +56,7 @@ class StepFile:
     ) -> StepFile:
         """Of a model at the parameters of the update."""
         columns = {} if units is None else {
-            name: torch.as_tensor(getattr(units, name)) for name in ("sample", "part", "microbatch", "rank",
-                *COLUMNS)
+            name: torch.as_tensor(getattr(units, name)) for name in ("sample", "part", "microbatch", *COLUMNS)
             if getattr(units, name) is not None
         }  # fmt: skip
         buffers = {name: t for name, t in model.named_buffers() if name in model.state_dict()}

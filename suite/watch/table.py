@@ -80,6 +80,7 @@ def units_table(
     *,
     full: int,
     world_size: int = 1,
+    context: Sequence[Call] = (),
     max_norm: float | None = None,
     max_elements: int | None = None,
 ) -> Units:
@@ -89,6 +90,7 @@ def units_table(
         microbatches: of all ranks, in the order of the table.
         full: how many micro-batches a rank has in a full window.
         world_size: how many ranks there are.
+        context: the calls of the micro-batches, where several ranks share a sequence.
         max_norm: the clip threshold, where it is known.
         max_elements: the longest sequence that the configuration allows, where it is known.
     """
@@ -99,6 +101,13 @@ def units_table(
     sizes = [one.elements.size for one in microbatches]
     ranks = [one.rank for one in microbatches]
     each = max(ranks.count(rank) for rank in set(ranks))
+    groups = world_size
+    rank = np.repeat(ranks, sizes)
+    if context:
+        groups = len(set(ranks))
+        rank = np.concatenate(
+            [_by_position(call, n, width) for call, n, width in zip(context, samples, widths, strict=True)]
+        )
     accumulates = max(each, full) > 1
     elements = np.concatenate([one.elements.ravel() for one in microbatches])
     return Units(
@@ -110,13 +119,24 @@ def units_table(
         elements=elements,
         positions=np.ones(len(elements)) if parts else None,
         microbatch=np.repeat(np.arange(len(sizes)), sizes) if accumulates else None,
-        rank=np.repeat(ranks, sizes) if world_size > 1 else None,
+        rank=rank if world_size > 1 else None,
         parts=parts,
-        window=max(each, full) * world_size if accumulates else 1,
+        window=max(each, full) * groups if accumulates else 1,
         world_size=world_size,
         max_norm=max_norm,
         max_elements=max_elements,
     )  # fmt: skip
+
+
+def _by_position(call: Call, samples: int, width: int) -> NDArray[np.int64]:
+    """`[samples × width]` the rank of each loss of a micro-batch, which several ranks share."""
+    places = np.full(width, call.rank) if call.ranks is None else call.ranks.numpy()
+    if len(places) < width:
+        raise UsageError(
+            f"losses(model, batch) gave {width} parts for sequences of {len(places)} positions: to know the "
+            "rank of each, one loss a position is needed"
+        )
+    return np.tile(places[:width], samples)
 
 
 def _shown(batch: batches.Batch) -> str:

@@ -28,6 +28,7 @@ def watch(
     factory: Callable[[], nn.Module] | None = None,
     log: Callable[[AuditedUpdate], object] | None = None,
     timeout: float = 60.0,
+    context: int = 1,
 ) -> RunAudit:
     """The weights behind the updates of a training run, which goes on as if nobody looked.
 
@@ -51,9 +52,12 @@ def watch(
         max_norm: the threshold by which the gradient is clipped; by default a norm of two digits is taken
             for one.
         engine: the engine that computes the units' gradients where each sample has one loss.
-        factory: makes the model anew, whole, where its parameters are sharded.
+        factory: makes the model anew, whole, where its parameters are sharded or its forward pass talks to
+            other ranks.
         log: is called with each audited update; `update.line` is a line of text.
         timeout: how many seconds rank 0 waits for the micro-batches of another rank.
+        context: how many ranks, one after the other, share their sequences (context parallelism); each holds
+            a piece of the second axis, in the order of `position_ids` where the model has them.
 
     Returns:
         The audit, to be entered with `with`: `.updates`, `.failures`, `.frame`, `print(audit)`.
@@ -78,7 +82,7 @@ def watch(
         >>> audit.updates[0].convention.name
         'mean-of-microbatch-means'
     """
-    _check(model, losses, every, save, window, max_norm)
+    _check(model, losses, {"every": every, "window": window, "context": context}, save, max_norm)
     if expect is not None:
         from suite.conventions import conventions
 
@@ -86,13 +90,11 @@ def watch(
     return RunAudit(
         model,
         losses,
-        WatchOptions(every, expect, warn, save, window, max_norm, engine, factory, log, timeout),
+        WatchOptions(every, expect, warn, save, window, max_norm, engine, factory, log, timeout, context),
     )
 
 
-def _check(
-    model: object, losses: object, every: object, save: object, window: object, max_norm: object
-) -> None:
+def _check(model: object, losses: object, counts: dict[str, object], save: object, max_norm: object) -> None:
     if not isinstance(model, nn.Module):
         raise UsageError(
             f"watch: the model is a {type(model).__name__}: it must be the torch.nn.Module that is trained"
@@ -108,7 +110,7 @@ def _check(
             f"watch: losses is a {type(losses).__name__}: it must be a function, losses(model, batch); "
             "suite.losses has some"
         )
-    for name, value in (("every", every), ("window", window)):
+    for name, value in counts.items():
         whole = isinstance(value, Integral) and not isinstance(value, bool)
         if value is not None and (not whole or value < 1):  # type: ignore[operator]
             raise UsageError(f"watch: {name} is {value!r}: a whole number of at least 1 is needed")

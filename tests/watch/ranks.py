@@ -13,7 +13,7 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 import suite
-from tests.watch.runs import Pairs, batches, losses, network
+from tests.watch.runs import Language, Pairs, batches, losses, network
 
 
 def data(rank: int, count: int) -> list[Any]:
@@ -112,7 +112,48 @@ def fsdp(rank: int) -> Any:
     return audit, {}
 
 
-SCENARIOS = (same_bits, fails_on_one_rank, without_targets, fsdp, ends_early)
+class Shared(Language):
+    """A language model whose sequences lie in pieces on the ranks: each knows the sums of those before it."""
+
+    def forward(self, input_ids: Any, position_ids: Any, **_: Any) -> Any:
+        from torch.distributed.nn.functional import all_reduce
+
+        embedded = self.embed(input_ids)
+        own = torch.zeros(distributed.get_world_size(), len(embedded), embedded.shape[-1])
+        own[distributed.get_rank()] = embedded.sum(1)
+        before = all_reduce(own)[: distributed.get_rank()].sum(0)
+        sums = embedded.cumsum(1) + before[:, None]
+        return {"logits": self.head(torch.tanh(sums / (position_ids[..., None] + 1)))}
+
+
+def context(rank: int) -> Any:
+    """Each rank has a piece of each sequence; first the mean of the ranks' token means, then a token mean."""
+    torch.manual_seed(0)
+    count = distributed.get_world_size()
+    model = Shared()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    ids = torch.randint(1, 11, (2, 3 * count))
+    targets = torch.where(torch.rand(ids.shape) < 0.4, -100, ids.roll(-1, 1))
+    positions = torch.arange(3 * count).expand(ids.shape)
+    mine = slice(3 * rank, 3 * rank + 3)
+    targets[0, ::3] = 1  # no rank is without a target
+    with suite.watch(model, suite.losses.masked_lm, context=count, factory=Language) as audit:
+        for each in (True, False):
+            labels = targets[:, mine]
+            found = model(input_ids=ids[:, mine], position_ids=positions[:, mine], labels=labels)
+            total = F.cross_entropy(found["logits"].transpose(1, 2), labels, reduction="sum")
+            valid = (labels != -100).sum()
+            if not each:
+                distributed.all_reduce(valid)
+            (total / valid / (count if each else 1)).backward()
+            for p in model.parameters():
+                distributed.all_reduce(p.grad)
+            optimizer.step()
+            optimizer.zero_grad()
+    return audit, {"valid": [int((targets[:, 3 * r : 3 * r + 3] != -100).sum()) for r in range(count)]}
+
+
+SCENARIOS = (context, same_bits, fails_on_one_rank, without_targets, fsdp, ends_early)
 
 
 def main(rank: int, count: int, folder: Path) -> None:

@@ -10,8 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import distributed
 
+from suite.errors import UsageError
+from suite.watch.context import whole_sequences
+from suite.watch.microbatch import Call
 from tests.watch.ranks import SCENARIOS
 
 ROOT = Path(__file__).parents[2]
@@ -98,8 +102,59 @@ def test_sharded_parameters_are_whole_for_recovery(found) -> None:
     assert all("mean-of-rank-means" in update["names"] for update in first["updates"])
 
 
+def test_ranks_that_share_their_sequences_have_each_its_tokens(found) -> None:
+    first, _ = found["context"]
+    assert not first["failures"]
+    means, tokens = first["updates"]
+    assert means["rank"] == tokens["rank"] == [0, 0, 0, 1, 1, 1] * 2
+    assert "mean-of-rank-means" in means["names"]
+    assert "token-mean" in tokens["names"]
+    weights = np.array(means["weights"])
+    for rank, valid in enumerate(first["valid"]):
+        of_rank = weights[np.array(means["rank"]) == rank]
+        np.testing.assert_allclose(of_rank[of_rank > 0.01], 1 / (2 * valid), rtol=1e-4)
+
+
+def call(rank: int, positions: list[int], samples: int = 2, **more: Any) -> Call:
+    given = torch.tensor([positions] * samples)
+    return Call(
+        {"input_ids": given * 10, "position_ids": given, "weight": torch.ones(samples), **more}, rank=rank
+    )
+
+
+def test_pieces_of_sequences_are_joined_in_the_order_of_their_positions() -> None:
+    (whole,) = whole_sequences([call(0, [0, 1, 6, 7]), call(1, [2, 3, 4, 5])], 2)
+    assert whole.batch["input_ids"].tolist() == [[0, 10, 20, 30, 40, 50, 60, 70]] * 2
+    assert whole.ranks.tolist() == [0, 0, 1, 1, 1, 1, 0, 0]
+    assert whole.batch["weight"].shape == (2,)
+    (whole,) = whole_sequences([Call(torch.zeros(1, 2), rank=0), Call(torch.ones(1, 2), rank=1)], 2)
+    assert whole.batch.tolist() == [[0, 0, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("calls", "says"),
+    [
+        ([call(0, [0]), call(0, [1]), call(1, [2])], "as many micro-batches each: 2 of rank 0, 1 of rank 1"),
+        ([call(0, [0]), call(1, [1], samples=3)], "do not fit"),
+        ([Call(torch.ones(2)), Call(torch.ones(2), rank=1)], "no tensor \\[samples, positions\\]"),
+    ],
+)
+def test_pieces_that_make_no_sequence_are_one_line(calls, says) -> None:
+    with pytest.raises(UsageError, match=says):
+        whole_sequences(calls, 2)
+
+
 @pytest.mark.slow
 def test_four_ranks(tmp_path) -> None:
-    first, *_ = run(4, tmp_path)["same_bits"]
-    assert first["same"]
+    found = run(4, tmp_path)
+    first, *_ = found["same_bits"]
+    assert all(rank["same"] for rank in found["same_bits"])
+    assert len(first["updates"]) == 4
     assert all("mean-of-microbatch-means" in update["names"] for update in first["updates"])
+    assert all("mean-of-rank-means" in update["names"] for update in found["fsdp"][0]["updates"])
+    assert "global-count" in found["without_targets"][0]["updates"][0]["names"]
+    assert len(found["fails_on_one_rank"][0]["updates"]) == 2
+    means, tokens = found["context"][0]["updates"]
+    assert means["rank"] == [r for r in range(4) for _ in range(3)] * 2
+    assert "mean-of-rank-means" in means["names"]
+    assert "token-mean" in tokens["names"]

@@ -240,6 +240,7 @@ def test_two_watches_of_one_model_are_refused_and_of_two_models_are_not() -> Non
         ({"losses": "ce"}, "losses is a str"),
         ({"losses": None}, "say where to save="),
         ({"every": 0}, "every is 0"),
+        ({"context": 0}, "context is 0"),
         ({"window": True}, "window is True"),
         ({"max_norm": -1}, "max_norm is -1"),
         ({"expect": "meen"}, "did you mean 'mean'"),
@@ -259,3 +260,11 @@ def test_batches_that_tell_less_are_no_change() -> None:
         accumulate(model, audit.see(batches(3, 2, 2, 2, 1, 1, 4, 3)), optimizer, 2)
     assert "Updates 0 – 3 (4 audited): the weights are those of mean-of-microbatch-means." in str(audit)
     assert "a change" not in str(audit)
+
+
+def test_one_rank_is_no_multiple_of_two() -> None:
+    model = network()
+    with pytest.raises(UsageError, match="1 ranks are no multiple"), suite.watch(model, losses, context=2):
+        pass
+    with suite.watch(model, losses) as audit:  # the refused one left nothing behind
+        one_update(model, audit)
