@@ -12,13 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from suite.algebra.discrepancy import EPS
-from suite.engines.sweep import Coefficients, hats
+from suite.engines.chain import Coefficients
 
 APART = 0.5
 """How much of a row has to be left: nearly dependent rows would magnify rounding."""
-
-ROUNDED = 1e-13
-"""How far rows may be from giving the coefficients back, beside the coefficients' norm."""
 
 FACTORS = np.random.default_rng(0).uniform(1, 2, 64)
 
@@ -36,7 +33,7 @@ class Basis:
     weights: Coefficients
 
 
-def basis(coefficients: ArrayLike, *, turned: bool = False, local: bool = False) -> Basis:
+def basis(coefficients: ArrayLike, *, turned: bool = False) -> Basis:
     """A basis of the row space of `coefficients` `[conventions, units]`.
 
     Orthonormal, so that conventions that differ by 1e-7 keep all digits of their difference.
@@ -47,14 +44,11 @@ def basis(coefficients: ArrayLike, *, turned: bool = False, local: bool = False)
             Units that some conventions treat alike are a group, which every further row can leave out:
             a clipped mean beside the mean becomes a sum over the units that are clipped, a mean and a
             mean weighted by class become sums over the classes.
-        local: the same for clip thresholds in a row alone, which is found sooner and pays earlier.
     """
     given = np.atleast_2d(np.asarray(coefficients, dtype=np.float64))
     sizes = _norms(given)[:, None]
     normal = np.divide(given, sizes, out=np.zeros_like(given), where=sizes > 0)
     rows, picked = _orthonormal(normal)
-    if (turned or local) and (found := _with_hats(given, normal[picked], sizes)):
-        return found
     if len(rows) < 2 or not turned:
         return Basis(rows, given @ rows.T)
     few = normal[picked]
@@ -62,24 +56,6 @@ def basis(coefficients: ArrayLike, *, turned: bool = False, local: bool = False)
     rows = np.linalg.qr(few.T)[0].T
     turn, sparse = _turned(rows, few)
     return Basis(sparse, given @ rows.T @ np.linalg.inv(turn))
-
-
-def _with_hats(given: Coefficients, few: Coefficients, sizes: Coefficients) -> Basis | None:
-    """The thresholds among `few` as hats, and what is left of the others at right angles to them."""
-    found = hats(few)
-    if found is None:
-        return None
-    local, members = found
-    others = np.delete(few, members, axis=0)
-    span = np.linalg.qr(local.T)[0]
-    for _ in range(2):  # again: the first time rounded
-        others = others - (others @ span) @ span.T
-    rows = np.concatenate([local, np.linalg.qr(others.T)[0].T])
-    inverse = np.linalg.inv(rows @ rows.T)
-    weights = given @ rows.T @ inverse
-    weights += (given - weights @ rows) @ rows.T @ inverse
-    exact = (np.abs(weights @ rows - given) <= ROUNDED * sizes).all()
-    return Basis(rows, weights) if exact else None
 
 
 def _orthonormal(rest: Coefficients) -> tuple[Coefficients, list[int]]:

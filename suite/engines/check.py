@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -156,8 +157,9 @@ def _tolerance(like: Tensor) -> float:
     return float(np.sqrt(torch.finfo(like.dtype).eps))
 
 
+@lru_cache(16)
 def random_weights(units: int) -> Column:
-    """`[units]` of random sign and of a magnitude from 1/2 to 2: none is lost beside another."""
+    """`[units]` of random sign and of a magnitude from 1/2 to 2: none is lost beside another. To be read."""
     draw = np.random.default_rng(SEED)
     return np.asarray(draw.choice((-1.0, 1.0), units) * 2.0 ** draw.uniform(-1, 1, units))
 

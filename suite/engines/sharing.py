@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import torch
@@ -67,18 +68,24 @@ def _copy_plain(module: nn.Module, memo: dict[int, Any]) -> bool:
 
 def _is_plain(module: nn.Module) -> bool:
     """Whether its class copies as any object does, and its attributes are numbers, names and layers."""
-    kind = type(module)
-    usual = kind.__module__.startswith("torch.nn.") or kind.__setstate__ is nn.Module.__setstate__
-    classes = [each for each in kind.__mro__ if each not in (nn.Module, object)]
-    if not usual or any(name in vars(each) for each in classes for name in COPIED_OTHERWISE):
-        return False
-    return all(
-        key in OF_A_MODULE or (isinstance(value, dict | set) and not value) or _is_value(value)
+    kind: Any = type(module)
+    return _copies_plainly(kind) and all(
+        isinstance(value, VALUES)
+        or key in OF_A_MODULE
+        or (isinstance(value, dict | set) and not value)
+        or _is_tuple_of_values(value)
         for key, value in vars(module).items()
     )
 
 
-def _is_value(value: object) -> bool:
-    if isinstance(value, tuple):
-        return all(_is_value(one) for one in value)
-    return isinstance(value, VALUES)
+@cache
+def _copies_plainly(kind: Any) -> bool:
+    usual = kind.__module__.startswith("torch.nn.") or kind.__setstate__ is nn.Module.__setstate__
+    classes = [each for each in kind.__mro__ if each not in (nn.Module, object)]
+    return bool(usual) and not any(name in vars(each) for each in classes for name in COPIED_OTHERWISE)
+
+
+def _is_tuple_of_values(value: object) -> bool:
+    return isinstance(value, tuple) and all(
+        isinstance(one, VALUES) or _is_tuple_of_values(one) for one in value
+    )

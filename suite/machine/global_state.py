@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from typing import Any, cast
 
 import numpy as np
@@ -167,6 +168,7 @@ def _set_hooks(before: list[tuple[dict[str, Any], str, Any]]) -> None:
             where[name] = value
 
 
+@cache
 def _precise() -> list[Any]:
     """What has a precision of float32 products of its own; nothing in torch before 2.9."""
     b: Any = torch.backends
@@ -194,6 +196,8 @@ def _float32() -> tuple[tuple[str, ...], bool | None, bool | None, str | None]:
 
 def _set_float32(before: tuple[tuple[str, ...], bool | None, bool | None, str | None]) -> None:
     now, products, convolutions, precision = before
+    if _float32() == before:
+        return  # most of what is asked for is there already, and a small model takes no longer than this
     for where in _precise():
         where.fp32_precision = "none"  # as what is around it: only what differs is said below
     if products is not None:

@@ -61,9 +61,9 @@ def free_bytes(device: torch.device) -> int:
 
 def _of_the_machine() -> int:
     try:
-        fields = dict(line.split(":", 1) for line in MEMINFO.read_text().splitlines())
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
+        _, _, available = MEMINFO.read_text().partition("MemAvailable:")
+        return int(available.split(maxsplit=1)[0]) * 1024
+    except (OSError, IndexError, ValueError):
         return sys.maxsize
 
 

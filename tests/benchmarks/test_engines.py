@@ -52,7 +52,7 @@ def sweep(gram: np.ndarray) -> np.ndarray:
     """`[12, units]` of rank 12: eight clip thresholds, and four means of any other weights."""
     n = len(gram)
     norms = np.sqrt(np.diagonal(gram))
-    clipped = [np.minimum(1, np.quantile(norms, q) / norms) / n for q in np.linspace(0.1, 0.9, 8)]
+    clipped = np.minimum(1, np.quantile(norms, np.linspace(0.1, 0.9, 8))[:, None] / norms) / n
     classes, lengths = WEIGHTS[:n] / WEIGHTS[:n].sum(), 1 / np.random.default_rng(1).integers(1, 20, n) / n
     windows = np.repeat(1 / np.arange(1, 9), -(-n // 8))[:n] / 8
     return np.stack([*clipped, np.full(n, 1 / n), classes, lengths, windows])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from suite.engines.basis import basis
 
 
-@pytest.mark.parametrize("how", [{}, {"turned": True}, {"local": True}], ids=["as is", "turned", "local"])
+@pytest.mark.parametrize("how", [{}, {"turned": True}], ids=["as is", "turned"])
 @given(st.integers(1, 8), st.integers(1, 9), st.integers(0, 4), st.integers(0, 1000))
 def test_rows_are_independent_and_give_the_coefficients_back(how, count, units, groups, seed) -> None:
     draw = np.random.default_rng(seed)

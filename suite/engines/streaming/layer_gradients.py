@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -79,6 +80,11 @@ as they seem to, happens once in ten thousand times."""
 
 def random_signs(inputs: int, like: Tensor) -> Tensor:
     """`[inputs, RANDOM_COLUMNS]` of random sign: `‖E S‖² / RANDOM_COLUMNS` is `‖E‖²` on average."""
+    return _random_signs(inputs, like.dtype, like.device)
+
+
+@lru_cache(32)
+def _random_signs(inputs: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     draw = torch.Generator().manual_seed(inputs)
     # Rows that are read as columns: the products of a large matrix with few columns are faster so.
-    return (torch.randint(0, 2, (RANDOM_COLUMNS, inputs), generator=draw) * 2 - 1).to(like).T
+    return (torch.randint(0, 2, (RANDOM_COLUMNS, inputs), generator=draw) * 2 - 1).to(device, dtype).T

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from suite.engines.chain import Link
 from suite.engines.streaming.layer_gradients import (
     RANDOM_COLUMNS,
     CoefficientRows,
@@ -16,6 +17,7 @@ from suite.engines.streaming.layer_gradients import (
 )
 from suite.engines.streaming.syrk import add_square, blocks
 from suite.engines.unit_gradients import Beside, Blocks, as_rows
+from suite.machine.cuda import sent
 
 SMALL_LAYER = 4096
 """Fewer parameters than that share one product with others."""
@@ -163,6 +165,43 @@ class OuterProduct:
             for (weighted, given), one in zip(terms, part, strict=True):
                 torch.mm(weighted[start:stop], given, out=one)
             torch.mm(mix, part.flatten(1), out=target[:, start:stop].flatten(1))
+
+    def follow(self, links: Sequence[Link], rows: Tensor, into: Mapping[str, Tensor]) -> None:
+        """The reduced gradients, each a multiple of one before it and a sum over few units.
+
+        Some outputs at a time: what a sum is added to is still in the cache.
+
+        Args:
+            links: by row, in an order in which each follows from one before it.
+            rows: `[conventions, units]` all coefficients.
+            into: `[conventions, *parameter.shape]` by parameter.
+        """
+        if self.bias is not None:
+            torch.mm(rows, self.b, out=into[self.bias])
+        if self.weight is None:
+            return
+        a, target = self._inputs(), into[self.weight]
+        terms = [self._term(link, a) for link in links]
+        outputs, inputs = target.shape[1:]
+        step = max(1, min(outputs, IN_CACHE // max(1, inputs)))
+        for start in range(0, outputs, step):
+            part = target[:, start : start + step]
+            for link, (weighted, given) in zip(links, terms, strict=True):
+                one, some = part[link.row], weighted[start : start + step]
+                if link.parent is None:
+                    torch.mm(some, given, out=one)
+                elif len(given) == 0:
+                    torch.mul(part[link.parent], link.factor, out=one)
+                else:
+                    torch.addmm(part[link.parent], some, given, beta=link.factor, out=one)
+
+    def _term(self, link: Link, a: Tensor) -> tuple[Tensor, Tensor]:
+        """`[outputs, some]` and `[some, inputs]`, whose product is the sum over the units of a link."""
+        b, coefficients = self.b, sent(link.coefficients, self.b)
+        if link.units is not None:
+            units = torch.from_numpy(link.units).to(b.device)
+            a, b = a.index_select(0, units), b.index_select(0, units)
+        return (b * coefficients[:, None]).T, a
 
     def beside(self, rows: CoefficientRows, other: Blocks) -> Iterator[Beside]:
         """`Σ_u c_u b_u a_uᵀ S` of random columns `S` beside other gradients times `S`."""

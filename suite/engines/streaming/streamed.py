@@ -12,6 +12,7 @@ from torch import Tensor
 from suite.algebra.gram import Gram
 from suite.algebra.units import Column
 from suite.engines.basis import Basis, basis
+from suite.engines.chain import Link, chain, multiples
 from suite.engines.streaming.layer_gradients import CoefficientRows, LayerGradients
 from suite.engines.streaming.outer_product import Formed, OuterProduct
 from suite.engines.streaming.positions import Positions
@@ -102,15 +103,16 @@ class Streamed:
         Each is written once: what few directions span is put together piece by piece, in the cache.
         """
         given = np.atleast_2d(np.asarray(coefficients, dtype=np.float64))
-        spanned = self._basis(given)
         found, blocks = self._empty(len(given))
-        rows = self._rows(spanned.rows)
+        links, spanned = self._planned(given)
+        rows, dense = self._rows(spanned.rows), self._rows(given)
         mix = sent(spanned.weights, self._like)
-        dense = self._rows(given) if len(spanned.rows) == len(given) else None
         for layer in self._layers:
-            if isinstance(layer, OuterProduct):
+            if isinstance(layer, OuterProduct) and links:
+                layer.follow(links, dense.tensor, blocks)
+            elif isinstance(layer, OuterProduct):
                 layer.combine(rows, mix, blocks)
-            elif dense is not None:
+            elif len(rows) == len(dense):
                 layer.reduce(dense, blocks)
             else:
                 parts = {n: empty(self._like, len(rows), *blocks[n].shape[1:]) for n in layer.names}
@@ -119,6 +121,19 @@ class Streamed:
                     torch.mm(mix, as_rows(part), out=as_rows(blocks[name]))
         self._add_last(given, blocks)
         return found
+
+    def _planned(self, given: NDArray[np.float64]) -> tuple[list[Link], Basis]:
+        """How reductions follow from each other, and the rows of which all are combinations.
+
+        Many conventions of few directions are no links, but combinations of all of these.
+        """
+        if len(given) > FOLLOWED:
+            spanned = self._basis(given)
+            if len(spanned.rows) < len(given) // 2:
+                return [], spanned
+        links = chain(given[:, : self._units])
+        own, mix = multiples(links)
+        return links, Basis(given[own], mix)
 
     def directions(self, coefficients: ArrayLike) -> tuple[Tensor, Tensor]:
         """`[conventions, rank]` and `[rank, params]`, whose product the reduced gradients are.
@@ -137,7 +152,7 @@ class Streamed:
         formed = sum(
             layer.b.numel() * layer.a.shape[1] for layer in self._layers if isinstance(layer, OuterProduct)
         )
-        return basis(coefficients, turned=formed > WORTH, local=formed > WORTH_FOR_THRESHOLDS)
+        return basis(coefficients, turned=formed > WORTH)
 
     def _rows(self, values: NDArray[np.float64]) -> CoefficientRows:
         return CoefficientRows.of(values[:, : self._units], self._like)
@@ -193,6 +208,5 @@ FORMED_NUMBERS = 1 << 26
 
 WORTH = 1 << 27
 """From so many units × parameters on, reductions over fewer units save more than finding them costs."""
-
-WORTH_FOR_THRESHOLDS = WORTH >> 5
-"""The same for clip thresholds in a row, of which each unit takes part in two at most."""
+FOLLOWED = 16
+"""Of more conventions it is seen first whether few directions span them."""

@@ -74,9 +74,9 @@ def test_clip_thresholds_are_reduced_as_one_by_one(found: Architecture, seed: in
     if with_mean:
         coefficients = np.concatenate([coefficients, coefficients * 3, np.full((1, len(norms)), 1.0)])
     size = float(np.abs(coefficients).sum(1).max() * norms.max())
-    for worth, mixed in ((streamed.WORTH_FOR_THRESHOLDS, 2), (-1, 0)):
+    for followed, mixed in ((streamed.FOLLOWED, 2), (1, 0)):
         with (
-            mock.patch.object(streamed, "WORTH_FOR_THRESHOLDS", worth),
+            mock.patch.object(streamed, "FOLLOWED", followed),
             mock.patch.object(outer_product, "MIXED", mixed),
             mock.patch.object(outer_product, "IN_CACHE", 64),
         ):
