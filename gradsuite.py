@@ -1,8 +1,8 @@
 """gradsuite: which gradient a paper, framework or training loop computes, and which hyperparameters match it.
 
 `import gradsuite` gives all that is public, from `suite`; nothing is imported before it is used. The
-names in `__all__` are those that most people need. What else `suite` exports (`law`, `register_law`,
-`translate`, …) is an attribute here too.
+names in `__all__` are those that most people need. What else `suite` exports (`law`, `losses`,
+`register_law`, `translate`, …) is an attribute here too.
 
 >>> import gradsuite
 >>> gradsuite.equivalent("SGD", {"lr": 0.1}, scale=1 / 32).hyperparameters
@@ -20,8 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from suite import CaseError as CaseError
+    from suite import Convention as Convention
+    from suite import Recovery as Recovery
+    from suite import RunResult as RunResult
+    from suite import Sizes as Sizes
     from suite import (
-        CaseError,
         Units,
         UsageError,
         assert_convention,
@@ -30,11 +34,9 @@ if TYPE_CHECKING:
         per_sample_gradients,
         recover,
         run,
+        scale_between,
         watch,
     )
-    from suite import Convention as Convention
-    from suite import Recovery as Recovery
-    from suite import RunResult as RunResult
     from suite import __version__ as __version__
     from suite import law as law
     from suite import losses as losses
@@ -43,7 +45,6 @@ if TYPE_CHECKING:
     from suite.case import Problem, case
 
 __all__ = [
-    "CaseError",
     "Problem",
     "Units",
     "UsageError",
@@ -54,6 +55,7 @@ __all__ = [
     "per_sample_gradients",
     "recover",
     "run",
+    "scale_between",
     "watch",
 ]
 
@@ -75,7 +77,11 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    try:
+        _require_suite()
+    except ImportError:
+        return sorted(__all__)
+    return sorted({*__all__, *import_module("suite").__all__})
 
 
 def main(argv: Sequence[str] | None = None) -> int:

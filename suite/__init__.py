@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from suite.equivalence.equivalent import equivalent
     from suite.equivalence.law import law
     from suite.equivalence.register import register_law
+    from suite.equivalence.scales import Sizes, scale_between
     from suite.equivalence.state import convert_state
     from suite.errors import CaseError, UsageError
     from suite.recovery import Recovery, assert_convention, recover
@@ -31,6 +32,7 @@ _HOMES = {
     "Convention": "suite.conventions",
     "Recovery": "suite.recovery",
     "RunResult": "suite.report.run_result",
+    "Sizes": "suite.equivalence",
     "Units": "suite.algebra.units",
     "UsageError": "suite.errors",
     "assert_convention": "suite.recovery",
@@ -41,6 +43,7 @@ _HOMES = {
     "recover": "suite.recovery",
     "register_law": "suite.equivalence",
     "run": "suite.running.run",
+    "scale_between": "suite.equivalence",
     "translate": "suite.equivalence.dialects",
 }
 
@@ -49,6 +52,7 @@ __all__ = [
     "Convention",
     "Recovery",
     "RunResult",
+    "Sizes",
     "Units",
     "UsageError",
     "__version__",
@@ -61,6 +65,7 @@ __all__ = [
     "recover",
     "register_law",
     "run",
+    "scale_between",
     "translate",
     "watch",
 ]

@@ -297,7 +297,7 @@ def _schedule(result: Equivalence) -> str:
 def _notes(scaling: Scaling) -> list[str]:
     if scaling.penalty == 1:
         return list(scaling.notes)
-    penalty = f"a penalty that is a term of the loss: multiply its coefficient by {_show(scaling.penalty)}"
+    penalty = f"if a penalty is a term of the loss, multiply its coefficient by {_show(scaling.penalty)}"
     return [*scaling.notes, penalty]
 
 

@@ -78,9 +78,9 @@ def _papers(arguments: argparse.Namespace) -> str:
 
 def _measurements(arguments: argparse.Namespace) -> str:
     """The table of a run."""
-    from suite.report.columns import TABLE_COLUMNS
     from suite.report.load import load_run
     from suite.report.measurements import measurements
+    from suite.report.summaries import TABLE_COLUMNS
 
     if arguments.columns.strip() == "?":
         return "\n".join(f"{c.name:24}{c.header}" for c in TABLE_COLUMNS[arguments.kind].values())

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from fractions import Fraction
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from suite.algebra.units import Column, Units
 from suite.conventions import Convention
 from suite.conventions.parameterwise import parameterwise
 from suite.equivalence.law import Scale, is_finite
-from suite.errors import UsageError, shortened
+from suite.errors import UsageError, shortened, unknown
 from suite.frameworks import convention_of
 
 _ROUNDING = 8 * np.finfo(np.float64).eps
@@ -158,27 +159,32 @@ class Scaling:
     ragged: Ragged | None = None
 
 
-def scale_between(source: str, target: str, sizes: Sizes) -> Scaling:
+def scale_between(source: str, target: str, sizes: Sizes | int, **more: Any) -> Scaling:
     """The scale from the convention `source` to the convention `target`, and what it rests on.
 
     Args:
         source: the old convention: a registered name (`sum`) or a framework's word (`trl:grpo`).
         target: the new one.
-        sizes: of the batch of one optimizer step, all ranks and micro-batches in it.
+        sizes: of the batch of one optimizer step, all ranks and micro-batches in it: the batch size, or
+            all sizes as `suite.Sizes`.
+        **more: further sizes beside the batch size, named as those of `Sizes`: `elements=1000`.
 
     Returns:
         The scale, what becomes of a penalty in the loss, and what is assumed of sizes.
 
     Raises:
         UsageError: There is no such convention, it does not apply to such a batch, its coefficients
-            depend on the data, or the two weigh samples differently.
+            depend on the data, the two weigh samples differently, or a size is impossible.
 
     Examples:
-        >>> from suite.equivalence import Sizes, scale_between
-        >>> found = scale_between("verl:seq-mean-token-sum", "trl:dapo", Sizes(512, elements=1000))
+        >>> import gradsuite
+        >>> gradsuite.scale_between("sum", "mean", 32).scale
+        Fraction(1, 32)
+        >>> found = gradsuite.scale_between("verl:seq-mean-token-sum", "trl:dapo", 512, elements=1000)
         >>> float(found.scale), found.ragged.assumes
         (0.001, 'every sample has 1000 elements')
     """
+    sizes = _sizes(sizes, more)
     pair = _meant(source), _meant(target)
     for convention in pair:
         _refuse_data(convention)
@@ -197,6 +203,20 @@ def scale_between(source: str, target: str, sizes: Sizes) -> Scaling:
     old, new = (float(convention.column(whole)[-1]) for convention in pair)
     notes = tuple(_notes(*pair, sizes, ratio))
     return Scaling(source, target, ratio, ratio * exact(old / new), notes, _ragged(*pair, sizes, ratio))
+
+
+def _sizes(given: Sizes | int, more: dict[str, Any]) -> Sizes:
+    if isinstance(given, Sizes):
+        if more:
+            raise UsageError(f"{next(iter(more))}= is given beside Sizes(…): put it into Sizes")
+        return given
+    if not isinstance(given, Integral):
+        raise UsageError(f"sizes is {shortened(given)}: give the batch size, a whole number, or suite.Sizes")
+    names = [field.name for field in fields(Sizes)][1:]
+    wrong = next((name for name in more if name not in names), None)
+    if wrong is not None:
+        raise unknown("size", wrong, names)
+    return Sizes(int(given), **more)
 
 
 def _meant(name: str) -> Convention:

@@ -168,7 +168,7 @@ def _against_training(optimizer: tuple[str, dict[str, Any]], scale: float, probl
         raise
     if check.converted == 0.0:
         return ""
-    return f"{name}: the weights part by {check.converted:.3g} after {STEPS} steps, {found.hyperparameters}"
+    return f"{name}: the weights differ by {check.converted:.3g} after {STEPS} steps, {found.hyperparameters}"
 
 
 def _law_python(optimizer: tuple[str, dict[str, Any]], scale: float, problem: Problem) -> str:

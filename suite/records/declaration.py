@@ -36,7 +36,7 @@ class Shown:
 
     Args:
         summary: what is shown of those rows: `key` where rows that differ in it are on lines of their own;
-            each is a function of `suite.report.columns`.
+            each is a function of `suite.report.summaries`.
         header: above the column; the field's name in words where it is empty.
         digits: significant ones; 0 for text and for numbers that are exact.
         after: the column that this one stands behind; the others are in the order of their declaration.

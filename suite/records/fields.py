@@ -1,7 +1,7 @@
 """Every field of every row, declared once: its type, how `diff` bounds it, and where it is shown.
 
 From these declarations follow what `suite.records.schema` accepts, what `suite.records.diff` compares,
-the columns of the CSV files (`suite.report.run_result`) and of tables (`suite.report.columns`), and the
+the columns of the CSV files (`suite.report.run_result`) and of tables (`suite.report.summaries`), and the
 made-up rows of the tests. A new field is one line here, beside the code in `suite.running` that writes
 it; a test fails where one of the two is missing.
 """

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import unknown
-from suite.report.columns import DEFAULTS, TABLE_COLUMNS, TableColumn, show
 from suite.report.provenance import provenance
+from suite.report.summaries import DEFAULTS, TABLE_COLUMNS, TableColumn, show
 from suite.report.text_table import Table
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def measurements(
 
     Args:
         report: of the run.
-        kind: a key of `suite.report.columns.TABLE_COLUMNS`.
+        kind: a key of `suite.report.summaries.TABLE_COLUMNS`.
         columns: their names; those of a paper's main table where there is none.
         caption: says what is shown where it is empty.
         label: for LaTeX.

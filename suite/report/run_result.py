@@ -80,7 +80,9 @@ class RunResult(RunRows):
             engine,
             instead,
         ), reason in sorted(first.items()):
-            lines.append(f"Engine {engine} was refused for {case}, {instead} took over: it {reason}.")
+            lines.append(
+                f"Engine {engine} was refused for {case} and {instead} took over: {engine} {reason}."
+            )
         unstated = {row["case"]: row["reason"] for row in self.of("omitted") if _UNSTATED in row["reason"]}
         for case, reason in unstated.items():
             lines.append(
@@ -90,7 +92,7 @@ class RunResult(RunRows):
         left_out = {(row["case"], row["convention"]) for row in self.of("omitted")}
         if left_out:
             lines.append(
-                f"Left out where they do not apply: {len(left_out)} of the pairs of case and convention; "
+                f"Left out where they do not apply: {len(left_out)} pairs of case and convention; "
                 "the reasons are in records.jsonl."
             )
         trained = [row for row in self.of("training_check") if row.get("distance") is not None]
@@ -99,7 +101,7 @@ class RunResult(RunRows):
             parted = [row["distance_unchanged"] for row in trained if row["distance_unchanged"] is not None]
             lines.append(
                 f"Checked by training {len(trained)} pairs for {trained[0]['steps']} steps: with equivalent "
-                f"hyperparameters their weights part by {significant(most, 2)} at most, "
+                f"hyperparameters their weights differ by {significant(most, 2)} at most, "
                 f"with the same ones by up to {significant(max(parted, default=0.0), 2)}."
             )
         for row in self.failures:

@@ -1,15 +1,20 @@
 """The audit in place: what each update of a training run weighs its units with.
 
-`suite.watch(model, losses)` is the audit, `with` around anything that trains. The package is also where the
-callbacks of frameworks are: `suite.watch.huggingface.AuditCallback`, `suite.watch.lightning.Audit`,
-`suite.watch.keras.Audit`. They are imported when they are first named, and need their framework only then.
-Both are possible because this package can be called: a call is one of `suite.watch.watching.watch`.
+    with suite.watch(model, losses, every=100, expect="token-mean") as audit:
+        train()
+    print(audit)
+
+`help(suite.watch.watch)` has all arguments. The package is also where the callbacks of frameworks are:
+`suite.watch.huggingface.AuditCallback`, `suite.watch.lightning.Audit`, `suite.watch.keras.Audit`. They are
+imported when they are first named, and need their framework only then. Both are possible because this package
+can be called: a call is one of `suite.watch.watching.watch`.
 """
 
 from __future__ import annotations
 
 import sys
 from importlib import import_module
+from inspect import Signature, signature
 from types import ModuleType
 from typing import Any
 
@@ -37,6 +42,11 @@ def __getattr__(name: str) -> object:
 class _CallablePackage(ModuleType):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return import_module("suite.watch.watching").watch(*args, **kwargs)
+
+    @property
+    def __signature__(self) -> Signature:
+        """Of the function, for editors and notebooks."""
+        return signature(import_module("suite.watch.watching").watch)
 
 
 sys.modules[__name__].__class__ = _CallablePackage

@@ -73,7 +73,7 @@ def test_what_comes_with_it_is_said_too(capsys):
     assert "Not exact: no constant law: the first 5 steps" in said
     assert "steps 1 to 5: lr=0.004, eps=2.5e-09" in said
     assert "torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)" in said
-    assert "a penalty that is a term of the loss: multiply its coefficient by 1/4 = 0.25" in said
+    assert "if a penalty is a term of the loss, multiply its coefficient by 1/4 = 0.25" in said
 
 
 def test_it_is_checked_by_training_on_real_data_bit_for_bit_for_a_power_of_two(capsys):

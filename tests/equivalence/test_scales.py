@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 import numpy as np
@@ -13,6 +14,26 @@ from suite.errors import UsageError
 from suite.frameworks import convention_of
 
 COUNTS = st.integers(1, 500)
+
+
+def test_a_batch_size_stands_for_its_sizes() -> None:
+    assert scale_between("sum", "mean", 32) == scale_between("sum", "mean", Sizes(32))
+    ranked = scale_between("mean-of-rank-means", "sum-of-rank-means", np.int64(8), ranks=4)
+    assert ranked.scale == 4
+
+
+@pytest.mark.parametrize(
+    ("sizes", "more", "says"),
+    [
+        (32, {"element": 2}, "no size is named 'element': did you mean 'elements' or"),
+        (Sizes(32), {"elements": 2}, "elements= is given beside Sizes"),
+        ("32", {}, "sizes is '32': give the batch size"),
+        (0, {}, "--batch-size is 0"),
+    ],
+)
+def test_sizes_that_are_none_are_refused(sizes, more, says) -> None:
+    with pytest.raises(UsageError, match=re.escape(says)):
+        scale_between("sum", "mean", sizes, **more)
 
 
 @given(n=COUNTS)

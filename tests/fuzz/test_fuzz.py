@@ -354,7 +354,7 @@ def test_a_law_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
         return original(name, settings, scale=1.0)
 
     monkeypatch.setattr(targets, "equivalent", unchanged)
-    assert "the weights part by" in search(target_named("law"), Budget(examples=200)).says
+    assert "the weights differ by" in search(target_named("law"), Budget(examples=200)).says
 
 
 def test_settings_that_no_optimizer_takes_contradict_the_law() -> None:

@@ -19,8 +19,8 @@ from suite.records.declaration import Bound, Field, Summary, VerdictName
 from suite.records.fields import DERIVED, EVERY_ROW, RECORDED, Row, fields_of, recorded
 from suite.records.file import read_log
 from suite.records.schema import what_is_wrong
-from suite.report.columns import SUMMARIES
 from suite.report.learning_rates import learning_rates
+from suite.report.summaries import SUMMARIES
 from tests.made_up import record_row
 
 ROOT = Path(__file__).parents[2]

@@ -8,9 +8,9 @@ import io
 import pytest
 
 from suite.errors import UsageError
-from suite.report.columns import TABLE_COLUMNS, show
 from suite.report.measurements import measurements
 from suite.report.run_result import RunResult
+from suite.report.summaries import TABLE_COLUMNS, show
 from tests.report.rows import discrepancy, rows
 
 REPORT = RunResult(rows(), ("SGD", "Adam"))

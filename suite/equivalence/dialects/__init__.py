@@ -32,7 +32,7 @@ from suite.equivalence.dialects import (  # isort: skip
     optax,
     sklearn,
     caffe,
-    papers,
+    published,
 )
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ __all__ = [
     "keras",
     "momentum_correction",
     "optax",
-    "papers",
     "prepare",
+    "published",
     "rescale",
     "scaled",
     "sklearn",

@@ -10,11 +10,11 @@ from suite.algebra.discrepancy import ELSEWHERE, Verdict
 from suite.algebra.pairs import cell_of_pairs, table
 from suite.figures.discrepancy import Heatmap
 from suite.figures.scale import Curve
-from suite.report.columns import TABLE_COLUMNS, show
 from suite.report.heatmap import batches_of
 from suite.report.load import narrow
 from suite.report.page.charts import Line, chart
 from suite.report.series import curves, paths
+from suite.report.summaries import TABLE_COLUMNS, show
 
 if TYPE_CHECKING:
     from suite.records.fields import Row

@@ -1,8 +1,8 @@
-"""The columns of measurements."""
+"""What columns show of several rows."""
 
 from __future__ import annotations
 
-from suite.report.columns import _span
+from suite.report.summaries import _span
 
 
 def test_a_column_spans_its_values_and_is_empty_without_any() -> None:

@@ -1,4 +1,4 @@
-"""The columns that a table of measurements can have: what each shows of the rows that share a line.
+"""What a column of a table of measurements shows of rows that share a line: a range, the largest, a count.
 
 Which columns there are, and in which order, is declared in `suite.records.fields`; here is what each of
 the summaries that are named there computes.
