@@ -136,5 +136,8 @@ def mean_of_sample_means_loop(loop: Loop) -> None:
     source="torch.nn.functional.ctc_loss; mxnet/gluon/loss.py and trainer.py (read, not run)",
 )
 def mean_of_sample_means(units: Units) -> Column:
-    """Each sample's mean over its own elements, then the mean over samples."""
+    """Each sample's mean over its own elements, then the mean over samples.
+
+    MXNet's `L2Loss` has a factor ½ besides.
+    """
     return units.column(per(units.n) * per(units.sample_total()))

@@ -40,7 +40,8 @@ def clip_each_unit_loop(loop: Loop) -> None:
 def clip_each_unit(units: Units, gram: Gram) -> Column:
     """Each unit's gradient clipped to C, then the mean over samples. The regulariser is not clipped.
 
-    The paper and Opacus divide by the expected batch size; Opacus adds 1e-6 to each norm.
+    The paper divides by the expected batch size, Opacus by that times the steps that are accumulated; Opacus
+    adds 1e-6 to each norm, optax nothing.
     """
     factors = clip_factor(unit_norms(gram), units.require("max_norm"), units.added_to_norm)
     return units.column(factors * per(units.n))
@@ -63,7 +64,8 @@ def clip_mean_loop(loop: Loop) -> None:
 def clip_mean(units: Units, gram: Gram) -> Column:
     """The mean over samples, clipped to C.
 
-    `clip_grad_norm_` adds 1e-6 to the norm: it comes out smaller by the factor 1 − 1e-6/(‖ḡ‖ + 1e-6).
+    `clip_grad_norm_` adds 1e-6 to the norm: it comes out smaller by the factor 1 − 1e-6/(‖ḡ‖ + 1e-6). optax
+    adds nothing.
     """
     return _clipped(units, mean.column(units), gram)
 

@@ -169,5 +169,5 @@ def regulariser_over_n_loop(loop: Loop) -> None:
     needs=("regulariser",),
 )
 def regulariser_over_n(units: Units) -> Column:
-    """The regulariser divided by n together with the data."""
+    """The regulariser divided by n together with the data; with sample weights, both by their sum."""
     return units.column(per(units.n), regulariser=float(per(units.n)))

@@ -26,7 +26,10 @@ def expected_batch_size_loop(loop: Loop) -> None:
     needs=("expected_batch_size",),
 )
 def expected_batch_size(units: Units) -> Column:
-    """Sum divided by the expected batch size L, whatever number of samples was drawn."""
+    """Sum divided by the expected batch size L, whatever number of samples was drawn.
+
+    Opacus divides by L times the steps that are accumulated, `expected_batch_size * accumulated_iterations`.
+    """
     return units.column(1 / units.require("expected_batch_size"))
 
 

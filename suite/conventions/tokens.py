@@ -73,7 +73,10 @@ def mean_of_sequence_means_loop(loop: Loop) -> None:
     against="token-mean",
 )
 def mean_of_sequence_means(units: Units) -> Column:
-    """Each sequence's token mean, then the mean over sequences: short sequences weigh more a token."""
+    """Each sequence's token mean, then the mean over sequences: short sequences weigh more a token.
+
+    TRL's `grpo` averages micro-batches besides, see `trl:grpo`; its default is `dapo` now.
+    """
     return units.column(per(units.n) * per(units.sample_total()))
 
 
