@@ -19,6 +19,9 @@ STEP = PaperStep(
     "inception-v3-2015",
     lambda: problems.heads((1.0, 0.4)),
     step,
-    updates.by_hand(updates.rmsprop_root(0.66, 0.9, 1.0, momentum=0.9, l2=0.00004)),
+    updates.by_hand(
+        updates.rmsprop_root(0.66, 0.9, 1.0, momentum=0.9, l2=0.00004),
+        vectors=updates.rmsprop_root(0.66, 0.9, 1.0, momentum=0.9),
+    ),
     problems.HEADS,
 )
