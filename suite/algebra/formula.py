@@ -133,5 +133,5 @@ def simplest(formulas: Iterable[Formula]) -> list[Formula]:
 def _written(name: str, power: int) -> str:
     if name.isdigit():
         return str(int(name) ** power)
-    plain = name in SYMBOLS or name.isidentifier()
+    plain = name in SYMBOLS or " " not in name or name.startswith("(")
     return (name if plain else f"({name})") + SUPERSCRIPTS.get(power, f"^{power}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from suite.loops.batch import content
 
 MOST = 10
 """Names that are offered: with more of them, more numbers agree by chance."""
+STABILISERS = (1e-8, 0.0, 1e-5, 1e-6, 1e-7, 1e-4, 1e-10, 1e-9)
+"""What people add to a standard deviation that they divide by."""
 LARGEST_COUNTED = 2**24  # entries: a larger tensor is not counted
 Counting = Callable[[Tensor], Tensor]
 
@@ -43,19 +46,64 @@ def _together(names: list[str]) -> str:
 
 
 def columns(batch: Any, units: Units, known: list[Column]) -> dict[str, Column]:
-    """`[units]` the counts of each sample, by name; none that is constant or is `known` already."""
+    """`[units]` what each sample counts and is weighted by, by name; nothing constant or `known` already."""
     found: dict[str, Column] = {}
-    for name, tensor in _tensors(content(batch)):
-        if len(tensor) != units.n:
-            continue
-        for says, count in _countings(tensor):
-            values = count(tensor.reshape(len(tensor), -1)).double().cpu().numpy()
-            column = np.where(units.data, values[units.sample], np.nan)
-            seen = column[units.data]
-            same = any(np.array_equal(seen, other[units.data]) for other in (*known, *found.values()))
-            if np.ptp(seen) > 0 and (seen > 0).all() and not same:
-                found[f"{says} of the sample in {name}"] = column
+    for name, values in _of_samples(batch, units.n):
+        column = np.where(units.data, values[units.sample], np.nan)
+        seen = column[units.data]
+        same = any(np.array_equal(seen, other[units.data]) for other in (*known, *found.values()))
+        if np.isfinite(seen).all() and np.ptp(seen) > 0 and not same:
+            found[name] = column
     return dict(list(found.items())[:MOST])
+
+
+def named_tensors(batch: Any) -> Iterator[tuple[str, Tensor]]:
+    """All tensors of a batch with the expressions that give them."""
+    return _tensors(content(batch))
+
+
+def _of_samples(batch: Any, n: int) -> Iterator[tuple[str, Column]]:
+    """`[samples]` the counts that are positive, and the numbers that people multiply losses with."""
+    for name, tensor in named_tensors(batch):
+        if len(tensor) != n:
+            continue
+        rows = tensor.reshape(n, -1)
+        for says, count in _countings(tensor):
+            values = count(rows).double().cpu().numpy()
+            if (values > 0).all():
+                yield f"{says} of the sample in {name}", values
+        if is_factor(tensor):
+            yield from _factors(name, rows[:, 0].double())
+
+
+def is_factor(tensor: Tensor) -> bool:
+    """Whether a tensor has one number a sample, as weights and advantages are."""
+    return tensor.ndim > 0 and tensor.numel() == len(tensor) and tensor.is_floating_point()
+
+
+def _factors(name: str, values: Tensor) -> Iterator[tuple[str, Column]]:
+    """The numbers themselves, and less their mean."""
+    yield name, values.cpu().numpy()
+    yield centred(name), (values - values.mean()).cpu().numpy()
+
+
+def centred(name: str) -> str:
+    """What a tensor less its mean is called."""
+    return f"({name} less its mean)"
+
+
+def deviations(batch: Any) -> dict[str, float]:
+    """The standard deviations of numbers of the samples, with what people add to them, by name."""
+    found = {}
+    for name, tensor in named_tensors(batch):
+        if not is_factor(tensor) or len(tensor) < 2:
+            continue
+        for kind, correction in (("", 1), ("biased ", 0)):
+            deviation = float(tensor.double().std(correction=correction))
+            for added in STABILISERS if deviation > 0 else ():
+                more = f" + {added:g}" if added else ""
+                found[f"{kind}standard deviation of {name}{more}"] = deviation + added
+    return found
 
 
 def _numbers(batch: Any) -> Iterator[tuple[str, float]]:
@@ -64,6 +112,8 @@ def _numbers(batch: Any) -> Iterator[tuple[str, float]]:
     for name, tensor in named:
         for says, count in _countings(tensor):
             yield f"{says} of {name}", float(count(tensor.reshape(1, -1)).double())
+        if is_factor(tensor) and not _whole(tensor):
+            yield f"sum of {name}", float(tensor.double().sum())
         if _whole(tensor) and tensor.ndim == 1:
             yield f"distinct values of {name}", float(len(tensor.unique()))
     for name, tensor in named:
@@ -80,14 +130,35 @@ def _countings(tensor: Tensor) -> Iterator[tuple[str, Counting]]:
         yield "False entries", lambda rows: (~rows).sum(1)
         return
     least = float(tensor.min()) if tensor.numel() else 0.0
-    if _whole(tensor) and least < 0:
-        yield f"entries other than {least:g}", lambda rows: (rows != least).sum(1)
+    for value in _ignored(tensor):
+        yield f"entries other than {value:g}", partial(_other_than, value=value)
     if bool((tensor == 0).any()):
         yield "non-zero entries", lambda rows: (rows != 0).sum(1)
         if least < 0:
             yield "positive entries", lambda rows: (rows > 0).sum(1)
     if least >= 0 and _whole(tensor):
         yield "sum", lambda rows: rows.double().sum(1)
+
+
+def _other_than(rows: Tensor, value: float) -> Tensor:
+    return (rows != value).sum(1)
+
+
+def _ignored(tensor: Tensor) -> list[float]:
+    """What labels may hold in the place of none: a negative number, one far above all others, a row's end."""
+    if not _whole(tensor) or tensor.numel() == 0:
+        return []
+    found = []
+    values = tensor.unique()
+    if values[0] < 0:
+        found.append(float(values[0]))
+    if len(values) > 1 and not tensor.is_floating_point():
+        if values[-1] - values[-2] > 1:
+            found.append(float(values[-1]))
+        ends = tensor.reshape(-1, tensor.shape[-1])
+        padded = ends[ends[:, -1] == ends[:, -2], -1] if ends.shape[1] > 1 < tensor.ndim else ends[:0, -1]
+        found += [float(value) for value in padded.unique() if value != 0][:1]
+    return list(dict.fromkeys(found))
 
 
 def _whole(tensor: Tensor) -> bool:

@@ -45,6 +45,7 @@ class Explanation:
         shape: what the weights are proportional to, where nothing gives the constant, or None.
         constant: the constant with which that gives the weights, or None.
         by_part: a formula for each loss term, where the terms have none in common; else empty.
+        hints: sentences on what the weights go with, where nothing gives them.
     """
 
     formulas: tuple[Formula, ...] = ()
@@ -54,6 +55,7 @@ class Explanation:
     shape: Formula | None = None
     constant: float | None = None
     by_part: tuple[tuple[str, Formula], ...] = ()
+    hints: tuple[str, ...] = ()
 
 
 def known(
@@ -72,11 +74,23 @@ def known(
     named = counts.numbers(batch, set(plain.numbers.values()))
     loud = float(heard[units.data].sum())
     if loud < units.data.sum() and loud not in plain.numbers.values():
-        named = {NOT_ZERO if (losses != 0).sum() == loud else HEARD: loud, **named}
+        named = _with_loud(NOT_ZERO if (losses != 0).sum() == loud else HEARD, loud, named)
     varying = counts.columns(batch, units, list(plain.columns.values()))
     for added in (units.added_to_norm, TORCH_ADDS) if units.max_norm is not None else (units.added_to_norm,):
         table = replace(units, added_to_norm=added)
         yield Quantities.of(table, numbers=named, columns=varying, gram=root.gram)
+    deviations = counts.deviations(batch)
+    if deviations:
+        centred = {name: column for name, column in varying.items() if name.endswith("less its mean)")}
+        yield Quantities.of(units, numbers=deviations, columns=centred, gram=root.gram)
+
+
+def _with_loud(name: str, loud: float, named: dict[str, float]) -> dict[str, float]:
+    """The counts of a batch, and that of what is heard; one that is the same number has both names."""
+    same = next((other for other, value in named.items() if value == loud), None)
+    if same is None:
+        return {name: loud, **named}
+    return {f"{name} or the {same}": loud, **{k: v for k, v in named.items() if k != same}}
 
 
 def explained(
@@ -150,16 +164,27 @@ def _by_part(weights: Column, error: Column, quantities: Quantities) -> Explanat
     units = quantities.units
     if units.part_kind != "terms" or not 1 < len(units.parts) <= MOST_TERMS:
         return None
+    # Nobody divides one term by the number of terms, or by elements that nobody stated.
+    unlikely = {"P"} | ({"d"} if bool((units.elements[units.data] == 1).all()) else set())
+    searched = tuple(name for name in quantities.searched if name not in unlikely)
+    quantities = replace(quantities, searched=searched)
     found, values = [], np.full(len(units), np.nan)
     for index, part in enumerate(units.parts):
         mine = units.part == index
-        formulas = explain(np.where(mine, weights, np.nan), error, quantities)
+        asked = np.where(mine, weights, np.nan)
+        constant = with_constant(asked, error, quantities)
+        formulas = explain(asked, error, quantities) or [f for f in (constant,) if f is not None]
         if not formulas:
             return None
         best = min(formulas, key=formula_plainness)
         found.append((part, best))
         values = np.where(mine, quantities.column(best), values)
-    return Explanation(by_part=tuple(found), values=values)
+    used = dict.fromkeys(name for _, formula in found for name in formula.symbols)
+    return Explanation(
+        by_part=tuple(found),
+        values=values,
+        numbers=tuple((name, quantities.numbers[name]) for name in used if name in quantities.numbers),
+    )
 
 
 def of_gradient(root: Root, solution: Solution, slack: Slack, units: Units) -> Fits:

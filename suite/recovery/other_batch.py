@@ -15,7 +15,7 @@ from suite.algebra.gram import Gram
 from suite.algebra.units import Column, Index, Units
 
 WeightsOf = Callable[[Units, Gram], Column]
-SEVERAL = "with more elements in each sample"
+SEVERAL, UNEQUAL = "with more elements in each sample", "whose samples have unequal numbers of elements"
 FAR = 1e-3  # times the threshold or over it: gradients of length one are surely clipped, or surely not
 
 
@@ -50,7 +50,7 @@ def _others(units: Units) -> Iterator[tuple[str, Units]]:
     if units.rank is not None:
         yield "that leaves a rank without data", replace(units, world_size=units.world_size + 1)
     yield SEVERAL, _longer(units, 2 + 0 * sample)
-    yield "whose samples have unequal numbers of elements", _longer(units, 1 + sample % 3)
+    yield UNEQUAL, _longer(units, 1 + sample % 3)
     yield from _settings(units)
 
 

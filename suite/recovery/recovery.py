@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from suite.algebra.quantities import Quantities
-from suite.algebra.units import Units
+from suite.algebra.units import Column, Units
 from suite.errors import UsageError
 from suite.loops import batch as batches
 from suite.loops.batch import Batch, Choose
@@ -24,6 +24,7 @@ from suite.recovery.eval_copy import in_eval_mode, with_shapes
 from suite.recovery.experiment import Experiment, Weighting
 from suite.recovery.explanation import Explanation, explained, known, of_gradient, product_formulas
 from suite.recovery.first_reading import first_reading
+from suite.recovery.hints import hints
 from suite.recovery.identify import Match, coinciding, matching, suspected
 from suite.recovery.losses import Reading, differing
 from suite.recovery.losses_reread import cuts, read_in
@@ -233,7 +234,11 @@ def _explanation(tried: Experiment, weighting: Weighting, cause: Cause | None) -
         return explained(weights, error, _known(tried, solution), [], lambda _: True)
     if solution.size == 0.0:
         return Explanation()
-    return explained(weights, error, _known(tried, solution), weighting.matches, fits)
+    found = explained(weights, error, _known(tried, solution), weighting.matches, fits)
+    if found.formulas or found.by_part or weighting.matches:
+        return found
+    said = hints(weights, error, tried.units, tried.counted_batch, _losses(tried))
+    return replace(found, hints=tuple(said))
 
 
 def _beneath_rounding(tried: Experiment, weighting: Weighting) -> Explanation:
@@ -259,13 +264,17 @@ def _beneath_rounding(tried: Experiment, weighting: Weighting) -> Explanation:
 
 def _known(tried: Experiment, solution: Solution) -> list[Quantities]:
     """What formulas can be made of; the losses are looked at where some unit has no gradient."""
-    losses = np.ones(len(tried.units))
-    if solution.silent.any():
-        entries = _entries(tried).flatten()
-        losses[: len(entries)] = entries.double().cpu().numpy()
+    losses = _losses(tried) if solution.silent.any() else np.ones(len(tried.units))
     return list(
         known(tried.units, tried.counted_batch, ~solution.silent, tried.root, losses[tried.units.data])
     )
+
+
+def _losses(tried: Experiment) -> Column:
+    """`[units]` the losses; 1 for the regulariser."""
+    losses, entries = np.ones(len(tried.units)), _entries(tried).flatten()
+    losses[: len(entries)] = entries.double().cpu().numpy()
+    return losses
 
 
 def _entries(tried: Experiment) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from suite.algebra.formula import Formula
-from suite.algebra.symbols import CLIP, SYMBOLS
+from suite.algebra.symbols import CLIP, LITERAL_COST, SYMBOLS
 from suite.recovery.explanation import formula_plainness
 from suite.recovery.findings import Findings
 from suite.recovery.weight_lines import label, named, substituted
@@ -16,6 +16,8 @@ PLAUSIBLE = 1.5
 """How much more complex than the plainest a formula may be to be told; `.formulas` has them all."""
 ALTERNATIVES = 3
 RESTORED = 6
+MEASURES = ("size", "sum", "standard", "biased")
+"""What names of numbers begin with that are no counts."""
 ASKED = {
     "microbatch": "'microbatch' (with window=)",
     "rank": "'rank' (with world_size=)",
@@ -61,21 +63,29 @@ def _alternatives(found: Findings) -> Iterator[str]:
     if not formulas:
         return
     first, seen = formulas[0], {_full(formula, found) for formula in (formulas[0], *found.products)}
-    chance = not named_in(first)  # that a number of the batch is worth a product of the table
+    # That a number of the batch is worth a product of the table, or a size what was counted.
+    chance = not named_in(first) and not any(name.isdigit() for name in first.symbols)
+    counted = any(" " in name and not _of_shape(name) for name in first.symbols)
+    # Nobody can look up a constant: one that is another constant over a count is as likely.
+    constant = any(name.isdigit() and int(name) > 2 for name in first.symbols)
+    room = PLAUSIBLE + (LITERAL_COST if constant else 0.0)
     likely: list[Formula] = []
     for formula in formulas[1:]:
         same = _full(formula, found)
-        doubtful = (chance and named_in(formula)) or _by_shape(first / formula)
+        by_size = counted and any(map(_of_shape, formula.symbols))
+        doubtful = (chance and named_in(formula)) or by_size or _by_shape(first / formula)
         if (
             same not in seen
             and not doubtful
-            and formula_plainness(formula) <= formula_plainness(first) + PLAUSIBLE
+            and formula_plainness(formula) <= formula_plainness(first) + room
         ):
             likely.append(formula)
         seen.add(same)
     if not likely:
         return
-    said = ", ".join(substituted(formula, named(found)) for formula in likely[:ALTERNATIVES])
+    worth = substituted(first, named(found))
+    written = [(substituted(formula, named(found)), formula) for formula in likely[:ALTERNATIVES]]
+    said = ", ".join(str(formula) if text == worth else text for text, formula in written)
     more = f" and {len(likely) - ALTERNATIVES} more" if len(likely) > ALTERNATIVES else ""
     if CLIP in first.symbols:
         yield (
@@ -90,8 +100,13 @@ def _alternatives(found: Findings) -> Iterator[str]:
 def _by_shape(quotient: Formula) -> bool:
     """Whether two formulas differ by the axes of one tensor only: its entries are their product."""
     tensors = {name.rpartition(" of ")[2] for name in quotient.symbols if " of batch" in name}
-    inside = all(name == "n" or name.startswith(("entries of", "size of axis")) for name in quotient.symbols)
+    inside = all(name == "n" or _of_shape(name) for name in quotient.symbols)
     return len(tensors) == 1 and inside
+
+
+def _of_shape(name: str) -> bool:
+    """Whether a number is the size of something, which everybody has and few divide by."""
+    return name.startswith(("entries of", "size of axis"))
 
 
 def named_in(formula: Formula) -> bool:
@@ -121,15 +136,20 @@ def the(name: str) -> str:
     """A symbol, or a number of the batch by what it is."""
     if name in SYMBOLS:
         return name
-    return f"the {name}" if name.startswith(("size", "sum")) else f"the number of {name}"
+    return f"the {name}" if name.startswith(MEASURES) else f"the number of {name}"
 
 
 def _counted(found: Findings) -> Iterator[str]:
     """What the numbers of the formula are: counts of the batch, quantities of the table, constants."""
+    numbers = dict(found.explanation.numbers)
+    for part, its in found.explanation.by_part:
+        for name, power in its.powers:
+            if name in numbers and name not in SYMBOLS:
+                place = "divisor" if power < 0 else "factor"
+                yield f"The {place} for {part} is {numbers[name]:.6g}, {the(name)}."
     formula = found.formula
     if formula is None:
         return
-    numbers = dict(found.explanation.numbers)
     powers = dict(formula.powers)
     plain = [f"{name} = {numbers[name]:.6g}" for name in powers if name in numbers and name in SYMBOLS]
     if not found.linear or (found.convention is not None and found.scale == 1):  # the headline has a name
@@ -147,8 +167,14 @@ def _counted(found: Findings) -> Iterator[str]:
 
 def _asked(found: Findings) -> Iterator[str]:
     """Which columns could explain the weights, where nothing that is known does."""
-    explained = found.formula is not None or found.explanation.by_part or found.convention is not None
-    if not found.linear or explained or found.norm == 0:
+    formula = found.formula
+    # A number alone, but one: a half is 4/8 where eight samples were taken by two.
+    bare = formula is not None and formula.symbols != () and all(map(str.isdigit, formula.symbols))
+    explained = formula is not None or found.explanation.by_part or found.convention is not None
+    if not found.linear or (explained and not bare) or found.norm == 0:
+        return
+    yield from found.explanation.hints
+    if found.explanation.hints:
         return
     lacking = [says for name, says in ASKED.items() if getattr(found.units, name) is None]
     if bool((found.units.elements[found.units.data] == 1).all()):
@@ -183,8 +209,9 @@ def _beneath(found: Findings) -> Iterator[str]:
     if found.linear or cause is None:
         return
     if cause.convention is not None:
+        whose = "a multiple of those of" if cause.scale is None else "those of"
         scale = "" if cause.scale in (None, 1) else f"{cause.scale:.6g} × "
-        yield f"Beneath it the weights are those of {scale}{cause.convention}."
+        yield f"Beneath it the weights are {whose} {scale}{cause.convention}."
 
 
 def _untold(found: Findings) -> Iterator[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor, nn
@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from suite.errors import UsageError
 from suite.loops.autograd import root_of_sum
 from suite.loops.batch import Batch, map_tensors, tensors
+from suite.recovery.drawing import Drawing, drawing, hushed
 from suite.recovery.formats import Watch
 from suite.recovery.put_back import same
 from suite.recovery.step import GradientByName, Step, gradient_of, left_by
-from suite.recovery.surroundings import Surroundings
+from suite.recovery.surroundings import Surroundings, alike
 from suite.recovery.switches import switched, switches
 
 
@@ -52,7 +53,7 @@ class Runs:
             UsageError: The step fails under these circumstances.
         """
         given = self.batch if batch is None else batch
-        with switched(without):
+        with switched(without), hushed(without):
             return gradient_of(self.step, self.model, given, seed=seed, surroundings=self.surroundings)
 
     @cached_property
@@ -70,8 +71,40 @@ class Runs:
 
     @property
     def active(self) -> tuple[str, ...]:
-        """The switches that were active while the step ran: layers that it really called."""
-        return tuple(name for name in switches.names if name in self._observed[1])
+        """The switches that were active while the step ran: layers that it really called.
+
+        Torch's own come first, then the kinds of modules that drew random numbers besides.
+        """
+        own = tuple(name for name in switches.names if name in self._observed[1])
+        return (*own, *self.drawing(own).in_train_mode)
+
+    def drawing(self, without: Sequence[str] = ()) -> Drawing:
+        """Who draws random numbers in a call without these layers.
+
+        Raises:
+            UsageError: The step fails under these circumstances.
+        """
+        around = self.surroundings
+        with drawing(around.random_numbers, alike) as seen:
+            self.again(without=without)
+        return seen
+
+    def places(self, without: Sequence[str] = ()) -> GradientByName:
+        """The parameters as they are when a call takes its gradient last, where that is elsewhere.
+
+        Raises:
+            UsageError: The step fails under these circumstances.
+        """
+        before = {name: p.detach().clone() for name, p in self.model.named_parameters()}
+        there: GradientByName = {}
+        with ExitStack() as stack:
+            for name, p in self.model.named_parameters():
+                if p.requires_grad and p.is_leaf:
+                    hook = p.register_post_accumulate_grad_hook(partial(_note, there, name))
+                    stack.callback(hook.remove)
+            self.again(without=without)
+        moved = {name: p for name, p in there.items() if p.shape == before[name].shape}
+        return {name: p for name, p in moved.items() if not torch.equal(p, before[name])}
 
     @property
     def watched(self) -> Watch:
@@ -120,10 +153,20 @@ class Runs:
             UsageError: The step fails.
         """
         self.surroundings.rewind()
-        with switched(without):
+        with switched(without), hushed(without):
             return left_by(
                 self.step, self.model, map_tensors(torch.clone, self.batch if batch is None else batch)
             )
+
+    @contextmanager
+    def placed(self, there: Mapping[str, Tensor]) -> Iterator[None]:
+        """Inside, these parameters are what is given; all is put back after."""
+        with self.surroundings.kept():
+            with torch.no_grad():
+                for name, parameter in self.model.named_parameters():
+                    if name in there:
+                        parameter.copy_(there[name])
+            yield
 
     @contextmanager
     def displaced(self, direction: Mapping[str, Tensor], far: float) -> Iterator[None]:
@@ -149,3 +192,7 @@ class Runs:
         """The norm of `a − b`."""
         squares = [(a[name].double() - b[name].double()).square().sum() for name in a]
         return root_of_sum(squares)
+
+
+def _note(there: GradientByName, name: str, parameter: Tensor) -> None:
+    there[name] = parameter.detach().clone()

@@ -72,7 +72,11 @@ class Surroundings:
 
     def drawn(self) -> bool:
         """Whether random numbers may have been drawn since the last rewinding."""
-        return bool(self._generators) or any(not _alike(read(), state) for _, read, state in self._states)
+        return bool(self._generators) or any(not alike(read(), state) for _, read, state in self._states)
+
+    def random_numbers(self) -> list[Any]:
+        """The states of the random numbers that everybody shares, as they are now."""
+        return [read() for _, read, _ in self._states]
 
     def put_back(self) -> list[PutBackChange]:
         """Put everything back; what had changed, by its whole name, is noted."""
@@ -144,10 +148,10 @@ def _random_states() -> list[RandomState]:
     return states
 
 
-def _alike(a: Any, b: Any) -> bool:
+def alike(a: Any, b: Any) -> bool:
     """Whether two states of a generator are the same."""
     if isinstance(a, tuple | list):
-        return len(a) == len(b) and all(map(_alike, a, b))
+        return len(a) == len(b) and all(map(alike, a, b))
     if isinstance(a, Tensor):
         return torch.equal(a, b)
     return bool(np.array_equal(a, b))

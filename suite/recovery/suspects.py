@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from suite.conventions import Convention
 from suite.recovery.correct_loops import composition, innocent
-from suite.recovery.other_batch import SEVERAL, other_batch
+from suite.recovery.other_batch import SEVERAL, UNEQUAL, other_batch
 
 if TYPE_CHECKING:
     from suite.algebra.units import Units
@@ -68,6 +68,6 @@ def suspects(
     for fault in faults if explanations else ():
         tell = other_batch(fault.coefficients, explanations, units)
         # Where nobody said how many elements there are, nobody is suspected of counting them wrongly.
-        unheard = tell == SEVERAL and bool((units.elements[units.data] == 1).all())
+        unheard = tell in (SEVERAL, UNEQUAL) and bool((units.elements[units.data] == 1).all())
         found.append(Suspect(fault, tell, shows=fault.against not in names and not unheard))
     return found

@@ -96,7 +96,10 @@ def _formula(found: Findings) -> str:
     if found.formula is not None:
         return substituted(found.formula, named(found))
     if explanation.by_part:
-        return "; ".join(f"{formula} for {part}" for part, formula in explanation.by_part)
+        numbers = named(found)
+        return "; ".join(
+            f"{substituted(formula, numbers)} for {part}" for part, formula in explanation.by_part
+        )
     return "" if explanation.shape is None else f"{explanation.constant:.6g} × {explanation.shape}"
 
 

@@ -118,13 +118,20 @@ def _adds_up(trial: Trial, heard: dict[int, float]) -> Cause | None:
     own = replace(tried, computed=(found, tried.wide), gradient=trial.gradient, units=units, few=None)
     vars(own)["precision"] = tried.precision  # the losses, which are others, cannot tell it
     weighting = own.weighting_of(own.root)
-    if not weighting.linear or weighting.spans:
-        return None
     worst = max(heard, key=lambda row: heard[row])
     fact = (
         f"on sample {worst} alone {heard[worst]:.2%} of its gradient is no multiple of that of `losses`, and "
-        "its own gradients of single samples add up to that of the batch"
+        "its own gradients of single samples"
     )
+    if weighting.spans or heard[worst] <= tried.half_digits:
+        return None
+    if not weighting.linear:
+        return Cause(
+            "neither `losses` nor a sum over samples",
+            f"{fact} do not add up to that of the batch: it minimises another function, which couples the "
+            "samples, or changes gradients after the backward pass by what they are",
+        )
+    fact += " add up to that of the batch"
     name, more = VERDICTS[_of_a_function(trial, worst)]
     cause = beneath(name, f"{fact}: {more}", weighting)
     return cause if per_sample else replace(cause, weights=None)

@@ -62,7 +62,11 @@ def noise(trial: Trial) -> Cause | None:
             f"the losses change from call to call, and the gradient {changes}: the losses draw random "
             "numbers, not in the order of the step's; draw them before, and pass them with the batch",
         )
-    return Cause(
-        "noise",
-        f"the gradient changes from call to call, {changes}: noise was added, or the inputs are random",
+    drawn = attempt(lambda: tried.drawing(trial.without))
+    modules = () if drawn is None else tuple(drawn.modules)
+    by = (
+        f"random numbers are drawn in {', '.join(modules)}"
+        if modules
+        else "no module draws random numbers: noise was added, or the inputs are random"
     )
+    return Cause("noise", f"the gradient changes from call to call, {changes}: {by}")

@@ -16,7 +16,9 @@ from suite.recovery.causes.chance import noise, state_of_its_own
 from suite.recovery.causes.clipping import BY_NORM, by_tensor, clipped_values, held_whole
 from suite.recovery.causes.coupling import changed_inputs, coupled_losses
 from suite.recovery.causes.decay import decayed
+from suite.recovery.causes.elsewhere import elsewhere
 from suite.recovery.causes.hooks import hooked
+from suite.recovery.causes.rows import by_row
 from suite.recovery.experiment import Experiment
 
 
@@ -28,7 +30,7 @@ def _nothing_else(trial: Trial) -> Cause | None:
 
 
 EXPLANATIONS: tuple[Look, ...] = (
-    _nothing_else, hooked, clipped_values, by_tensor, decayed, changed_inputs,
+    _nothing_else, hooked, clipped_values, by_tensor, by_row, decayed, changed_inputs, elsewhere,
 )  # fmt: skip
 """What may explain a gradient exactly, with the weights beneath; a new one is added here."""
 

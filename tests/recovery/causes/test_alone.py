@@ -123,13 +123,16 @@ def test_another_function_of_two_terms_has_no_weights_of_theirs() -> None:
     assert (found.cause.convention, found.cause.weights) == ("mean", None)
 
 
-def test_a_term_that_is_no_sum_over_samples_beside_another_function_is_not_named() -> None:
+def test_a_term_that_is_no_sum_over_samples_beside_another_function_is_told_as_neither() -> None:
     def step(model, batch) -> None:
         out = model(batch[0])
         (smoothed(model, batch, "mean") + (out.var(0, correction=0).sum() + 1).sqrt()).backward()
 
     given = setting()
-    assert recover(step, given.model, given.batch, losses).cause is None
+    cause = recover(step, given.model, given.batch, losses).cause
+    assert cause is not None
+    assert cause.name == "neither `losses` nor a sum over samples"
+    assert cause.weights is None
 
 
 def test_a_step_that_takes_no_single_sample_and_is_no_weighting_on_halves_says_both() -> None:

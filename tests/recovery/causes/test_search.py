@@ -129,7 +129,8 @@ def test_a_layer_that_the_step_does_not_call_is_not_suspected() -> None:
     given = setting(8, Idle())
     found = recover(step, given.model, given.batch, losses)
     assert not found.linear
-    assert found.cause is None
+    assert found.cause is not None
+    assert found.cause.name == "neither `losses` nor a sum over samples"
 
 
 def test_groups_of_tensors_that_are_clipped_each_as_one_are_told() -> None:
