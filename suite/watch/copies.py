@@ -10,7 +10,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from suite.errors import UsageError
 from suite.recovery.eval_copy import with_own_functions
-from suite.watch.hooks import full
+from suite.watch.seen import full
 
 WRAPPED = ("_orig_mod.", "_checkpoint_wrapped_module.", "_fsdp_wrapped_module.", "module.")
 

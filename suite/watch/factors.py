@@ -15,12 +15,11 @@ from suite.algebra.symbols import CLIP
 from suite.recovery.causes.cause import norm_of
 from suite.recovery.recorded import RecordedGradient, recover_recorded, round_norm
 from suite.recovery.result import Recovery
-from suite.watch.hooks import SeenUpdate
+from suite.watch.seen import UNCHANGED, SeenUpdate
 from suite.watch.update import AuditedUpdate
 
 ALIKE = 1e-4
 """How far the factors of two tensors' norms may be apart that were multiplied by one number in float32."""
-UNCHANGED = 1e-6
 
 
 def explained_update(tried: RecordedGradient, seen: SeenUpdate, max_norm: float | None) -> AuditedUpdate:
@@ -31,6 +30,23 @@ def explained_update(tried: RecordedGradient, seen: SeenUpdate, max_norm: float 
         seen: what was seen of it.
         max_norm: the clip threshold, where it is known.
     """
+    found = _of_the_last(tried, seen, max_norm)
+    return replace(found, mistake=found.mistake or _inside(seen))
+
+
+def _inside(seen: SeenUpdate) -> str:
+    """What was done to the gradient while more was to be added to it; empty where nothing was."""
+    if not seen.between:
+        return ""
+    places = ", ".join(map(str, seen.between))
+    return (
+        f"after micro-batch {places} (from 0) the accumulated gradient was multiplied by "
+        f"{min(seen.between.values()):.3g}, though more was still to be added: clip or scale it before the "
+        "optimizer's step only."
+    )
+
+
+def _of_the_last(tried: RecordedGradient, seen: SeenUpdate, max_norm: float | None) -> AuditedUpdate:
     factor, scale = _factor(seen), seen.loss_scale
     net = None if factor is None else factor * scale  # besides unscaling
     if net is None or abs(net - 1) <= UNCHANGED:

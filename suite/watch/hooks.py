@@ -1,4 +1,4 @@
-"""Where a training run is looked at: the model's forward calls, and the optimizer's step.
+"""Where a training run is looked at: the optimizers' steps, and the model's calls before an audited one.
 
 A *window* is all that happens from one update to the next. Only windows whose update is audited are looked
 into: in all others two functions are called at the optimizer's step, and nothing at the model's calls.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from types import FrameType
 from typing import Any, Protocol
@@ -20,29 +20,9 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
+from suite.watch.calls import ModelCalls, in_backward
 from suite.watch.errors import UnexpectedUpdateError
-from suite.watch.microbatch import Call, Circumstances, as_batch, called_with, same_storage
-
-
-@dataclass(frozen=True, eq=False)
-class SeenUpdate:
-    """What was seen of one update.
-
-    Args:
-        gradient: by parameter name, as the optimizer uses it.
-        calls: the micro-batches since the update before.
-        at: a copy of the model at the parameters of the update; None while the model itself still has them.
-        before: by parameter name, the norm that the gradient had after the last backward pass, where that
-            was seen.
-        loss_scale: by what a GradScaler had multiplied the loss.
-    """
-
-    gradient: Mapping[str, Tensor]
-    calls: list[Call]
-    at: nn.Module | None = None
-    before: Mapping[str, float] | None = None
-    loss_scale: float = 1.0
-
+from suite.watch.seen import SeenUpdate, full
 
 FRAMES = 12
 """How far above the optimizer's step a GradScaler is looked for."""
@@ -77,31 +57,21 @@ class Hooks:
         listener: Listener,
         frozen: Callable[[], nn.Module],
     ) -> None:
-        self.model, self.inner = model, inner
+        self.inner = inner
         self.every, self.listener, self.frozen = every, listener, frozen
         self.update = 0
         """The number of the update that the run is working on, from 0."""
-        self.seen_calls = self.quiet_calls = self.steps = 0
-        self.handed_over = False
-        self.calls: list[Call] = []
-        self._given: list[Any] = []  # what the calls were made with, to tell recomputations
+        self.steps = 0
+        self.calls = ModelCalls(model, inner, self._begins, listener.failed)
         self._names = {id(p): name for name, p in inner.named_parameters()}
         self._mine: dict[int, tuple[Optimizer, bool]] = {}
-        self._in_closure = False
         self._idle: Optimizer | None = None  # the only one, while nobody looks
         self._handles: list[RemovableHandle] = []
-        self._looking: list[RemovableHandle] = []
-        self._backwards = self._heard = False  # since the last call
-        self._norms: dict[str, float] | None = None  # after the last backward pass
         # The update whose optimizers are stepping: one, or several that share it.
         self._stepped: set[int] = set()
         self._audited = False
-        self._window: list[Call] = []
-        self._gathered: dict[str, Tensor] = {}
-        self._copy: nn.Module | None = None
+        self._seen = SeenUpdate({}, [])
         self._covered: set[str] | None = None
-        self._before_step: Mapping[str, float] | None = None
-        self._loss_scale = 1.0
 
     def begin(self) -> None:
         """Look from now on."""
@@ -109,12 +79,12 @@ class Hooks:
             register_optimizer_step_pre_hook(self._before),
             register_optimizer_step_post_hook(self._after),
         ]
-        self._look(due=True)
+        self.calls.look(due=True)
 
     def end(self) -> None:
         """Look no more; an update whose optimizers have stepped is told."""
         self._tell()
-        self._look(due=False)
+        self.calls.look(due=False)
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -124,71 +94,10 @@ class Hooks:
         """Whether an optimizer has stepped in this update."""
         return bool(self._stepped)
 
-    def hand_over(self, batch: Any) -> None:
-        """A micro-batch that the loop is about to train on, where its targets never reach the model."""
-        self.handed_over = True
-        if self._looking:
-            self._note(batch)
-
-    # The model's calls.
-
-    def _look(self, *, due: bool) -> None:
-        """Look at the model's calls, or look away."""
-        if due and not self._looking:
-            call = self.model.register_forward_pre_hook(_Forward(self), prepend=True, with_kwargs=True)
-            trained = [p for p in self.inner.parameters() if p.requires_grad and p.is_leaf]
-            back = torch.autograd.graph.register_multi_grad_hook(trained, self._backward, mode="any")
-            self._looking = [call, back]
-        elif not due and self._looking:
-            for handle in self._looking:
-                handle.remove()
-            self._looking, self.calls, self._given = [], [], []
-
-    def _backward(self, gradient: Tensor) -> None:
-        self._backwards = True
-        torch.autograd.Variable._execution_engine.queue_callback(self._ended)  # noqa: SLF001
-        self._heard = self._heard or bool(_local(gradient.detach()).any())
-
-    def _ended(self) -> None:
-        """A backward pass is over."""
-        try:
-            held = {name: p.grad for name, p in self.inner.named_parameters() if p.grad is not None}
-            if not held or any(hasattr(g, "full_tensor") or g.is_sparse for g in held.values()):
-                return  # optimizers took them, or they lie elsewhere
-            norms = torch.stack([norm.double().cpu() for norm in torch._foreach_norm(list(held.values()))])  # noqa: SLF001
-            self._norms = dict(zip(held, norms.tolist(), strict=True))
-        except Exception as error:  # noqa: BLE001  an audit never ends a training
-            self.listener.failed(error)
-
-    def called(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """The model is about to be called."""
-        if not torch.is_grad_enabled():
-            self.quiet_calls += 1
-            return
-        self.seen_calls += 1
-        if self.handed_over or self._in_closure:
-            return
-        given = called_with(self.inner, args, kwargs)
-        if _in_backward() and any(same_storage(given, other) for other in self._given):
-            return  # a checkpoint computes once more what was called before
-        self._note(given)
-
-    def _note(self, given: Any) -> None:
+    def _begins(self) -> None:
+        """A micro-batch comes: the update whose optimizers have stepped is over."""
         if self._stepped:
             self._next()
-        if self.calls and self._backwards and self._discarded():
-            self.calls, self._given = [], []
-        self._backwards = self._heard = False
-        batch, left = as_batch(given)
-        self._given.append(given)
-        self.calls.append(Call(batch, Circumstances.now(self.inner), left_out=left))
-
-    def _discarded(self) -> bool:
-        """Whether the gradient of the calls is gone, though no optimizer used it: it overflowed, say."""
-        gradients = [p.grad for p in self.inner.parameters()]
-        if all(gradient is None for gradient in gradients):
-            return True
-        return self._heard and not any(g is not None and bool(_local(g).any()) for g in gradients)
 
     # The optimizer's step.
 
@@ -217,15 +126,15 @@ class Hooks:
 
         def closed() -> Any:  # the backward pass is in there
             loss = closure()
-            if not self._in_closure:
+            if not self.calls.paused:
                 self._step(optimizer, partial(self._gradient, optimizer))
-                self._in_closure = True  # what it evaluates at other points is its own affair
+                self.calls.paused = True  # what it evaluates at other points is its own affair
             return loss
 
         return args[:1], {**kwargs, "closure": closed}
 
     def _after(self, *_: Any) -> None:
-        self._in_closure = False
+        self.calls.paused = False
 
     def _trains(self, optimizer: Optimizer) -> bool:
         return any(id(p) in self._names for group in optimizer.param_groups for p in group["params"])
@@ -251,10 +160,6 @@ class Hooks:
         self.steps += 1
         self._step(None, lambda: gradient, before, at)
 
-    def forget_calls(self) -> None:
-        """The micro-batches since the last update are part of none."""
-        self.calls, self._given = [], []
-
     def _step(
         self,
         optimizer: Optimizer | None,
@@ -266,21 +171,18 @@ class Hooks:
         if id(optimizer) in self._stepped:
             self._next()
         if not self._stepped:
-            self._window, self.calls, self._given = self.calls, [], []
-            self._before_step, self._norms = self._norms, None
+            calls, norms, between = self.calls.taken()
+            self._seen = SeenUpdate({}, calls, before=norms, between=between)
             self._audited = self.update % self.every == 0
-            self._look(due=(self.update + 1) % self.every == 0)
+            self.calls.look(due=(self.update + 1) % self.every == 0)
         self._stepped.add(id(optimizer))
         if not self._audited:
             alone = sum(trains for _, trains in self._mine.values()) == 1
-            self._idle = optimizer if alone and not self._looking and self._copy is None else None
+            self._idle = optimizer if alone and not self.calls.looking and self._seen.at is None else None
             return
         self._idle = None
         try:
-            self._loss_scale = _loss_scale()
-            self._before_step = before or self._before_step
-            self._copy = at or self._copy
-            self._gather(gradient())
+            self._gather(gradient(), before, at)
         except UnexpectedUpdateError:
             raise
         except Exception as error:  # noqa: BLE001  an audit never ends a training
@@ -293,23 +195,34 @@ class Hooks:
         self._stepped.clear()
         self.update += 1
 
-    def _gather(self, gradient: Mapping[str, Tensor] | None) -> None:
+    def _gather(
+        self, gradient: Mapping[str, Tensor] | None, before: Mapping[str, float] | None, at: nn.Module | None
+    ) -> None:
         if gradient is None:
             return  # it overflowed, or nobody knows it
-        self._gathered |= gradient
+        seen = self._seen
+        self._seen = replace(
+            seen,
+            gradient={**seen.gradient, **gradient},
+            loss_scale=_loss_scale(),
+            before=before or seen.before,
+            at=at or seen.at,
+        )
         if self._complete():
             self._audited = False
             self._report()
-        elif self._copy is None:
-            self._copy = self.frozen()
+        elif self._seen.at is None:
+            self._seen = replace(self._seen, at=self.frozen())
 
     def _complete(self) -> bool:
         """Whether no other optimizer is still to step in this update, as far as that is known."""
-        if _in_backward():
+        if in_backward():
             return False
         if self._covered is not None:
-            return self._gathered.keys() >= self._covered
-        return all(name in self._gathered for name, p in self.inner.named_parameters() if p.requires_grad)
+            return self._seen.gradient.keys() >= self._covered
+        return all(
+            name in self._seen.gradient for name, p in self.inner.named_parameters() if p.requires_grad
+        )
 
     def _gradient(self, optimizer: Optimizer) -> dict[str, Tensor] | None:
         """What this optimizer is about to use; None where it will use none (it overflowed)."""
@@ -329,7 +242,7 @@ class Hooks:
 
     def _tell(self) -> None:
         """Tell the update that waited for other optimizers to step."""
-        if self._copy is None:
+        if self._seen.at is None:
             return
         try:
             self._report()
@@ -339,17 +252,13 @@ class Hooks:
             self.listener.failed(error)
 
     def _report(self) -> None:
-        seen = SeenUpdate(self._gathered, self._window, self._copy, self._before_step, self._loss_scale)
+        seen = self._seen
         self._forget()
         self._covered = set(seen.gradient)
         self.listener.used(seen)
 
     def _forget(self) -> None:
-        self._gathered, self._window, self._copy = {}, [], None
-
-
-def _in_backward() -> bool:
-    return torch._C._current_graph_task_id() != -1  # noqa: SLF001  nothing public says it
+        self._seen = SeenUpdate({}, [])
 
 
 def _loss_scale() -> float:
@@ -363,36 +272,3 @@ def _loss_scale() -> float:
             return caller.get_scale()
         frame = frame.f_back
     return 1.0
-
-
-class _Forward:
-    """The hook on the model: a copy of the model has none."""
-
-    def __init__(self, hooks: Hooks | None) -> None:
-        self.hooks = hooks
-
-    @torch._dynamo.disable  # type: ignore[untyped-decorator]  # noqa: SLF001
-    def __call__(self, _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self.hooks is None:
-            return
-        try:
-            self.hooks.called(args, kwargs)
-        except UnexpectedUpdateError:
-            raise
-        except Exception as error:  # noqa: BLE001  an audit never ends a training
-            self.hooks.listener.failed(error)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> _Forward:
-        return _Forward(None)
-
-    def __reduce__(self) -> Any:
-        return _Forward, (None,)
-
-
-def full(tensor: Tensor) -> Tensor:
-    """A sharded tensor as a whole: all ranks must ask at the same time."""
-    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
-
-
-def _local(tensor: Tensor) -> Tensor:
-    return tensor.to_local() if hasattr(tensor, "to_local") else tensor

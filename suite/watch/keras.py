@@ -13,7 +13,7 @@ from functools import cache, wraps
 from typing import TYPE_CHECKING, Any
 
 from suite.errors import UsageError, one_line
-from suite.watch.audit import undisturbed
+from suite.watch.auditor import undisturbed
 from suite.watch.callbacks import CallbackAudit, instead
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from torch import nn
 
 from suite.errors import UsageError
 from suite.loops.loop import Losses
-from suite.watch.audit import RunAudit, WatchOptions
+from suite.watch.audit import RunAudit
+from suite.watch.auditor import WatchOptions
 from suite.watch.update import AuditedUpdate
 
 
@@ -45,7 +46,7 @@ def watch(
         every: one update in so many is audited, beginning with the first.
         expect: the convention that each update must compute, clipped by its norm or not: the first that
             computes another raises `UnexpectedUpdateError`, in the training loop.
-        warn: whether it warns instead.
+        warn: whether it warns instead, at the first of each run of such updates.
         save: a file for what recovery needs of the last audited update; with `{update}` in its name, one for
             each.
         window: how many micro-batches a full window has; by default the most that were seen so far.

@@ -257,3 +257,18 @@ def test_micro_batches_whose_gradient_is_dropped_are_part_of_no_update() -> None
                 model.zero_grad()
         sgd(model).step()
     assert audit.updates[0].units.n == 2
+
+
+def test_clipping_inside_the_window_is_named() -> None:
+    model = network()
+    with suite.watch(model, losses, expect="mean-of-microbatch-means", warn=True) as audit:
+        for x, y in audit.see(batches(3, 2, 4)):
+            (F.cross_entropy(model(x), y) / 3).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 0.05)
+        with pytest.warns(AuditWarning, match="was expected"):
+            sgd(model).step()
+    (update,) = audit.updates
+    assert update.mistake.startswith(
+        "after micro-batch 0, 1 (from 0) the accumulated gradient was multiplied"
+    )
+    assert not update.computes("mean-of-microbatch-means")

@@ -268,3 +268,27 @@ def test_one_rank_is_no_multiple_of_two() -> None:
         pass
     with suite.watch(model, losses) as audit:  # the refused one left nothing behind
         one_update(model, audit)
+
+
+def epochs(model: nn.Module, audit: Any) -> None:
+    """Each ends in a short window; the third is nothing else, so that two short ones follow each other."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for sizes in ((3, 2, 4, 1, 2), (3, 2, 4, 1, 2), (2,)):
+        accumulate(model, audit.see(batches(*sizes)), optimizer, 2)
+        audit.epoch_ended()
+
+
+def test_the_last_window_of_each_epoch_is_told_and_warned_of_once_a_run_of_them() -> None:
+    model = network()
+    with (
+        pytest.warns(AuditWarning, match="was expected") as warned,
+        suite.watch(model, losses, expect="mean-of-microbatch-means", warn=True) as audit,
+    ):
+        epochs(model, audit)
+    text = str(audit)
+    last = "the last window of the epoch, 1 of 2 micro-batches"
+    assert (
+        f"Update 2, {last}: the weights are those of partial-window-over-full-k (divided by the full" in text
+    )
+    assert "Updates 3 – 4 (2 audited): the weights are those of mean-of-microbatch-means, a change." in text
+    assert [str(one.message)[:8] for one in warned] == ["update 2", "update 5"]
