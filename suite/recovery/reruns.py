@@ -17,7 +17,7 @@ from suite.recovery.drawing import Drawing, drawing, hushed
 from suite.recovery.formats import Watch
 from suite.recovery.put_back import same
 from suite.recovery.step import GradientByName, Step, gradient_of, left_by
-from suite.recovery.surroundings import Surroundings, alike
+from suite.recovery.surroundings import Surroundings, same_state
 from suite.recovery.switches import switched, switches
 
 
@@ -85,7 +85,7 @@ class Runs:
             UsageError: The step fails under these circumstances.
         """
         around = self.surroundings
-        with drawing(around.random_numbers, alike) as seen:
+        with drawing(around.random_numbers, same_state) as seen:
             self.again(without=without)
         return seen
 

@@ -72,7 +72,7 @@ class Surroundings:
 
     def drawn(self) -> bool:
         """Whether random numbers may have been drawn since the last rewinding."""
-        return bool(self._generators) or any(not alike(read(), state) for _, read, state in self._states)
+        return bool(self._generators) or any(not same_state(read(), state) for _, read, state in self._states)
 
     def random_numbers(self) -> list[Any]:
         """The states of the random numbers that everybody shares, as they are now."""
@@ -148,10 +148,10 @@ def _random_states() -> list[RandomState]:
     return states
 
 
-def alike(a: Any, b: Any) -> bool:
+def same_state(a: Any, b: Any) -> bool:
     """Whether two states of a generator are the same."""
     if isinstance(a, tuple | list):
-        return len(a) == len(b) and all(map(alike, a, b))
+        return len(a) == len(b) and all(map(same_state, a, b))
     if isinstance(a, Tensor):
         return torch.equal(a, b)
     return bool(np.array_equal(a, b))
