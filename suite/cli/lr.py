@@ -11,26 +11,29 @@ import argparse
 import ast
 import json
 import math
-import sys
 from contextlib import suppress
-from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from suite.algebra.columns import SIZES
+from suite.cli import lr_rules as batch_rules
 from suite.cli import lr_sources as sources
+from suite.cli import lr_text
+from suite.cli.lr_laws import print_laws
 from suite.errors import UsageError
-from suite.machine.terminal import columns_of, fitted, header_widths
 
 if TYPE_CHECKING:
     from suite.equivalence.equivalent import Equivalence
-    from suite.equivalence.law import Law, Powers, Scale
+    from suite.equivalence.law import Scale
     from suite.equivalence.scales import Scaling, Sizes
     from suite.equivalence.trajectory import TrainingCheck
 
 LIMIT = 1e-10
 """How far an exact law may be from the reference, relative, after 100 steps in float64."""
+
+UNKNOWN = "a hyperparameter is given as --set NAME=VALUE, such as --set lr=1e-3; "
+"""What to do about options that there are not."""
 
 EPILOG = """\
 examples:
@@ -122,12 +125,15 @@ def execute(args: argparse.Namespace) -> int:
     for path in args.register:
         _register(path)
     if args.laws:
-        _print_laws(as_json=args.json)
+        print_laws(as_json=args.json)
         return 0
+    from suite.conventions import Convention
     from suite.equivalence.equivalent import equivalent
 
     source = sources.read_source(args, _settings(args.set))
     scaling, sizes = _scaling(args)
+    if args.check and isinstance(args.source, Convention):
+        raise UsageError(f"--check has no loop for the weights of {args.paper}: leave it out")
     result = equivalent(
         source.translation.optimizer,
         source.translation.hyperparameters,
@@ -135,18 +141,20 @@ def execute(args: argparse.Namespace) -> int:
         max_norm=args.max_norm,
         clip=args.clip,
     )
-    rules = sources.by_rule(args, result)
+    rules = batch_rules.by_rule(args, result)
     check = _check(scaling, sizes, result, args.steps) if args.check else None
     if args.json:
-        answer = _as_json(scaling, result, check)
-        answer |= _plain(sources.as_dict(source, result) | ({"rules": rules} if rules else {}))
-        answer["exact"] = answer["exact"] and scaling.ragged is None
+        answer = lr_text.conversion_json(scaling, result, check)
+        answer |= lr_text.for_json(sources.as_dict(source, result) | ({"rules": rules} if rules else {}))
+        answer["exact"] = answer["exact"] and scaling.ragged is None and not source.left_out
         print(json.dumps(answer, indent=2, ensure_ascii=False))
     else:
         within = "" if source.plain else "Within PyTorch: "
+        if source.left_out:
+            within = "Within PyTorch, and without the clipping, which stays a step of its own: "
         before, after = sources.source_text(source, result, checked=args.check)
-        blocks = [*before, _as_text(scaling, result, check, within), *after]
-        print("\n\n".join(blocks + sources.rules_text(rules, args)))
+        blocks = [*before, lr_text.conversion_text(scaling, result, check, within), *after]
+        print("\n\n".join(blocks + batch_rules.rules_text(rules, args)))
     return int(check is not None and result.exact and check.converted > LIMIT)
 
 
@@ -241,164 +249,3 @@ def _check(scaling: Scaling, sizes: Sizes, result: Equivalence, steps: int) -> T
         units = sizes.units()
         sides = problem.follow(scaling.source, units), problem.follow(scaling.target, units)
     return check_training(problem.model, *sides, result, steps=steps)
-
-
-def _as_text(scaling: Scaling, result: Equivalence, check: TrainingCheck | None, within: str = "") -> str:
-    from tabulate import tabulate
-
-    rows = [[c.name, _show(c.old), _show(c.new), _factor(c.exponent), c.why] for c in result.changes]
-    head = ["hyperparameter", scaling.source, scaling.target, "factor", "why"]
-    widths = fitted(head, rows, columns_of(sys.stdout))
-    blocks = [
-        _headline(scaling, result),
-        tabulate(
-            rows,
-            head,
-            tablefmt="simple",
-            disable_numparse=True,
-            maxcolwidths=widths,
-            maxheadercolwidths=header_widths(widths),
-        ),
-        f"{_verdict(scaling, result, within)}.",
-        result.python,
-    ]
-    blocks += [_schedule(result)] if result.schedule else []
-    blocks += ["\n".join(f"Note: {note}." for note in _notes(scaling))] if _notes(scaling) else []
-    blocks += [_measured(check)] if check is not None else []
-    return "\n\n".join(block.rstrip() for block in blocks)
-
-
-def _headline(scaling: Scaling, result: Equivalence) -> str:
-    """What becomes of the gradient; with what that assumes of sizes, and what other sizes would do."""
-    between = f"{result.optimizer}, from {scaling.source} to {scaling.target}"
-    becomes = f"the gradient becomes s = {_show(scaling.scale)} times what it was"
-    if scaling.ragged is None:
-        return f"{between}: {becomes}."
-    return f"{between}, if {scaling.ragged.assumes}: {becomes}; {scaling.ragged.text}."
-
-
-def _verdict(scaling: Scaling, result: Equivalence, within: str) -> str:
-    verdict = result.reason if result.exact else f"not exact: {result.reason}"
-    if scaling.ragged is not None:
-        verdict = f"only if {scaling.ragged.assumes}: {verdict}"
-    sentence = f"{within}{verdict}"
-    return f"{sentence[0].upper()}{sentence[1:]}"
-
-
-def _schedule(result: Equivalence) -> str:
-    lines = ["Exact, with a schedule:"]
-    for phase in result.schedule:
-        steps = f"steps {phase.first} to {phase.last}" if phase.last else f"from step {phase.first} on"
-        values = ", ".join(f"{k}={v!r}" for k, v in phase.hyperparameters.items())
-        lines.append(f"  {steps}: {values}")
-    return "\n".join(lines)
-
-
-def _notes(scaling: Scaling) -> list[str]:
-    if scaling.penalty == 1:
-        return list(scaling.notes)
-    penalty = f"if a penalty is a term of the loss, multiply its coefficient by {_show(scaling.penalty)}"
-    return [*scaling.notes, penalty]
-
-
-def _measured(check: TrainingCheck) -> str:
-    lines = [
-        f"Measured: {check.steps} steps on scikit-learn's digits in float64, largest ‖w_b − w_a‖/‖w_a‖:",
-        f"  {check.converted:.3g} with these hyperparameters, "
-        f"{check.unchanged:.3g} with the old ones left as they were",
-    ]
-    if check.scheduled is not None:
-        lines.append(f"  {check.scheduled:.3g} with the schedule")
-    return "\n".join(lines)
-
-
-def _factor(exponent: Powers) -> str:
-    if isinstance(exponent, tuple):
-        return f"({', '.join(_factor(e) for e in exponent)})"
-    return {0: "1", 1: "s", 2: "s²", -1: "1/s"}.get(exponent, f"s^{exponent}")
-
-
-LONG = 40
-"""Characters of a fraction that a person still reads."""
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, Fraction):
-        if len(str(value)) > LONG:
-            return repr(float(value))
-        return str(value) if value.denominator == 1 else f"{value} = {float(value):.6g}"
-    return repr(value)
-
-
-def _as_json(scaling: Scaling, result: Equivalence, check: TrainingCheck | None) -> dict[str, Any]:
-    answer: dict[str, Any] = _plain(
-        {
-            "from": scaling.source,
-            "to": scaling.target,
-            **{k: v for k, v in asdict(result).items() if k != "scale"},
-            "scale": float(scaling.scale),
-            "penalty_factor": float(scaling.penalty),
-            "python": result.python,
-            "notes": list(scaling.notes),
-            "ragged": None if scaling.ragged is None else asdict(scaling.ragged),
-            "training_check": None if check is None else asdict(check),
-        }
-    )
-    return answer
-
-
-def _plain(value: Any) -> Any:
-    """`value` with None for what JSON has no number for."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _print_laws(*, as_json: bool) -> None:
-    from suite.equivalence.laws import LAWS
-
-    if as_json:
-        print(json.dumps([_law_as_json(law) for law in LAWS], indent=2, ensure_ascii=False))
-        return
-    from tabulate import tabulate
-
-    rows = [[law.name, _row(law), _state(law), law.limits or "exact"] for law in LAWS]
-    print(
-        "If every gradient is multiplied by s, multiply by these factors to keep the trajectory.\n"
-        "What is not named is multiplied by 1: momentum, betas, counts and options.\n"
-    )
-    head = ["optimizer", "hyperparameters", "state", "holds"]
-    widths = fitted(head, rows, columns_of(sys.stdout), [None, 36, 34, 50])
-    print(
-        tabulate(rows, head, tablefmt="simple", maxcolwidths=widths, maxheadercolwidths=header_widths(widths))
-    )
-    print(
-        "\nA clip threshold: s. Exact for min(1, C/‖g‖) and clip_grad_value_; "
-        "torch's clip_grad_norm_ adds 1e-6 to ‖g‖, which is not scaled."
-    )
-
-
-def _row(law: Law) -> str:
-    changed = []
-    for name, entry in law.hyperparameters.items():
-        if name == "lr" or entry.exponent != 0:
-            unless = f" (1 if {entry.flag})" if entry.flag else ""
-            changed.append(f"{name} {_factor(entry.exponent)}{unless}")
-    return ", ".join(changed)
-
-
-def _state(law: Law) -> str:
-    return ", ".join(f"{name} {_factor(power)}" for name, power in law.state.items() if power)
-
-
-def _law_as_json(law: Law) -> dict[str, Any]:
-    entries = {name: asdict(entry) for name, entry in law.hyperparameters.items()}
-    return {
-        "optimizer": law.name,
-        "hyperparameters": entries,
-        "state": dict(law.state),
-        "limits": law.limits,
-        "source": law.source,
-    }

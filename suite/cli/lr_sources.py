@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,14 @@ from typing import TYPE_CHECKING, Any
 from suite.errors import UsageError
 
 if TYPE_CHECKING:
+    from suite.conventions import Convention
     from suite.equivalence.dialects import Translation
     from suite.equivalence.equivalent import Equivalence
     from suite.papers.paper import Paper
+
+
+CLIPS = {"all": "norm", "tensor": "tensor", "entry": "value"}
+"""The `--clip` of what a card clips after everything has been added up."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,13 @@ class Source:
     translation: Translation
     given: Mapping[str, Any]
     paper: Paper | None = None
+
+    @property
+    def left_out(self) -> bool:
+        """Whether the card clips parts of a batch, which is not converted."""
+        return (
+            self.paper is not None and self.paper.max_norm is not None and self.paper.clip_over not in CLIPS
+        )
 
     @property
     def plain(self) -> bool:
@@ -79,11 +92,9 @@ def _paper(args: argparse.Namespace) -> Paper:
         if getattr(args, option) is not None:
             raise UsageError(f"--paper says the {option}: leave out --{option}, or --paper")
     if args.source is None and args.scale is None:
-        if paper.formula and args.target is not None:
-            raise UsageError(
-                f"the weights of {paper.name} are {paper.formula}, which no convention is: give --scale"
-            )
-        args.source = paper.convention
+        args.source = _weights(paper) if paper.formula and args.target is not None else paper.convention
+    if args.max_norm is None and paper.clip_over in CLIPS:
+        args.max_norm, args.clip = paper.max_norm, CLIPS[paper.clip_over]
     for name, value in paper.sizes.items():
         if getattr(args, name) in (None, 1):
             setattr(args, name, value)
@@ -92,6 +103,18 @@ def _paper(args: argparse.Namespace) -> Paper:
     if args.elements is None and args.target is not None and _goes_with_elements(args):
         raise UsageError(f"the card of {paper.name} does not know the elements a sample: give --elements")
     return paper
+
+
+def _weights(paper: Paper) -> Convention:
+    """The weights on the card, which no registered convention has."""
+    from suite.frameworks import convention_with
+
+    if re.search(r"_\w*t", paper.formula):
+        raise UsageError(
+            f"the weights of {paper.name} are {paper.formula}, of terms of its loss: the sizes of a batch do "
+            "not tell their scale; give --scale"
+        )
+    return convention_with(paper.name, paper.formula, paper.convention)
 
 
 def _goes_with_elements(args: argparse.Namespace) -> bool:
@@ -128,8 +151,9 @@ def source_text(source: Source, result: Equivalence, *, checked: bool) -> tuple[
     from suite.equivalence.dialects import scaled
 
     before = [_card(source.paper, source.given)] if source.paper else []
+    groups = _groups(source.paper, result) if source.paper else []
     if source.translation.dialect == "torch":
-        return before, []
+        return before, groups
     translation = scaled(source.translation, result.scale)
     same = "the same optimizer as" if source.translation.exact else "NOT the same optimizer as"
     before.append(
@@ -137,7 +161,7 @@ def source_text(source: Source, result: Equivalence, *, checked: bool) -> tuple[
         f"{source.translation.reason}."
     )
     before.append(own_words(source, result))
-    after = []
+    after = groups
     if checked:
         after.append(
             "What was measured is the way from one convention to the other within PyTorch; that the "
@@ -148,6 +172,25 @@ def source_text(source: Source, result: Equivalence, *, checked: bool) -> tuple[
         after.append(f"In the training loop (suite.equivalence.dialects.prepare does it):\n{loop}")
     after += ["\n".join(f"Note: {note}." for note in translation.notes)] if translation.notes else []
     return before, after
+
+
+def _groups(paper: Paper, result: Equivalence) -> list[str]:
+    """What the optimizer's line leaves out: parameters that are trained otherwise, with their new numbers."""
+    from suite.equivalence.equivalent import equivalent
+    from suite.equivalence.laws import law
+
+    decays = "weight_decay" in law(result.optimizer).hyperparameters
+    lines = []
+    for group in paper.groups:
+        says = [f"lr={result.hyperparameters['lr'] * group.lr_factor!r}"] if group.lr_factor != 1 else []
+        if group.weight_decay is not None and decays:
+            probe = {"weight_decay": group.weight_decay}
+            new = equivalent(result.optimizer, probe, scale=result.scale).hyperparameters["weight_decay"]
+            says.append(f"weight_decay={new!r}")
+        if group.gradient_factor != 1:
+            says.append(f"their gradient is {group.gradient_factor:g} times the others', by no rate")
+        lines.append(f"  {group.parameters}: {', '.join(says)}")
+    return ["Groups of parameters with values of their own:\n" + "\n".join(lines)] if lines else []
 
 
 def own_words(source: Source, result: Equivalence) -> str:
@@ -175,7 +218,8 @@ def _card(paper: Paper, given: Mapping[str, Any]) -> str:
     lines += [f"  not stated: {left}"] if left else []
     lines += [f"  groups: {group}" for group in paper.groups]
     if paper.max_norm is not None:
-        lines.append(f"  clipping: {paper.clipping}; not converted here, see the notes")
+        left = "" if paper.clip_over in CLIPS else "; it goes with parts of a batch: not converted"
+        lines.append(f"  clipping: {paper.clipping}{left}")
     return "\n".join([*lines, *(f"  note: {note}" for note in paper.notes)])
 
 
@@ -200,65 +244,3 @@ def as_dict(source: Source, result: Equivalence) -> dict[str, Any]:
         "translation": whole.as_dict(),
         "own_words": own,
     }
-
-
-def by_rule(args: argparse.Namespace, result: Equivalence) -> list[dict[str, Any]]:
-    """What the batch-size rules give for the converted hyperparameters, one row a rule.
-
-    Raises:
-        UsageError: A size is missing, or the one rule that was named does not apply.
-    """
-    if args.rule is None:
-        if args.to_batch_size is not None or args.noise_scale is not None:
-            raise UsageError("--to-batch-size and --noise-scale go with --rule: name a batch-size rule")
-        return []
-    if args.batch_size is None or args.to_batch_size is None:
-        raise UsageError("--rule needs --batch-size and --to-batch-size")
-    from suite.batch_size.noise import NoiseScale
-    from suite.batch_size.rules import rules
-    from suite.equivalence.laws import law
-
-    noise = None
-    if args.noise_scale is not None:
-        if not args.noise_scale > 0:
-            raise UsageError(f"--noise-scale is {args.noise_scale}; a number above 0 is needed")
-        noise = NoiseScale(trace=args.noise_scale, square=1.0, samples=0)
-    known = law(result.optimizer).settings(result.hyperparameters)
-    names = ("lr", "betas", "alpha", "eps")
-    settings = {name: known[name] for name in names if name in known}
-    rows = []
-    found = rules.match([args.rule])
-    for rule in found:
-        row: dict[str, Any] = {"rule": rule.name, "formula": rule.formula, "source": rule.source}
-        try:
-            new = rule.apply(result.optimizer, settings, args.batch_size, args.to_batch_size, noise=noise)
-        except UsageError as error:
-            if len(found) == 1:
-                raise
-            rows.append({**row, "hyperparameters": None, "reason": str(error)})
-            continue
-        rows.append({**row, "hyperparameters": new, "reason": ""})
-    return rows
-
-
-def rules_text(rows: list[dict[str, Any]], args: argparse.Namespace) -> list[str]:
-    """The rows of `by_rule` as text."""
-    if not rows:
-        return []
-    lines = [
-        f"From batches of {args.batch_size} to batches of {args.to_batch_size}, where no law is exact; "
-        "heuristics, for the mean over the batch:"
-    ]
-    for row in rows:
-        if row["hyperparameters"] is None:
-            lines.append(f"  {row['rule']}: does not apply: {row['reason']}")
-            continue
-        settings = ", ".join(f"{k}={_short(v)}" for k, v in row["hyperparameters"].items())
-        lines.append(f"  {row['rule']}: {settings}\n    {row['formula']}; {row['source']}")
-    return ["\n".join(lines)]
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"({', '.join(_short(v) for v in value)})"
-    return f"{value:.6g}" if isinstance(value, float) else repr(value)

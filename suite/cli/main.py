@@ -48,7 +48,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = argparse.Namespace(argv=given, command="")
         try:
             try:
-                parser().parse_args(given, arguments)
+                _, unknown = parser().parse_known_args(given, arguments)
+                if unknown:
+                    _refuse(arguments.command, unknown)
             except SystemExit:  # --help
                 sys.stdout.flush()
                 raise
@@ -86,6 +88,15 @@ def _execute(arguments: argparse.Namespace) -> int:
         print(f"{command}: standard output cannot be written: {error}", file=sys.stderr)
         return 1
     return int(code)
+
+
+def _refuse(command: str, unknown: Sequence[str]) -> NoReturn:
+    """Leave with one line on arguments that the command does not have."""
+    hint = getattr(import_module(f"suite.cli.{command}"), "UNKNOWN", "")
+    said = " ".join(" ".join(unknown).split())
+    advice = f"{hint}`gradsuite {command} --help` shows what is allowed"
+    print(f"gradsuite {command}: unrecognized arguments: {said}; {advice}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 class _Parser(argparse.ArgumentParser):

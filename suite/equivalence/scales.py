@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from suite.algebra.columns import COUNTABLE, DECLARED, NEEDS, SAMPLES, SIZES
+from suite.algebra.significant import significant
 from suite.algebra.units import Column, Units
 from suite.conventions import Convention
 from suite.conventions.parameterwise import parameterwise
@@ -128,13 +129,14 @@ class Ragged:
         if not self.direction:
             return (
                 "for other sizes each batch has a scale of its own, which no constant follows: with "
-                f"{self.unequal} the largest is up to {self.spread:.4g} times the smallest"
+                f"{self.unequal} the largest is up to {significant(self.spread, 4)} times the smallest"
             )
         beyond = (self.spread - 1) / (self.spread + 1)
         return (
             f"for other sizes the direction differs and no rate exists: with {self.unequal} one sample's "
-            f"elements weigh up to {self.spread:.4g} times as much as another's, and up to "
-            f"{100 * beyond:.4g} % of the step is beyond any rate (where gradients are at right angles)"
+            f"elements weigh up to {significant(self.spread, 4)} times as much as another's, and up to "
+            f"{significant(100 * beyond, 4)} % of the step is beyond any rate (where gradients are at right "
+            "angles)"
         )
 
 
@@ -159,11 +161,13 @@ class Scaling:
     ragged: Ragged | None = None
 
 
-def scale_between(source: str, target: str, sizes: Sizes | int, **more: Any) -> Scaling:
+def scale_between(
+    source: str | Convention, target: str | Convention, sizes: Sizes | int, **more: Any
+) -> Scaling:
     """The scale from the convention `source` to the convention `target`, and what it rests on.
 
     Args:
-        source: the old convention: a registered name (`sum`) or a framework's word (`trl:grpo`).
+        source: the old convention: a registered name (`sum`), a framework's word (`trl:grpo`), or itself.
         target: the new one.
         sizes: of the batch of one optimizer step, all ranks and micro-batches in it: the batch size, or
             all sizes as `suite.Sizes`.
@@ -193,6 +197,7 @@ def scale_between(source: str, target: str, sizes: Sizes | int, **more: Any) -> 
             options = [size.option for need in convention.needs if (size := NEEDS[need].size)]
             hint = f"; give {' and '.join(options)}" if options else ""
             raise UsageError(f"{convention.name} does not apply: {missing}{hint}")
+    source, target = (convention.name for convention in pair)
     ratio = _ratio(*pair, sizes.units())
     if ratio is None:
         raise UsageError(
@@ -219,7 +224,9 @@ def _sizes(given: Sizes | int, more: dict[str, Any]) -> Sizes:
     return Sizes(int(given), **more)
 
 
-def _meant(name: str) -> Convention:
+def _meant(name: str | Convention) -> Convention:
+    if isinstance(name, Convention):
+        return name
     if name in parameterwise:
         rule = parameterwise[name]
         raise UsageError(f"no scale: {name} is no weighting of the units ({rule.why}); law: {rule.law}")

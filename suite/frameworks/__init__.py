@@ -4,7 +4,7 @@ A new word is one call of `word` in one of these modules. Where the framework ca
 `tests/frameworks` runs it, and `known="run"` says so.
 """
 
-from suite.frameworks.word import CodeLocation, Word, convention_of, word, words
+from suite.frameworks.word import CodeLocation, Word, convention_of, convention_with, word, words
 
 # The order of import is the order of the list.
 from suite.frameworks import (  # isort: skip
@@ -19,6 +19,7 @@ __all__ = [
     "CodeLocation",
     "Word",
     "convention_of",
+    "convention_with",
     "detection",
     "language",
     "parallel",

@@ -147,6 +147,20 @@ _KNOWN = {
     "read": "read: the code at this commit, not run",
 }
 
+
+def convention_with(name: str, formula: str, like: str) -> Convention:
+    """A convention of one's own: the weights of another one's units as a formula.
+
+    Args:
+        name: what it is called.
+        formula: the weight of a unit, a product in the symbols of formulas.
+        like: the registered convention that it is nearest to, for what it says besides.
+    """
+    tokens = "positions" in conventions[like].needs
+    nowhere = CodeLocation("", "", "", "", "")
+    return Word(name, formula, Formula.parse(formula), like, "", nowhere, "read", tokens).convention
+
+
 words: Registry[Word] = Registry("framework's word")
 
 

@@ -34,6 +34,61 @@ def test_dqn_says_what_is_exact_and_what_is_not(capsys):
     assert plain["paper"]["verified"] == "code read"
 
 
+def test_the_clip_threshold_of_a_card_is_converted_as_it_clips(capsys):
+    found = answer(capsys, "--paper", "olmo2-2024", "--to", "mean", "--elements", "4096")
+    assert (found["from"], found["scale"], found["max_norm"], found["clip"]) == (
+        "olmo2-2024",
+        4096,
+        4096,
+        "norm",
+    )
+    entries = answer(capsys, "--paper", "graphsage-2017", "--scale", "1/2")
+    assert (entries["max_norm"], entries["clip"]) == (2.5, "value")
+    own = answer(capsys, "--paper", "olmo2-2024", "--scale", "2", "--max-norm", "3")
+    assert own["max_norm"] == 6
+
+
+def test_parts_of_a_batch_that_are_clipped_are_no_exact_answer(capsys):
+    given = ("--paper", "bert-2018", "--to", "token-mean", "--elements", "64", "--ranks", "16")
+    code, out, _ = run(capsys, *given)
+    assert code == 0
+    assert "it goes with parts of a batch: not converted" in out
+    assert "Within PyTorch, and without the clipping, which stays a step of its own: " in out
+    assert answer(capsys, *given)["exact"] is False
+
+
+def test_the_weights_of_a_card_are_converted_where_sizes_tell_their_scale(capsys):
+    sizes = ("--elements", "1000", "--batch-size", "64")
+    found = answer(capsys, "--paper", "modded-nanogpt", "--to", "token-mean", *sizes)
+    assert found["scale"] == 1 / 8000  # 8 ranks are averaged, and nothing is divided by the tokens
+    given = ("--paper", "yolov5-2020", "--to", "mean")
+    assert (
+        "of terms of its loss: the sizes of a batch do not tell their scale; give --scale"
+        in run(capsys, *given)[2]
+    )
+    given = ("--paper", "modded-nanogpt", "--to", "token-mean", *sizes, "--check")
+    assert "--check has no loop for the weights of modded-nanogpt" in run(capsys, *given)[2]
+
+
+def test_groups_are_given_with_their_new_values(capsys):
+    _, out, _ = run(capsys, "--paper", "retinanet-2017:detectron", "--scale", "1/2")
+    assert "Groups of parameters with values of their own:\n  biases: lr=0.04, weight_decay=0.0" in out
+    _, out, _ = run(capsys, "--paper", "gcn-2017:pygcn", "--scale", "2")
+    assert "  the first layer: weight_decay=0.001" in out
+    _, out, _ = run(capsys, "--paper", "open-clip-2021", "--scale", "2")
+    assert "their gradient is 0.5 times the others', by no rate" in out
+
+
+def test_a_hyperparameter_that_is_given_as_an_option_is_answered_with_how_it_is_given(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["lr", "--lr", "1e-3"])
+    said = capsys.readouterr().err
+    assert said.startswith(
+        "gradsuite lr: unrecognized arguments: --lr 1e-3; a hyperparameter is given as --set "
+    )
+    assert said.count("\n") == 1
+
+
 def test_a_dialect_is_translated_and_converted_at_once(capsys):
     plain = answer(
         capsys, "--dialect", "keras", "--optimizer", "Adam", "--set", "lr=1e-3",
