@@ -14,12 +14,13 @@ def grad(
 ) -> list[Tensor]:
     """The gradient of `loss`, or of losses so weighted, for each parameter; zeros where it depends on none.
 
-    Those zeros require a gradient in torch 2.6, which is why all are detached.
+    Those zeros require a gradient in torch 2.6, which is why all are detached. Sparse ones, which embeddings
+    may leave, are made dense.
     """
     found = torch.autograd.grad(
         loss, list(parameters), weights, retain_graph=keep_graph, materialize_grads=True
     )
-    return [part.detach() for part in found]
+    return [(part.to_dense() if part.is_sparse else part).detach() for part in found]
 
 
 def values(losses: Callable[[], Tensor]) -> Tensor:

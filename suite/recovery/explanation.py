@@ -172,8 +172,7 @@ def _by_part(weights: Column, error: Column, quantities: Quantities) -> Explanat
     for index, part in enumerate(units.parts):
         mine = units.part == index
         asked = np.where(mine, weights, np.nan)
-        constant = with_constant(asked, error, quantities)
-        formulas = explain(asked, error, quantities) or [f for f in (constant,) if f is not None]
+        formulas = explain(asked, error, quantities) or list(_with_numbers(asked, error, quantities))
         if not formulas:
             return None
         best = min(formulas, key=formula_plainness)

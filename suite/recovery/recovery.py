@@ -109,6 +109,7 @@ def experiment(
     memory: int | None = None,
 ) -> Experiment:
     """A step with its gradient and the units' gradients."""
+    _require_real(model)
     with_shapes(model, batch, losses)
     reached = {
         "the batch": batches.content(batch),
@@ -138,6 +139,20 @@ def experiment(
     gradient = tried.gradient if many else gradient_of(step, model, batch, surroundings=around)
     tried = replace(tried, computed=computed, units=table, gradient=gradient, random=random)
     return _as_drawn(tried) if random else tried
+
+
+def _require_real(model: nn.Module) -> None:
+    """Make sure that all trained parameters are real: the weights are those of real gradients.
+
+    Raises:
+        UsageError: One is complex.
+    """
+    name = next((n for n, p in model.named_parameters() if p.is_complex() and p.requires_grad), None)
+    if name is not None:
+        raise UsageError(
+            f"the parameter {name} is complex: hold it as real numbers with one more axis of 2, and use "
+            "torch.view_as_complex of it, which trains alike"
+        )
 
 
 def _is_random(reading: Reading, model: nn.Module, batch: Batch) -> bool:

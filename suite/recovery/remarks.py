@@ -120,7 +120,8 @@ def _full(formula: Formula, found: Findings) -> Formula:
     pairs = [("W", "K"), ("S", "R")]
     same = {a: b for a, b in pairs if a in numbers and numbers.get(b, numbers[a]) == numbers[a]}
     if len(found.units.parts) <= 1:
-        same |= {"m_u": "m_i", "V_u": "V_i"}
+        whole = {"m_i": "d", "V_i": "d"} if "d" in numbers else {}
+        same |= {"m_u": whole.get("m_i", "m_i"), "V_u": whole.get("V_i", "V_i"), **whole}
     return formula.replaced({a: Formula(((b, 1),)) for a, b in same.items()})
 
 
@@ -177,6 +178,8 @@ def _asked(found: Findings) -> Iterator[str]:
     if found.explanation.hints:
         return
     lacking = [says for name, says in ASKED.items() if getattr(found.units, name) is None]
+    if found.units.part_kind == "terms" and found.units.term_weight is None:
+        lacking.append("'term_weight'")
     if bool((found.units.elements[found.units.data] == 1).all()):
         lacking.append("'elements'")
     runs = _equal_shares(found)
@@ -200,8 +203,15 @@ def _equal_shares(found: Findings) -> list[int]:
     runs = np.split(np.arange(n), ends)
     totals = np.array([weights[run].sum() for run in runs])
     slack = np.array([error[run].sum() for run in runs])
-    together = bool((np.abs(totals - totals[0]) <= slack + slack[0]).all())
-    return [len(run) for run in runs] if together and 1 < len(runs) < n else []
+    least = int(np.argmin(np.abs(totals)))
+    if abs(totals[least]) <= slack[least]:
+        return []
+    # Neighbouring pieces of one size have one weight: their run has several shares.
+    shares = np.maximum(np.round(totals / totals[least]), 1).astype(int)
+    together = np.abs(totals - shares * totals[least]) <= slack + shares * slack[least]
+    lengths = [len(run) // count for run, count in zip(runs, shares, strict=True) for _ in range(count)]
+    whole = all(len(run) % count == 0 for run, count in zip(runs, shares, strict=True))
+    return lengths if together.all() and whole and len(runs) > 1 and len(lengths) < n else []
 
 
 def _beneath(found: Findings) -> Iterator[str]:

@@ -41,7 +41,7 @@ def test_three_terms_of_64_samples_are_three_lines() -> None:
     assert table(three_terms(64)) == [
         "  samples 0 – 63 box             0.078125  5/n",
         "  samples 0 – 63 class           0.015625  1/n",
-        "  samples 0 – 63 objectness     0.0078125  1/128",
+        "  samples 0 – 63 objectness     0.0078125  1/(2·n)",
     ]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from suite.algebra.units import Column
 from suite.recovery.causes.cause import SEEDS, Cause, Trial, beneath, norm_of
-from suite.recovery.causes.rows import Piece, own_share
+from suite.recovery.causes.rows import Piece, own_share, plainest
 from suite.recovery.experiment import Experiment
 from suite.recovery.identify import Match, match_plainness, rounded
 
@@ -80,13 +80,14 @@ def by_tensor(trial: Trial) -> Cause | None:
     best, factors = min(found, key=lambda pair: match_plainness(pair[0]))
     clipped = _clipped_groups(trial, best, factors)
     if clipped is not None:
-        return clipped
+        return plainest(clipped, [match for match, _ in found])
     name, scale = best.convention.name, best.scale
     own = {n: p.detach() for n, p in tried.model.named_parameters()}
     pieces = [Piece(f, norm_of(trial.gradient, [n]), norm_of(own, [n])) for n, f in factors.items()]
     share = own_share(pieces, scale, tried.half_digits, "tensors")
     if share is not None:
-        return replace(share, name="clipped tensor by tensor", convention=name)
+        told = replace(share, name="clipped tensor by tensor", convention=name)
+        return plainest(told, [match for match, _ in found])
     listed = ", ".join(f"{n} {factor:.4g}" for n, factor in list(factors.items())[:4])
     more = f" and {len(factors) - 4} more" if len(factors) > 4 else ""
     says = f"each tensor has a factor of its own against {name}: {listed}{more}"

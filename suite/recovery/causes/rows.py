@@ -47,10 +47,17 @@ def by_row(trial: Trial) -> Cause | None:
     name = best.convention.name
     share = own_share(pieces, best.scale, tried.half_digits, "rows")
     if share is not None:
-        return replace(share, name="clipped row by row", convention=name)
+        told = replace(share, name="clipped row by row", convention=name)
+        return plainest(told, [match for match, _ in found])
     lowest = min(pieces, key=lambda piece: abs(piece.factor)).factor
     says = f"each row of a tensor has a factor of its own against {name}: {lowest:.4g} to {best.scale:.4g}"
     return Cause("a factor for each row", says, None, name, best.scale)
+
+
+def plainest(cause: Cause, found: list[Match]) -> Cause:
+    """The cause beneath which there is the mean, where clipping leaves no scale that would tell."""
+    mean = cause.scale is None and any(match.convention.name == "mean" for match in found)
+    return replace(cause, convention="mean") if mean else cause
 
 
 def own_share(pieces: list[Piece], scale: float, digits: float, what: str) -> Cause | None:
