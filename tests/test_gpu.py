@@ -22,6 +22,8 @@ from suite.cli.main import main
 from suite.engines import cost, engines
 from suite.engines.chunks import Chunked
 from suite.engines.per_sample_gradients import per_sample_gradients
+from suite.equivalence.laws import LAWS
+from suite.equivalence.register import _require_holds
 from suite.errors import CaseError
 from suite.loops import batch as batches
 from suite.machine.environment import describe
@@ -258,6 +260,48 @@ def test_the_weights_of_a_step_are_found_for_layers_on_two_devices() -> None:
 
     found = suite.recover(step, Spread(), torch.randn(5, 3, device="cuda:0"), Spread.losses)
     assert found.weights == pytest.approx(np.arange(1, 6) / 5, rel=1e-4)
+
+
+@pytest.fixture
+def _default_device() -> Iterator[None]:
+    """New tensors are on the GPU, as scripts like it that begin with `torch.set_default_device`."""
+    torch.set_default_device("cuda")
+    yield
+    assert torch.get_default_device().type == "cuda"
+    torch.set_default_device(None)
+
+
+@pytest.mark.usefixtures("_default_device")
+@pytest.mark.parametrize("engine", engines.names)
+def test_a_default_device_changes_no_gradient_and_no_weight(engine: str) -> None:
+    def step(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor]) -> None:
+        losses(model, batch).mean().backward()
+
+    model, batch = convolutional()
+    found = per_sample_gradients(model, batch, losses, engine=engine)
+    assert (found.engine, dict(found.refused)) == (engine, {})
+    assert suite.recover(step, model, batch, losses, engine=engine).weights == pytest.approx(1 / 6, rel=1e-3)
+
+
+@pytest.mark.usefixtures("_default_device")
+def test_a_run_and_a_law_are_the_same_under_a_default_device() -> None:
+    asked = {"batch_sizes": [8], "device": "cpu", "prove": 2, "conventions": ["sum", "clip-each-unit"]}
+    under = suite.run(["cross-entropy-mlp"], **asked)
+    torch.set_default_device(None)
+    assert diff(suite.run(["cross-entropy-mlp"], **asked).rows, under.rows).changes == []
+    torch.set_default_device("cuda")
+    _require_holds(LAWS["SGD"])
+
+
+@pytest.mark.usefixtures("_default_device")
+def test_a_training_run_on_a_gpu_is_audited_in_place() -> None:
+    model, batch = convolutional()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with suite.watch(model, losses) as audit:
+        for x, y in audit.see([batches.select(batch, rows) for rows in (slice(4), slice(4, 6))]):
+            (F.cross_entropy(model(x), y) / 2).backward()
+        optimizer.step()
+    assert audit.updates[0].convention.name == "mean-of-microbatch-means"
 
 
 @two_devices

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,3 +68,15 @@ def test_a_name_with_two_homes_is_found(tmp_path: Path) -> None:
     assert found["draw"] == ["suite.algebra.made_up"]
     assert "_HIDDEN" not in found
     assert "configure" not in found
+
+
+def test_the_tests_that_are_listed_for_gpus_are_there() -> None:
+    tests = ROOT / "tests"
+    there = {
+        path: set(re.findall(r"^def (test_\w+)", path.read_text(encoding="utf-8"), re.MULTILINE))
+        for path in tests.rglob("test_*.py")
+    }
+    table = (tests / "pretend_cuda" / "README.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"`(test_\w+)`", table))
+    assert listed - set().union(*there.values()) == set()
+    assert len(listed) > 20

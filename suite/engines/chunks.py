@@ -89,7 +89,7 @@ class Job:
     def run(self, group: ParameterGroup, *spans: Span) -> UnitGradients:
         """One pass over the samples of these spans."""
         model = only(self.model, group.names)
-        rows = torch.cat([torch.arange(*span) for span in spans])
+        rows = torch.cat([torch.arange(*span, device="cpu") for span in spans])
         whole = len(rows) == self.samples
         batch = self.batch if whole else batches.select(self.batch, rows)
         with torch.random.fork_rng(devices=devices_of(model)), torch.enable_grad():

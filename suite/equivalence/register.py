@@ -101,13 +101,15 @@ def _require_holds(law: Law) -> None:
     from suite.equivalence.equivalent import equivalent
     from suite.equivalence.probe import probe
     from suite.equivalence.trajectory import check_training
+    from suite.machine.global_state import on_host
 
     tried = 0
     for settings in _settings(law):
         wanted = equivalent(law.cls or law.name, settings, scale=LAW_SCALE)
-        model, reference, other = probe(LAW_SCALE)
         try:
-            found = check_training(model, reference, other, wanted, steps=LAW_STEPS)
+            with on_host():
+                model, reference, other = probe(LAW_SCALE)
+                found = check_training(model, reference, other, wanted, steps=LAW_STEPS)
         except UsageError:
             if settings != law.settings({}) and tried:
                 continue  # it does not take this setting beside the others

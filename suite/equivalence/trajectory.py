@@ -152,7 +152,7 @@ def following(
                 return losses.sum()
             units = current.units
             column = torch.as_tensor(convention.column(units)).to(losses)
-            total: Tensor = column[torch.as_tensor(units.data)] @ losses
+            total: Tensor = column[torch.from_numpy(units.data)] @ losses
             if units.regulariser:
                 total = total + column[-1] * current.regulariser()
             return total

@@ -122,7 +122,7 @@ class Word:
 
         losses = loop.losses()
         weights = torch.as_tensor(self._column(loop.units)).to(losses)
-        data = weights[torch.as_tensor(loop.units.data)].reshape(loop.n, -1)
+        data = weights[torch.from_numpy(loop.units.data)].reshape(loop.n, -1)
         (data * losses).sum().backward()
         if loop.units.regulariser:
             (weights[-1] * loop.regulariser()).backward()

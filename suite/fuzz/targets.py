@@ -219,7 +219,7 @@ def _against_weights(problem: Problem, weights: Any) -> str:
 
     def step(model: Any, batch: Any) -> None:
         entries = losses(model, batch)
-        (torch.as_tensor(weights).reshape(entries.shape) * entries).sum().backward()
+        (torch.as_tensor(weights).to(entries).reshape(entries.shape) * entries).sum().backward()
 
     try:
         found = recover(step, model, batch, losses, engine="loop")

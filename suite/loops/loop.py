@@ -79,7 +79,7 @@ class Loop:
         """`[samples, parts]` a column of the units table (`elements`, `positions`, `weight`, …)."""
         units = self.units
         if name not in self._columns:
-            values = torch.as_tensor(units.require(name)[units.data])
+            values = torch.from_numpy(units.require(name)[units.data])
             values = values.reshape(units.n, -1)
             if self.rows is not None:
                 values = values[self.rows]
@@ -143,8 +143,8 @@ class Loop:
 
     def _groups(self, by: CutBy) -> Iterator[Tensor]:
         if by == "sample":
-            return (torch.tensor([row]) for row in range(self.n))
-        index = torch.as_tensor(self.units.require(by)[self.units.data])
+            return (torch.tensor([row], device="cpu") for row in range(self.n))
+        index = torch.from_numpy(self.units.require(by)[self.units.data])
         index = index.reshape(self.units.n, -1)[:, 0]  # all parts of a sample stay together
         return ((index == group).nonzero()[:, 0] for group in index.unique())
 
@@ -181,7 +181,7 @@ class Loop:
 def _rows(batch: Batch, rows: Tensor) -> Batch:
     """Some samples, copied; neighbours as a slice, for which no index has to come to a device."""
     start = int(rows[0]) if len(rows) else 0
-    neighbours = torch.equal(rows, torch.arange(start, start + len(rows)))
+    neighbours = torch.equal(rows, torch.arange(start, start + len(rows), device="cpu"))
     if not neighbours or isinstance(batch, batches.ChosenBatch):
         return batches.select(batch, rows)
     return batches.map_tensors(torch.clone, batches.select(batch, slice(start, start + len(rows))))

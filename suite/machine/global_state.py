@@ -53,6 +53,17 @@ def preserved(states: Sequence[State], devices: Sequence[torch.device] = ()) -> 
 
 
 @contextmanager
+def on_host() -> Iterator[None]:
+    """New tensors on the processor where nothing else is said, whatever the default device is."""
+    before = _device()
+    _set_device(torch.device("cpu"))
+    try:
+        yield
+    finally:
+        _set_device(before)
+
+
+@contextmanager
 def pinned(device: torch.device, *, deterministic: bool = True) -> Iterator[None]:
     """Torch in a known state: deterministic algorithms, no TF32, gradients on; all put back afterwards.
 
@@ -70,6 +81,7 @@ def pinned(device: torch.device, *, deterministic: bool = True) -> Iterator[None
         _set_full_precision()
         set_attention(ATTENTION_KERNELS)
         torch.set_default_dtype(torch.float32)
+        _set_device(torch.device("cpu"))
         torch.set_grad_enabled(True)
         if strict:  # uncovered: needs a CUDA device
             require_workspace(device)

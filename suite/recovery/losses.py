@@ -51,7 +51,7 @@ class Reading:
             return self.losses(model, batches.content(given))
         pieces = (batches.select(given, list(rows)) for rows in self.pieces or ())
         read = [self.losses(model, batches.content(piece)) for piece in pieces]
-        return torch.cat(read)[torch.tensor(order).argsort()]
+        return torch.cat(read)[torch.tensor(order, device="cpu").argsort()]
 
     def cut(self, pieces: Cut) -> Reading:
         """The losses read piece by piece."""

@@ -78,7 +78,7 @@ def solved(
         last: that of the regulariser, if there is one.
         condition: the largest that is of use.
     """
-    squares = sum((part.square(units) for part in rows), torch.zeros((), dtype=torch.float64))
+    squares = sum((part.square(units) for part in rows), torch.zeros((), dtype=torch.float64, device="cpu"))
     if not isinstance(squares, Tensor) or squares.ndim == 0:
         return None
     epsilon = ROUNDINGS * float(torch.finfo(next(iter(gradient.values())).dtype).eps)

@@ -39,7 +39,7 @@ class Codes:
     @classmethod
     def of(cls, units: int, device: torch.device) -> Codes:
         """For so many units."""
-        order = torch.randperm(units, generator=torch.Generator().manual_seed(units))
+        order = torch.randperm(units, generator=torch.Generator().manual_seed(units), device="cpu")
         return cls(((order.double() + 0.5) / units + 1.0).to(device))
 
     def read(self, once: Tensor, coded: Tensor) -> Tensor | None:

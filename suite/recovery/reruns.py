@@ -183,7 +183,7 @@ class Runs:
         generator = torch.Generator().manual_seed(seed)
         return {
             name: (float(p.detach().square().mean().sqrt()) or 1.0)
-            * torch.randn(p.shape, generator=generator).to(p.detach())
+            * torch.randn(p.shape, generator=generator, device="cpu").to(p.detach())
             for name, p in self.model.named_parameters()
             if p.requires_grad
         }

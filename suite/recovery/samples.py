@@ -152,7 +152,7 @@ def _of_each(count: int, batch: Any, rows: list[int]) -> Any:
 
 def _of_part(count: int, part: Any, rows: list[int]) -> Any:
     if _along_axis(count, part):
-        return batches.select(part, torch.tensor(rows, dtype=torch.int64))
+        return batches.select(part, torch.tensor(rows, dtype=torch.int64, device="cpu"))
     if _is_list(count, part):
         return _items(part, rows)
     return _of_each(count, part, rows) if _inside(part) else part
@@ -189,7 +189,7 @@ def _of_parts(batch: Any, rows: list[int]) -> Any:
     chosen, start = [], 0
     for part, length in zip(parts, _lengths(parts), strict=True):
         mine = [row - start for row in rows if start <= row < start + length]
-        chosen.append(batches.select(part, torch.tensor(mine, dtype=torch.int64)))
+        chosen.append(batches.select(part, torch.tensor(mine, dtype=torch.int64, device="cpu")))
         start += length
     return _as_held(batch, chosen)
 

@@ -107,7 +107,7 @@ def _root(rows: Sequence[Tensor], keep: Tensor | None) -> Matrix:
     if rows[0].dtype != torch.float64:
         return np.asarray(np.sqrt(values.clip(0.0))[:, None] * vectors.T * norms)
     sizes = np.sqrt(values.clip(columns * EPS * values[-1] if values[-1] > 0 else 1.0))
-    turn = torch.as_tensor((vectors / sizes / norms[:, None]).T.copy())
+    turn = torch.from_numpy((vectors / sizes / norms[:, None]).T.copy())
     again = _gram(turn.to(piece.device) @ piece for piece in _pieces(rows, keep))
     values, turned = np.linalg.eigh(again)
     root = (np.sqrt(values.clip(0.0))[:, None] * turned.T) @ ((vectors * sizes).T * norms)

@@ -72,13 +72,14 @@ def run(options: RunOptions) -> RunResult:
 
     from suite.discovery import choose
     from suite.machine.environment import told_of_choice
-    from suite.machine.global_state import DIRECTORY, loading, preserved
+    from suite.machine.global_state import DIRECTORY, loading, on_host, preserved
     from suite.report.run_result import RunResult
 
     folder = None if options.output is None else Path(options.output)
     with ExitStack() as stack:
         # Case files may go to another folder: what was given is meant from here.
         stack.enter_context(preserved([DIRECTORY]))
+        stack.enter_context(on_host())
         options = dataclasses.replace(options, from_files=absolute(options.from_files))
         written = None if folder is None else folder.absolute()
         with loading(), limits.loaded(options.time_limit):

@@ -56,7 +56,8 @@ class StepFile:
     ) -> StepFile:
         """Of a model at the parameters of the update."""
         columns = {} if units is None else {
-            name: torch.as_tensor(getattr(units, name)) for name in ("sample", "part", "microbatch", *COLUMNS)
+            name: torch.as_tensor(getattr(units, name), device="cpu")
+            for name in ("sample", "part", "microbatch", *COLUMNS)
             if getattr(units, name) is not None
         }  # fmt: skip
         buffers = {name: t for name, t in model.named_buffers() if name in model.state_dict()}

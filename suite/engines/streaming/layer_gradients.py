@@ -87,4 +87,5 @@ def random_signs(inputs: int, like: Tensor) -> Tensor:
 def _random_signs(inputs: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     draw = torch.Generator().manual_seed(inputs)
     # Rows that are read as columns: the products of a large matrix with few columns are faster so.
-    return (torch.randint(0, 2, (RANDOM_COLUMNS, inputs), generator=draw) * 2 - 1).to(device, dtype).T
+    signs = torch.randint(0, 2, (RANDOM_COLUMNS, inputs), generator=draw, device="cpu") * 2 - 1
+    return signs.to(device, dtype).T

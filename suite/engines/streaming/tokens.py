@@ -43,7 +43,7 @@ def unmixed(
         return list(torch.autograd.grad(entries, edges, chosen, retain_graph=True, allow_unused=True))
 
     together = backward(torch.ones_like(entries[0]))
-    drawn = torch.randperm(parts, generator=torch.Generator().manual_seed(parts))
+    drawn = torch.randperm(parts, generator=torch.Generator().manual_seed(parts), device="cpu")
     for digit in range(passes):
         level = drawn // WEIGHT_LEVELS**digit % WEIGHT_LEVELS - WEIGHT_LEVELS // 2
         weights = torch.exp2(level.to(entries))

@@ -86,7 +86,8 @@ def _on(trial: Trial, pieces: list[list[int]]) -> list[GradientByName] | None:
     try:
         return [
             trial.tried.again(
-                batch=batches.select(trial.tried.batch, torch.tensor(rows)), without=trial.without
+                batch=batches.select(trial.tried.batch, torch.tensor(rows, device="cpu")),
+                without=trial.without,
             )
             for rows in pieces
         ]
@@ -97,7 +98,7 @@ def _on(trial: Trial, pieces: list[list[int]]) -> list[GradientByName] | None:
 def _apart(tried: Experiment, rows: list[int], left: GradientByName) -> float | None:
     """How much of a gradient no weighting of these samples' units explains; None where it is zero."""
     units = np.flatnonzero(np.isin(tried.units.sample, rows) | ~tried.units.data)
-    blocks = {name: block[torch.as_tensor(units)] for name, block in tried.blocks.items()}
+    blocks = {name: block[torch.from_numpy(units)] for name, block in tried.blocks.items()}
     root = together(roots(blocks, [left]))
     solution = solve(root.gradients, root.side, tried.precision)
     if solution.size <= tried.precision * tried.size or solution.rank == len(root.r):
@@ -159,7 +160,7 @@ def _of_a_function(trial: Trial, row: int) -> bool | None:
     It is where its derivative, the Hessian, is symmetric: `u·H v = v·H u`, by central differences.
     """
     tried = trial.tried
-    sample = batches.select(tried.batch, torch.tensor([row]))
+    sample = batches.select(tried.batch, torch.tensor([row], device="cpu"))
     far = 1e-4 if tried.epsilon < 1e-10 else 1e-2
 
     def slope(direction: GradientByName) -> GradientByName:
