@@ -33,11 +33,6 @@ def values(losses: Callable[[], Tensor]) -> Tensor:
             return losses().detach()
 
 
-def root_of_sum(squares: Sequence[Tensor]) -> float:
-    """The root of the sum of these numbers, wherever they are: layers may be on several devices."""
-    return float(torch.stack([square.to(squares[0].device) for square in squares]).sum().sqrt())
-
-
 def parameter_reads(root: Tensor) -> Counter[int]:
     """How often each leaf, by `id`, is read in the graph that `root` was computed by."""
     found: Counter[int] = Counter()

@@ -13,7 +13,7 @@ from torch.nn.parameter import is_lazy
 
 from suite.loops.autograd import values
 from suite.loops.batch import Batch, content
-from suite.loops.copies import copied
+from suite.loops.copies import copied, copy_plain
 from suite.loops.loop import Losses
 from suite.recovery.reachable import cells_of
 
@@ -41,6 +41,8 @@ def in_eval_mode(model: nn.Module, *, shared: bool = False) -> nn.Module:
             for p in model.parameters()
             if type(p) is nn.Parameter
         }
+        if all(type(p) is nn.Parameter for p in model.parameters()):
+            copy_plain(model, memo)
     evaluated = with_own_functions(model, memo).eval()
     for module in evaluated.modules():
         # Opacus sees layers in train mode only, and cuDNN differentiates recurrent ones only there.

@@ -42,16 +42,37 @@ PUT_BACK = (
 )  # fmt: skip
 
 
+IN_C = (
+    types.BuiltinFunctionType, types.WrapperDescriptorType, types.MethodDescriptorType,
+    types.ClassMethodDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType,
+)  # fmt: skip
+"""Functions and attributes of modules and classes that are written in C."""
+
+
 def may_hide(value: Any) -> bool:
     """Whether an object that a step reaches may hold what cannot be put back."""
     if isinstance(value, types.FunctionType):
         return _function_may(value)
+    if isinstance(value, IN_C):
+        return _in_c_may(value)
     if isinstance(value, PUT_BACK):
         return False
     top = (getattr(type(value), "__module__", None) or "").partition(".")[0]
     if has_attributes(value) and (is_own(type(value)) or top in KNOWN):
         return False
     return top not in ("suite", "torch") or callable(value)
+
+
+def _in_c_may(value: Any) -> bool:
+    """The functions of an object remember what it does: an iterator's, a generator's of random numbers."""
+    owner = getattr(value, "__objclass__", None) or getattr(value, "__self__", None)
+    if isinstance(owner, types.ModuleType):
+        package = owner.__name__
+    elif owner is None or isinstance(owner, type):
+        package = getattr(value if owner is None else owner, "__module__", None) or ""
+    else:
+        return True
+    return value.__name__ in OUTSIDE or package.partition(".")[0] not in KNOWN
 
 
 def _function_may(function: types.FunctionType) -> bool:

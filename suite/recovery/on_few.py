@@ -8,7 +8,7 @@ step is no such weighting, and nothing is said here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from suite.algebra.gram import Gram
-from suite.loops.autograd import root_of_sum
+from suite.loops.norms import norm_of_all, square
 from suite.recovery.formed_rows import FormedRows
 from suite.recovery.normal_equations import NormalEquations
 from suite.recovery.rounding import MARGIN, ROUNDINGS
@@ -136,7 +136,7 @@ class Few:
         if self.last is not None:
             mine = self.of(self.last)
             total[-1, :-1] = self._inner(mine)
-            total[-1, -1] = sum(part.double().square().sum() for part in mine.values())
+            total[-1, -1] = sum(square(part) for part in mine.values())
         return total
 
     def project(self, gradient: GradientByName) -> Tensor:
@@ -209,9 +209,9 @@ class Solved:
         """
         dtype = next(iter(gradient.values())).dtype
         epsilon = ROUNDINGS * float(torch.finfo(dtype).eps)
-        here = _norm(self.few.without(self.gradient, self.weights))
+        here = norm_of_all(self.few.without(self.gradient, self.weights).values())
         loud = float((self.weights * self.equations.norms).norm())
-        size, few = _norm(gradient), _norm(self.gradient)
+        size, few = norm_of_all(gradient.values()), norm_of_all(self.gradient.values())
         free = self.few.size - len(self.weights)
         here *= np.sqrt(self.few.size / free) if free > 0 else 1.0
         # What cancels in the sum is rounded as what is summed: by how much, the few parameters tell.
@@ -249,7 +249,3 @@ class Solved:
             threshold=0.0,
         )
         return RootOfFew(r, units), solution
-
-
-def _norm(gradient: Mapping[str, Tensor]) -> float:
-    return root_of_sum([part.double().square().sum() for part in gradient.values()])

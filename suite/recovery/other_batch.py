@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -25,12 +26,19 @@ def other_batch(first: WeightsOf, others: Sequence[WeightsOf], units: Units) -> 
     The words follow "a batch": "with micro-batches of unequal size".
     """
     for says, table in _others(units):
-        gram = np.eye(len(table))
+        gram = _lengths_of_one(len(table))
         mine = first(table, gram)[table.data]
         columns = (other(table, gram)[table.data] for other in others)
         if not any(np.allclose(mine, column, rtol=1e-6, atol=0.0) for column in columns):
             return says
     return None
+
+
+@lru_cache(2)
+def _lengths_of_one(units: int) -> Gram:
+    found = np.eye(units)
+    found.flags.writeable = False
+    return found
 
 
 def _others(units: Units) -> Iterator[tuple[str, Units]]:
@@ -89,9 +97,13 @@ def _one_more(units: Units, everyone: Index, group: str) -> Units:
 
 def _of(units: Units, samples: Index) -> Units:
     """The table of these samples, in this order; the regulariser stays the last unit."""
-    rows = [np.flatnonzero(units.sample == s) for s in samples]
-    taken = np.concatenate([*rows, np.flatnonzero(~units.data)])
+    data = np.flatnonzero(units.data)
+    data = data[np.argsort(units.sample[data], kind="stable")]
+    first, last = (np.searchsorted(units.sample[data], samples, side) for side in ("left", "right"))
+    counts = last - first
+    places = np.arange(counts.sum()) + np.repeat(first - counts.cumsum() + counts, counts)
+    taken = np.append(data[places], np.flatnonzero(~units.data))
     columns = {name: getattr(units, name)[taken] for name in UNIT_COLUMNS if getattr(units, name) is not None}
-    numbers = np.repeat(np.arange(len(samples)), [len(row) for row in rows])
+    numbers = np.repeat(np.arange(len(samples)), counts)
     columns["sample"] = np.append(numbers, [-1] * int((~units.data).sum()))
     return replace(units, **columns)

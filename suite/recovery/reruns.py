@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from suite.errors import UsageError
-from suite.loops.autograd import root_of_sum
 from suite.loops.batch import Batch, map_tensors, tensors
+from suite.loops.norms import root_of_sum, square
 from suite.recovery.drawing import Drawing, drawing, hushed
 from suite.recovery.formats import Watch
 from suite.recovery.put_back import same
@@ -190,8 +190,7 @@ class Runs:
 
     def distance(self, a: GradientByName, b: GradientByName) -> float:
         """The norm of `a − b`."""
-        squares = [(a[name].double() - b[name].double()).square().sum() for name in a]
-        return root_of_sum(squares)
+        return root_of_sum([square(a[name], b[name]) for name in a])
 
 
 def _note(there: GradientByName, name: str, parameter: Tensor) -> None:

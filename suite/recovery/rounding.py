@@ -20,7 +20,8 @@ import torch
 from suite.algebra.discrepancy import EPS
 from suite.algebra.units import Column
 from suite.engines.unit_gradients import products
-from suite.loops.autograd import grad, root_of_sum
+from suite.loops.autograd import grad
+from suite.loops.norms import norm_of_all
 from suite.recovery.formats import Formats
 from suite.recovery.in_float64 import UnitProblem
 from suite.recovery.solve import Root
@@ -153,4 +154,4 @@ def weighted(problem: UnitProblem, column: Column, scale: float = 1.0) -> list[t
 
 
 def _norm(gradient: GradientByName) -> float:
-    return root_of_sum([part.double().square().sum() for part in gradient.values()])
+    return norm_of_all(gradient.values())

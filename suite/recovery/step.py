@@ -18,6 +18,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from suite.errors import UsageError, one_line, place
 from suite.loops.batch import Batch, content, map_tensors, tensors
+from suite.loops.norms import all_finite
 from suite.recovery.arrays import as_tensor, flat, is_array, misfit
 from suite.recovery.put_back import same
 from suite.recovery.surroundings import Surroundings
@@ -89,8 +90,11 @@ def left_by(step: Step, model: nn.Module, batch: Batch) -> GradientByName:
             f"the step returned {_shape(returned)} and left no gradient: it must return the gradient, "
             f"leave it in .grad, or call optimizer.step(){misfit(returned, trained)}"
         )
-    gradient = {name: found.get(name, torch.zeros_like(p)).detach().clone() for name, p in trained.items()}
-    bad = [name for name, part in gradient.items() if not bool(torch.isfinite(part).all())]
+    gradient = {
+        name: found[name].detach().clone() if name in found else torch.zeros_like(p).detach()
+        for name, p in trained.items()
+    }
+    bad = [name for name, part in gradient.items() if not all_finite(part)]
     if bad:
         raise UsageError(f"the step's gradient of {bad[0]} is nan or infinite: no weights explain it")
     return gradient

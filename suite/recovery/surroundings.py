@@ -151,7 +151,12 @@ def _random_states() -> list[RandomState]:
 def same_state(a: Any, b: Any) -> bool:
     """Whether two states of a generator are the same."""
     if isinstance(a, tuple | list):
-        return len(a) == len(b) and all(map(same_state, a, b))
+        return len(a) == len(b) and (_is_plain_and_equal(a, b) or all(map(same_state, a, b)))
     if isinstance(a, Tensor):
         return torch.equal(a, b)
     return bool(np.array_equal(a, b))
+
+
+def _is_plain_and_equal(a: Any, b: Any) -> bool:
+    """Whether these are the same whole numbers, as the six hundred of Python's generator are."""
+    return all(type(part) is int for part in a) and bool(a == b)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor, nn
 
-from suite.loops.autograd import root_of_sum
+from suite.loops.norms import norm_of_all
 
 
 class Remainder:
@@ -37,8 +36,7 @@ class Remainder:
     @property
     def norm(self) -> float:
         """Of what is left."""
-        squares = [part.square().sum(dtype=torch.float64) for part in self._left.values()]
-        return root_of_sum(squares)
+        return norm_of_all(self._left.values())
 
     @contextmanager
     def _caught(self) -> Iterator[None]:

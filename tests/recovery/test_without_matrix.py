@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+import random
 import time
 
 import numpy as np
@@ -198,7 +200,9 @@ def plain(model, batch) -> None:
     [
         (plain, False), (clocked, True), (itertools.count(), True), (iter([1]), True), (torch.ones(2), False),
         (nn.Linear(1, 1), False), (np.random.default_rng(0), False), (nets.Made, False), ([], False),
-        (nets.Made.__repr__, False),
+        (nets.Made.__repr__, False), (itertools.pairwise, False), (itertools.pairwise.__next__, False),
+        (iter([1]).__next__, True), (random.random, True), (time.monotonic, True), (math.exp, False),
+        (id, True),
     ],
 )  # fmt: skip
 def test_what_cannot_be_put_back_is_known(value, hides: bool) -> None:

@@ -17,6 +17,7 @@ from suite.engines.per_sample_gradients import Checked
 from suite.engines.unit_gradients import Materialised
 from suite.errors import UsageError
 from suite.loops import batch as batches
+from suite.loops.norms import square
 from suite.recovery.causes.cause import Cause, Trial, beneath
 from suite.recovery.experiment import Experiment
 from suite.recovery.losses import even
@@ -77,7 +78,7 @@ def _silent_alone(trial: Trial, alone: list[GradientByName]) -> bool:
 
 
 def _is_silent(tried: Experiment, gradients: list[GradientByName]) -> bool:
-    largest = max(sum(float(g.double().square().sum()) for g in each.values()) for each in gradients)
+    largest = max(sum(float(square(g)) for g in each.values()) for each in gradients)
     return bool(largest**0.5 <= tried.precision * tried.size)
 
 

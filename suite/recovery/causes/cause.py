@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from suite.errors import CaseError, UsageError
-from suite.loops.autograd import root_of_sum
+from suite.loops.norms import norm_of_all
 from suite.recovery.experiment import Experiment, Weighting
 from suite.recovery.identify import Match
 from suite.recovery.step import GradientByName
@@ -112,5 +112,4 @@ def attempt(experiment: Callable[[], T]) -> T | None:
 
 def norm_of(gradient: GradientByName, names: Sequence[str] | None = None) -> float:
     """The norm over the parameters of these names; over all if None."""
-    squares = [gradient[name].double().square().sum() for name in (gradient if names is None else names)]
-    return root_of_sum(squares)
+    return norm_of_all(gradient[name] for name in (gradient if names is None else names))
