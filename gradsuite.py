@@ -66,13 +66,17 @@ _ELSEWHERE = {"Problem": "suite.case", "case": "suite.case"}
 
 def __getattr__(name: str) -> object:
     if name.startswith("__") and name != "__version__":  # asked by Python's own tools, not by a person
-        raise AttributeError(f"module 'gradsuite' has no attribute {name!r}")
+        raise AttributeError(
+            f"module 'gradsuite' has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+        )
     _require_suite()
     public = import_module("suite")
     if name in _ELSEWHERE:
         return getattr(import_module(_ELSEWHERE[name]), name)
     if name not in {*__all__, *public.__all__}:
-        raise AttributeError(f"module 'gradsuite' has no attribute {name!r}")
+        raise AttributeError(
+            f"module 'gradsuite' has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+        )
     return getattr(public, name)
 
 

@@ -5,6 +5,7 @@ Everything public is here, and nothing is imported before it is used.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -83,7 +84,9 @@ def __getattr__(name: str) -> object:
     if name in _MODULES:
         return import_module(f"suite.{name}")
     if name not in _HOMES:
-        raise AttributeError(f"module 'suite' has no attribute {name!r}")
+        raise AttributeError(
+            f"module 'suite' has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+        )
     return getattr(import_module(_HOMES[name]), name)
 
 

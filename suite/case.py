@@ -5,9 +5,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal
 
-from suite.errors import UsageError, visible
+from suite.errors import CaseError, UsageError, shortened, visible
 from suite.registry import Registry
 
 if TYPE_CHECKING:
@@ -67,6 +68,24 @@ class Problem:
     microbatches: int = 4
     ranks: int = 2
 
+    def __post_init__(self) -> None:
+        """Say what is of another kind where it is written, not where it is used."""
+        if hasattr(self.model, "parameters") and not isinstance(self.model, type):
+            raise UsageError("Problem: model is a model that was made: give what makes it, lambda: …")
+        for name in ("model", "losses", "columns", "collate", "regulariser"):
+            value = getattr(self, name)
+            if not callable(value) and (value is not None or name in ("model", "losses")):
+                raise UsageError(f"Problem: {name} is {shortened(value)}: it must be a function")
+        for name in ("microbatches", "ranks"):
+            value = getattr(self, name)
+            if not isinstance(value, Integral) or isinstance(value, bool) or value < 1:
+                raise UsageError(
+                    f"Problem: {name} is {shortened(value)}: a whole number of at least 1 is needed"
+                )
+        names = self.parts if isinstance(self.parts, tuple | list) else None
+        if names is None or len(set(names)) < len(names):
+            raise UsageError(f"Problem: parts are {shortened(self.parts)}: different names are needed")
+
 
 @dataclass(frozen=True)
 class Case:
@@ -90,6 +109,18 @@ class Case:
     batch_sizes: tuple[int, ...]
     build: Callable[[], Problem]
 
+    def problem(self) -> Problem:
+        """Make the problem.
+
+        Raises:
+            CaseError: What the case's function returns is none.
+        """
+        made: object = self.build()
+        if not isinstance(made, Problem):
+            kind = "nothing" if made is None else f"a {type(made).__name__}"
+            raise CaseError(f"its function returns {kind}: it must return a Problem")
+        return made
+
     def card(self) -> dict[str, Any]:
         """All that a person may want to know of it, for `gradsuite show`."""
         return {
@@ -106,7 +137,7 @@ cases: Registry[Case] = Registry("case")
 
 
 def case(
-    *, dataset: str, batch_sizes: tuple[int, ...] = BATCH_SIZES, name: str | None = None
+    dataset: str, *, batch_sizes: tuple[int, ...] = BATCH_SIZES, name: str | None = None
 ) -> Callable[[Callable[[], Problem]], Case]:
     """Register the decorated function, which builds a `Problem`, as a case.
 
@@ -132,6 +163,8 @@ def case(
         >>> my_regression.name, my_regression.summary
         ('my-example', 'Squared error of a line through my measurements.')
     """
+    if callable(dataset):
+        raise UsageError("@case stands alone: write @case(dataset='which data, and where they come from')")
     texts = {"dataset": dataset} | ({} if name is None else {"name": name})
     for what, text in texts.items():
         if not isinstance(text, str) or not text.isprintable() or (what == "name" and not text.strip()):
@@ -141,6 +174,8 @@ def case(
         raise UsageError(f"@case: batch_sizes is {batch_sizes!r}: whole numbers of at least 1 are needed")
 
     def register(build: Callable[[], Problem]) -> Case:
+        if not callable(build):
+            raise UsageError(f"@case stands before {shortened(build)}: a function is needed")
         summary, _, note = inspect.cleandoc(build.__doc__ or "").partition("\n\n")
         return cases.add(
             Case(

@@ -156,7 +156,7 @@ def _require_ours(package: str) -> None:
 def _load_file(given: str) -> None:
     path = Path(given)
     if path.suffix != ".py":
-        _attempt(f"module {given!r}", lambda: importlib.import_module(given))
+        _load_module(given)
         return
     shown = _from_here(path)
     if not os.path.isfile(path):  # noqa: PTH113  a name that is too long is no file either
@@ -180,6 +180,27 @@ def _load_file(given: str) -> None:
         raise UsageError(
             f"case file {shown!r} registers no case: decorate a function with @case from suite.case"
         )
+
+
+_modules: set[str] = set()
+"""Modules by whose import cases were registered."""
+
+
+def _load_module(name: str) -> None:
+    """Import a module that registers cases.
+
+    Raises:
+        UsageError: It is a folder or another file; or it fails, or registers nothing.
+    """
+    if os.path.exists(name) and not all(part.isidentifier() for part in name.split(".")):  # noqa: PTH110
+        what = "a folder" if os.path.isdir(name) else "no Python file"  # noqa: PTH112
+        raise UsageError(f"{name!r} is {what}: give a Python file, NAME.py, or an importable module")
+    before = len(cases)
+    _attempt(f"module {name!r}", lambda: importlib.import_module(name))
+    if len(cases) > before:
+        _modules.add(name)
+    elif name not in _modules:
+        raise UsageError(f"module {name!r} registers no case: decorate a function with @case from suite.case")
 
 
 def _from_here(path: Path) -> str:
@@ -217,7 +238,7 @@ def load_python(path: Path, wanted: str) -> ModuleType:
         with _beside(path):
             spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:
-        raise UsageError(f"{path} failed: {one_line(error)}") from error
+        raise UsageError(f"{path} failed: {one_line(error)}{_advice(error)}") from error
     before = _scripts.get(name)
     if before != folder and before in sys.path:
         sys.path.remove(before)
@@ -250,11 +271,13 @@ def _beside(path: Path) -> Iterator[None]:
 
     Later they are found last, so that they hide nobody else's.
     """
-    folder = str(path.parent.resolve())
+    folder, words = str(path.parent.resolve()), sys.argv
     sys.path.insert(0, folder)
+    sys.argv = [str(path)]  # a script that reads its command line finds none, and takes its defaults
     try:
         yield
     finally:
+        sys.argv = words
         with suppress(ValueError):  # the file may have changed the path
             sys.path.remove(folder)
         if folder not in sys.path:
@@ -267,4 +290,10 @@ def _attempt(what: str, action: Callable[[], object]) -> None:
     except UsageError:
         raise
     except (Exception, SystemExit) as error:
-        raise UsageError(f"{what} failed: {one_line(error)}") from error
+        raise UsageError(f"{what} failed: {one_line(error)}{_advice(error)}") from error
+
+
+def _advice(error: BaseException) -> str:
+    if not isinstance(error, SystemExit):
+        return ""
+    return "; what trains or reads a command line belongs under `if __name__ == '__main__':`"

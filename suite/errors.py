@@ -86,7 +86,7 @@ def unknown(
         hint = f"there are: {', '.join(names)}"
     else:
         hint = f"there are {len(names)}; `{listed}` names them"
-    return UsageError(f"no {kind} is named {name!r}: {hint}")
+    return UsageError(f"no {kind} is named {shortened(name)}: {hint}")
 
 
 def spelling(name: str) -> str:
@@ -95,10 +95,15 @@ def spelling(name: str) -> str:
 
 
 def _nearest(name: str, names: list[str]) -> list[str]:
-    """The same name spelt otherwise; else those that it ends; else those that look like it."""
+    """The same name spelt otherwise; else those that it ends; else those that look like it.
+
+    >>> _nearest("torch.optim.adam", ["Adam", "pytorch_optimizer:Lamb"])
+    ['Adam']
+    """
     spelt = spelling(name)
     same = [one for one in names if spelling(one) == spelt]
-    ended = [one for one in names if spelling(one).rpartition(":")[2] == spelt.rpartition(":")[2]]
+    last = re.split("[:.]", spelt)[-1]
+    ended = [one for one in names if last and spelling(one).rpartition(":")[2] == last]
     if same or ended:
         return same or ended[:3]
     by_spelling: dict[str, list[str]] = {}

@@ -6,7 +6,7 @@ import fnmatch
 from collections.abc import Iterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from suite.errors import UsageError, unknown
+from suite.errors import UsageError, shortened, unknown
 
 ON_REQUEST = ("large/",)
 """Of names that are matched only when they are asked for by these."""
@@ -46,6 +46,10 @@ class Registry(Generic[Member]):
         del self._items[name]
 
     def __getitem__(self, name: str) -> Member:
+        if not isinstance(name, str):  # one of the items stands for its name
+            if any(name is item for item in self):
+                return name
+            raise UsageError(f"{shortened(name)} is no name of a {self.kind}: a text is needed")
         try:
             return self._items[name]
         except KeyError:

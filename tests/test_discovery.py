@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 
 from suite import discovery
+from suite.case import cases
 from suite.discovery import load_python
 from suite.errors import UsageError
 
@@ -68,10 +69,13 @@ def test_claims_are_found_under_their_former_names() -> None:
 
 
 def test_cases_are_loaded_from_a_module_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "module_of_cases.py").write_text("loaded = True\n")
+    text = "from suite.case import case\n@case(dataset='d')\ndef of_a_module(): ...\n"
+    (tmp_path / "module_of_cases.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    discovery.load_cases(["module_of_cases"])
-    assert sys.modules.pop("module_of_cases").loaded
+    for _ in range(2):
+        assert "of-a-module" in discovery.load_cases(["module_of_cases"])
+    cases.remove("of-a-module")
+    del sys.modules["module_of_cases"]
     with pytest.raises(UsageError, match="module 'no_such_module_of_cases' failed"):
         discovery.load_cases(["no_such_module_of_cases"])
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from suite.algebra.columns import DECLARED, NEEDS, NUMBER_SETTINGS, UNIT_COLUMNS, Declaration
-from suite.errors import UsageError, shortened
+from suite.errors import UsageError, shortened, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -130,6 +130,14 @@ class Units:
             >>> len(units), units.microbatch.tolist()
             (3, [0, 0, 1])
         """
+        if not isinstance(samples, Integral) or isinstance(samples, bool) or samples < 0:
+            raise UsageError(f"units: {shortened(samples)} samples were given: a whole number is needed")
+        if columns is not None and not isinstance(columns, Mapping):
+            raise UsageError(
+                f"units: columns are {shortened(columns)}: a dict is needed, such as {{'weight': [1, 2]}}"
+            )
+        if wrong := next((name for name in settings if name not in _DEFAULTS), None):
+            raise unknown("setting of units", wrong, _DEFAULTS.keys() - UNIT_COLUMNS, "help(gradsuite.Units)")
         width = max(len(parts), 1)
         filled: dict[str, Any] = {
             "sample": np.repeat(np.arange(samples), width),
@@ -143,7 +151,7 @@ class Units:
         if regulariser:
             last = {name: REGULARISER if DECLARED[name].holds == "index" else 0 for name in filled}
             filled = {name: np.append(value, last[name]) for name, value in filled.items()}
-        return cls(**filled, parts=tuple(parts), **settings)  # type: ignore[arg-type]
+        return cls(**filled, parts=tuple(parts), **settings)
 
     def __len__(self) -> int:
         return len(self.sample)
@@ -246,7 +254,13 @@ def _array(value: Any) -> NDArray[Any]:
 
 def _checked_column(declared: Declaration, value: ArrayLike, units: int) -> NDArray[np.generic]:
     """`[units]` the column as it is kept."""
-    array = np.asarray(_array(value), dtype=np.int64 if declared.holds == "index" else np.float64)
+    given = _array(value)
+    try:
+        array = np.asarray(given, dtype=np.int64 if declared.holds == "index" else np.float64)
+    except (TypeError, ValueError):
+        raise UsageError(f"units: column {declared.name!r} holds what is no number") from None
+    if declared.holds == "index" and array.shape == given.shape and (array != given).any():
+        raise UsageError(f"units: column {declared.name!r} holds indices: whole numbers are needed")
     if array.shape != (units,):
         raise UsageError(
             f"units: column {declared.name!r} has shape {list(array.shape)}, "

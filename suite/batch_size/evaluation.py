@@ -84,8 +84,9 @@ def evaluate_rules(
     Raises:
         UsageError: The sizes do not fit, or a name is unknown.
     """
-    if min(batch_size, to_batch_size, steps) < 1 or not seeds:
-        raise UsageError("batch_size, to_batch_size and steps must be at least 1, with a seed or more")
+    given = {"batch_size": batch_size, "to_batch_size": to_batch_size, "steps": steps, "seeds": len(seeds)}
+    if small := next((name for name, value in given.items() if value < 1), None):
+        raise UsageError(f"{small} is {given[small]}: a whole number of at least 1 is needed")
     if steps * batch_size % to_batch_size:
         raise UsageError(
             f"{steps} steps of {batch_size} samples are no whole number of steps of {to_batch_size}; "

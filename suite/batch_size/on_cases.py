@@ -61,7 +61,7 @@ def evaluate_case(
         CaseError: The case has no right gradients.
         UsageError: The sizes do not fit.
     """
-    problem = case.build()
+    problem = case.problem()
 
     def model() -> nn.Module:
         torch.manual_seed(seed)

@@ -116,7 +116,7 @@ def _prepare(
     from suite.machine.memory import format_bytes
     from suite.running.plan import Cell
 
-    problem = case.build()
+    problem = case.problem()
     available = batches.size(problem.data)
     if arguments.units > available:
         raise UsageError(f"case {case.name!r} has {available} samples, --units {arguments.units} was given")

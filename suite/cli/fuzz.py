@@ -43,7 +43,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--expect",
-        default="mean",
         metavar="CONVENTION",
         help="what PATH.py:NAME is to compute (default: mean)",
     )
@@ -77,6 +76,11 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.worst and arguments.target:
         raise UsageError("--worst compares conventions, --target searches another thing: give one of them")
     budget = _budget(arguments)
+    if arguments.between and len(set(arguments.between)) == 1:
+        raise UsageError(f"--between compares two conventions: {arguments.between[0]} is given twice")
+    own = any(".py:" in name for name in arguments.target or ())
+    if (arguments.expect is not None or arguments.no_empty) and not own:
+        raise UsageError("--expect and --no-empty are about a reduction of yours: give --target PATH.py:NAME")
     if not 0 <= arguments.seed < 2**32:
         raise UsageError(f"the seed must be a whole number from 0 to 2**32 − 1, {arguments.seed} was given")
     if arguments.worst:
@@ -113,7 +117,7 @@ def _goal(name: str, arguments: argparse.Namespace) -> Target:
     if ".py:" in name:
         from suite.fuzz.reduction import target_in
 
-        return target_in(name, arguments.expect, empty=not arguments.no_empty)
+        return target_in(name, arguments.expect or "mean", empty=not arguments.no_empty)
     if name not in TARGET_NAMES:
         raise UsageError(f"no target is named {name!r}: there are {', '.join(TARGET_NAMES)} and PATH.py:NAME")
     from suite.fuzz.targets import target_named

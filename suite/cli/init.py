@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from importlib import resources
 from pathlib import Path
 
@@ -38,8 +39,8 @@ def execute(arguments: argparse.Namespace) -> int:
         raise UsageError(f"{arguments.folder} has {', '.join(there)} already: choose another folder")
     for name in TEMPLATES:
         text = (resources.files("suite.cli") / "templates" / f"{name}.txt").read_text(encoding="utf-8")
-        write(arguments.folder / name, text)
-    case, step, test = (arguments.folder / name for name in TEMPLATES)
+        write(arguments.folder / name, text, "choose another folder")
+    case, step, test = (shlex.quote(str(arguments.folder / name)) for name in TEMPLATES)
     print(f"Written: {case}, {step}, {test}. They work as they are; put your model and your loop in.\n")
     print(f"  gradsuite run --quick --cases {case} --case my-regression")
     print(f"  gradsuite recover {step}")

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from suite.equivalence.scales import Scaling, Sizes
     from suite.equivalence.trajectory import TrainingCheck
 
+CHECK_LENGTH = 100
+"""Of a training check, where nobody says."""
 LIMIT = 1e-10
 """How far an exact law may be from the reference, relative, after 100 steps in float64."""
 
-UNKNOWN = "a hyperparameter is given as --set NAME=VALUE, such as --set lr=1e-3; "
+UNKNOWN = "a hyperparameter is given as --set NAME=VALUE, such as --set lr=1e-3"
 """What to do about options that there are not."""
 
 EPILOG = """\
@@ -74,7 +76,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--clip",
         choices=("norm", "plain", "value", "tensor", "group"),
-        default="norm",
         help="norm: clip_grad_norm_ (default); plain: min(1, C/‖g‖); value: clip_grad_value_, each entry; "
         "tensor, group: clip_grad_norm_ of each by itself",
     )
@@ -104,7 +105,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="training check: train both sides on real digits and compare the weights",
     )
-    how.add_argument("--steps", metavar="K", type=int, default=100, help="steps of --check (default: 100)")
+    how.add_argument("--steps", metavar="K", type=int, help=f"steps of --check (default: {CHECK_LENGTH})")
     how.add_argument("--laws", action="store_true", help="print the law of every optimizer instead")
     how.add_argument(
         "--register",
@@ -122,6 +123,7 @@ def execute(args: argparse.Namespace) -> int:
     Returns:
         0, or 1 if `--check` finds that hyperparameters called exact are not.
     """
+    _require_used(args)
     for path in args.register:
         _register(path)
     if args.laws:
@@ -139,10 +141,11 @@ def execute(args: argparse.Namespace) -> int:
         source.translation.hyperparameters,
         scale=scaling.scale,
         max_norm=args.max_norm,
-        clip=args.clip,
+        clip=args.clip or "norm",
     )
     rules = batch_rules.by_rule(args, result)
-    check = _check(scaling, sizes, result, args.steps) if args.check else None
+    steps = CHECK_LENGTH if args.steps is None else args.steps
+    check = _check(scaling, sizes, result, steps) if args.check else None
     if args.json:
         answer = lr_text.conversion_json(scaling, result, check)
         answer |= lr_text.for_json(sources.as_dict(source, result) | ({"rules": rules} if rules else {}))
@@ -156,6 +159,20 @@ def execute(args: argparse.Namespace) -> int:
         blocks = [*before, lr_text.conversion_text(scaling, result, check, within), *after]
         print("\n\n".join(blocks + batch_rules.rules_text(rules, args)))
     return int(check is not None and result.exact and check.converted > LIMIT)
+
+
+def _require_used(args: argparse.Namespace) -> None:
+    """Make sure that no option is given in vain.
+
+    Raises:
+        UsageError: One says something of what was not asked for.
+    """
+    if args.clip and args.max_norm is None:
+        raise UsageError(f"--clip {args.clip} says how gradients are clipped: give --max-norm, the threshold")
+    if args.steps is not None and not args.check:
+        raise UsageError("--steps is the length of a training check: give --check")
+    if args.laws and (args.set or args.optimizer or args.source or args.scale or args.check):
+        raise UsageError("--laws prints the law of every optimizer: leave the other options out")
 
 
 def _register(path: str) -> None:

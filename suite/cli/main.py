@@ -11,8 +11,8 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from importlib import import_module
-from typing import NoReturn
 
+from suite.cli.parser import Parser
 from suite.errors import UsageError, one_line
 from suite.machine.cuda import fix_workspace
 from suite.machine.signals import exit_code, signals_as_interrupts
@@ -48,9 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = argparse.Namespace(argv=given, command="")
         try:
             try:
-                _, unknown = parser().parse_known_args(given, arguments)
-                if unknown:
-                    _refuse(arguments.command, unknown)
+                whole = parser()
+                if given and given[0].startswith("-") and not {"-h", "--help", "--version"} & set(given):
+                    whole.error(f"the command comes first, its options after it: {given[0]} came first")
+                whole.parse_args(given, arguments)
             except SystemExit:  # --help
                 sys.stdout.flush()
                 raise
@@ -84,32 +85,23 @@ def _execute(arguments: argparse.Namespace) -> int:
             raise
         print(f"{command}: {one_line(error)}: {advice}; what was measured is kept", file=sys.stderr)
         return 2
+    except ImportError as error:  # an installation that is broken, or hidden by a file of somebody's
+        found = f" ({error.path})" if error.path else ""
+        print(
+            f"{command}: {one_line(error)}{found}: gradsuite needs it; install it again, or rename a "
+            "file of yours that has the name of a package",
+            file=sys.stderr,
+        )
+        return 2
     except OutputError as error:
         print(f"{command}: standard output cannot be written: {error}", file=sys.stderr)
         return 1
     return int(code)
 
 
-def _refuse(command: str, unknown: Sequence[str]) -> NoReturn:
-    """Leave with one line on arguments that the command does not have."""
-    hint = getattr(import_module(f"suite.cli.{command}"), "UNKNOWN", "")
-    said = " ".join(" ".join(unknown).split())
-    advice = f"{hint}`gradsuite {command} --help` shows what is allowed"
-    print(f"gradsuite {command}: unrecognized arguments: {said}; {advice}", file=sys.stderr)
-    raise SystemExit(2)
-
-
-class _Parser(argparse.ArgumentParser):
-    """Answers a wrong option with one line instead of the whole usage."""
-
-    def error(self, message: str) -> NoReturn:
-        said = " ".join(message.split())  # what was given may have several lines
-        self.exit(2, f"{self.prog}: {said}; `{self.prog} --help` shows what is allowed\n")
-
-
 def parser() -> argparse.ArgumentParser:
     """The options of all commands."""
-    whole = _Parser(
+    whole = Parser(
         prog="gradsuite",
         description="Which gradient does a paper, framework or loop really compute, "
         "and which hyperparameters take the same step?",
@@ -119,16 +111,16 @@ def parser() -> argparse.ArgumentParser:
     for name in COMMANDS:
         module = import_module(f"suite.cli.{name}")
         summary = (module.__doc__ or "").partition("\n")[0]
-        module.configure(
-            commands.add_parser(
-                name,
-                help=summary,
-                description=textwrap.fill(summary, 80),
-                epilog=module.EPILOG,
-                formatter_class=argparse.RawDescriptionHelpFormatter,
-                allow_abbrev=False,
-            )
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=textwrap.fill(summary, 80),
+            epilog=module.EPILOG,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
         )
+        command.hint = getattr(module, "UNKNOWN", "")
+        module.configure(command)
     return whole
 
 

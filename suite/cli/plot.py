@@ -52,7 +52,7 @@ def execute(arguments: argparse.Namespace) -> int:
     from suite.figures import style
     from suite.machine.write import require_other
 
-    if arguments.out.suffix not in style.ENDINGS:
+    if arguments.out.suffix.lower() not in style.ENDINGS:
         raise UsageError(
             f"--out is {str(arguments.out)!r}: a name that ends in {', '.join(style.ENDINGS)} is needed"
         )

@@ -6,17 +6,16 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from suite.discovery import load_python
 from suite.errors import CaseError, UsageError, one_line
 from suite.machine.streams import aside
 
-if TYPE_CHECKING:
-    pass
-
 NAMES = ("step", "model", "batch", "losses")
 OPTIONAL = ("units", "regulariser", "select", "collate")
+CALLS = {"select": "(batch, rows)", "collate": "(samples)"}
+"""With what functions are called that only some files define."""
 
 EPILOG = """\
 examples:
@@ -41,7 +40,8 @@ and may define
 An update that gradsuite.watch recorded (docs/watch.md) needs no step and no batch: the file after --with
 defines model, or a function that makes it, and losses(model, batch).
 
-exit codes: 0 all is well, 1 no engine can do the model, or --expect was not met, 2 the input is wrong.
+exit codes: 0 all is well, 1 the losses or the model cannot be measured, or --expect was not
+met, 2 the input is wrong.
 """
 
 
@@ -156,6 +156,8 @@ def _json(card: dict[str, Any]) -> str:
 def _given(file: str) -> dict[str, Any]:
     """The names that `recover` needs, from a file."""
     path, colon, name = file.partition(".py:")
+    from suite.loops.given import require_function
+
     module = load_python(Path(path + ".py" if colon else file), "PATH.py:NAME of the step")
     step = name or "step"
     missing = [n for n in (step, *NAMES[1:]) if not hasattr(module, n)]
@@ -165,7 +167,9 @@ def _given(file: str) -> dict[str, Any]:
             f"{step}(model, batch), model, batch, and losses(model, batch)"
         )
     found = {n: getattr(module, n, None) for n in (*NAMES, *OPTIONAL)} | {"step": getattr(module, step)}
-    _check(found)
+    for name, words in CALLS.items():
+        if found[name] is not None:
+            require_function(name, found[name], words)
     return found
 
 
@@ -174,16 +178,3 @@ def _of_samples(batch: object) -> bool:
     from torch import Tensor
 
     return isinstance(batch, list | tuple) and not all(isinstance(part, Tensor) for part in batch)
-
-
-def _check(found: dict[str, Any]) -> None:
-    from torch import nn
-
-    from suite.algebra.units import Units
-
-    for name in ("step", "losses", "regulariser", "select", "collate"):
-        if not callable(found[name]) and (found[name] is not None or name not in OPTIONAL):
-            raise UsageError(f"{name} is a {type(found[name]).__name__}: it must be a function")
-    for name, kind, called in (("model", nn.Module, "torch.nn.Module"), ("units", Units, "suite.Units")):
-        if not isinstance(found[name], kind) and (found[name] is not None or name not in OPTIONAL):
-            raise UsageError(f"{name} is a {type(found[name]).__name__}: it must be a {called}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from suite.errors import UsageError
+
 EPILOG = """\
 examples:
   gradsuite report results/all
@@ -20,14 +22,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Write the page and say where it is."""
+    """Write the page and say where it is.
+
+    Raises:
+        UsageError: There is no run, or the page cannot be written.
+    """
     from suite.machine.write import require_other, write
     from suite.report.load import load_run
     from suite.report.page.render import render
 
+    if arguments.out is not None:
+        require_other(arguments.out, Path(arguments.run))
+    if arguments.out is not None and arguments.out.suffix.lower() not in ("", ".html", ".htm"):
+        raise UsageError(
+            f"--out is {str(arguments.out)!r}: the report is a page, NAME.html; a browser prints it as PDF"
+        )
     run = Path(arguments.run)
     out = arguments.out or (run if run.is_dir() else run.parent) / "report.html"
-    require_other(out, run)
     report = load_run(run, arguments.case)
     write(out, render(report, run))
     print(f"Report: {out}")

@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from suite.report.text_table import Table
 
 FORMATS = ("text", "latex", "markdown", "csv", "html")
+FORMATS_OF_FILES = {
+    "": "text",
+    ".txt": "text",
+    ".tex": "latex",
+    ".md": "markdown",
+    ".csv": "csv",
+    ".html": "html",
+}
+"""The format of a file, by the end of its name."""
 TABLE_KINDS = ("discrepancies", "learning_rates")
 PAPERS = "papers"
 """What stands for the papers in the place of the folder of a run: `./papers` is the folder of that name."""
@@ -36,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("run", metavar="RUN", help="the folder of a run, or `papers`")
     add("--kind", choices=TABLE_KINDS, default=TABLE_KINDS[0], help="which table (default: discrepancies)")
-    add("--format", choices=FORMATS, default="text", help="output format (default: text)")
+    add("--format", choices=FORMATS, help="output format (default: that of FILE's name, or text)")
     add("--columns", metavar="NAME,…", default="", help="columns in this order; `?` names all of them")
     add("--case", action="append", default=[], metavar="GLOB", help="cases or papers by name; repeatable")
     add("--convention", action="append", default=[], metavar="GLOB", help="conventions; repeatable")
@@ -46,16 +55,33 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def execute(arguments: argparse.Namespace) -> int:
-    """Print or write one table."""
+    """Print or write one table.
+
+    Raises:
+        UsageError: There is no run, nothing in it that was asked for, or no such format.
+    """
+    from suite.machine.write import require_other, write
+
+    if arguments.out is not None:
+        require_other(arguments.out, Path(arguments.run))
+    arguments.format = arguments.format or _format_of(arguments.out)
     text = _papers(arguments) if arguments.run == PAPERS else _measurements(arguments)
     if arguments.out is None:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
     else:
-        from suite.machine.write import require_other, write
-
-        require_other(arguments.out, Path(arguments.run))
         write(arguments.out, text)
     return 0
+
+
+def _format_of(out: Path | None) -> str:
+    """The format that the name of a file stands for."""
+    ending = "" if out is None else out.suffix.lower()
+    if ending not in FORMATS_OF_FILES:
+        raise UsageError(
+            f"--out is {str(out)!r}: no table is made as {ending}; end its name in "
+            f"{', '.join(filter(None, FORMATS_OF_FILES))}, or say --format"
+        )
+    return FORMATS_OF_FILES[ending]
 
 
 def _papers(arguments: argparse.Namespace) -> str:

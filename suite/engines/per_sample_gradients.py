@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from suite.algebra.gram import Gram
@@ -20,9 +21,10 @@ from suite.engines.one_pass import OnePass
 from suite.engines.sharing import sharing
 from suite.engines.size import require_work, size_of
 from suite.engines.unit_gradients import UnitGradients, as_rows
-from suite.errors import CaseError, one_line
+from suite.errors import CaseError, UsageError, one_line, shortened
 from suite.loops.autograd import grad
 from suite.loops.batch import Batch
+from suite.loops.given import require_function, require_model
 from suite.loops.loop import Losses, Regulariser
 from suite.machine import memory as memories
 from suite.machine.cuda import devices_of
@@ -74,13 +76,28 @@ class Checked:
 
     def reduce(self, coefficients: ArrayLike) -> Tensor:
         """`[conventions, params]` the reduced gradients `C G` of coefficients `[conventions, units]`."""
+        weights = self._weights(coefficients)
         with full_precision():
-            return self.gradients.reduce(coefficients)
+            return self.gradients.reduce(weights)
 
     def directions(self, coefficients: ArrayLike) -> tuple[Tensor, Tensor]:
         """`[conventions, rank]` and `[rank, params]`, whose product the reduced gradients are."""
+        weights = self._weights(coefficients)
         with full_precision():
-            return self.gradients.directions(coefficients)
+            return self.gradients.directions(weights)
+
+    def _weights(self, coefficients: ArrayLike) -> NDArray[np.float64]:
+        units = self.shape[0]
+        try:
+            weights = np.atleast_2d(np.asarray(coefficients, dtype=np.float64))
+        except (TypeError, ValueError):
+            raise UsageError(f"coefficients are {shortened(coefficients)}: numbers are needed") from None
+        if weights.ndim != 2 or weights.shape[1] != units:
+            raise UsageError(
+                f"coefficients are {list(weights.shape)}: one for each of the {units} units is needed, "
+                f"[{units}] or [conventions, {units}]"
+            )
+        return weights
 
 
 def per_sample_gradients(
@@ -130,6 +147,8 @@ def per_sample_gradients(
         >>> bool(torch.allclose(mean[0, :8], model.weight.grad[0], atol=1e-5))
         True
     """
+    require_model(model)
+    require_function("losses", losses)
     more = int(regulariser is not None)
     with torch.random.fork_rng(devices=devices_of(model)), torch.enable_grad(), full_precision():
         require_work(model, batch)

@@ -68,8 +68,12 @@ def workload(model: nn.Module, batch: Batch, entries: object, saved: int, *, inn
             f"the losses are {str(entries.dtype).removeprefix('torch.')}; they must be real numbers"
         )
     if not bool(torch.isfinite(entries).all()):
-        bad = int((~torch.isfinite(entries)).sum())
-        raise CaseError(f"{bad} of the {entries.numel()} losses are nan or infinite")
+        bad = ~torch.isfinite(entries.detach())
+        first = int(bad.nonzero()[0, 0])
+        raise CaseError(
+            f"{int(bad.sum())} of the {entries.numel()} losses are nan or infinite, the first that of "
+            f"sample {first}"
+        )
     if not entries.requires_grad:
         raise CaseError("the losses depend on no parameter that requires a gradient")
     gradient = sum(p.numel() * p.itemsize for p in model.parameters() if p.requires_grad)

@@ -159,6 +159,10 @@ def equivalent(
         (True, 'exact, bit for bit: the scale is a power of two')
     """
     found, scale = law(optimizer), check_scale(scale)
+    if not isinstance(hyperparameters, Mapping):
+        raise UsageError(
+            f"hyperparameters are {shortened(hyperparameters)}: a dict is needed, such as {{'lr': 0.1}}"
+        )
     given = {name: as_number(value) for name, value in hyperparameters.items()}
     max_norm = as_number(max_norm)
     settings = found.settings(given)

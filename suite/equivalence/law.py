@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from decimal import Decimal
 from fractions import Fraction
 from html import escape
 from numbers import Rational, Real
@@ -148,6 +149,10 @@ def law(optimizer: str | type) -> Law:
         >>> law("SGD").state
         {'momentum_buffer': 1}
     """
+    if not isinstance(optimizer, str | type):
+        if not hasattr(optimizer, "param_groups"):
+            raise UsageError(f"{shortened(optimizer)} is no optimizer: its name or its class is needed")
+        optimizer = type(optimizer)  # one that was made
     name = optimizer if isinstance(optimizer, str) else optimizer.__name__
     if isinstance(optimizer, type):
         named = [rule for rule in LAWS if rule.class_name == name]
@@ -188,7 +193,7 @@ def check_scale(scale: object) -> Scale:
         UsageError: It is no number, zero, negative, infinite or nan.
     """
     scale = as_number(scale)
-    if isinstance(scale, str):
+    if isinstance(scale, str | Decimal):
         with suppress(ValueError, ZeroDivisionError):
             scale = Fraction(scale)
     if isinstance(scale, bool) or not isinstance(scale, Real):
@@ -253,6 +258,8 @@ def is_number(value: Any) -> bool:
 
 def _check(optimizer: str, name: str, value: Any, entry: Entry) -> None:
     default = entry.default
+    if getattr(value, "ndim", 0):
+        raise UsageError(f"{optimizer}: {name} is an array {list(value.shape)}: one number is needed")
     if value == default and default == math.inf:  # which means that nothing bounds it
         return
     problem = ""

@@ -46,6 +46,8 @@ def of_card(card: Mapping[str, Any], title: str = "") -> Weights:
         UsageError: It is no such card.
     """
     weights = card.get("weights")
+    if isinstance(weights, list) and weights and all(w is None for w in weights):
+        raise UsageError("the batch determined no weight, so there is none to draw: recover from another")
     if not isinstance(weights, list) or not weights or not all(_number(w) for w in weights):
         raise UsageError(f"no recovered weights: {_GIVE}")
     samples = card.get("samples", len(weights))

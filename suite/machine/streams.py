@@ -101,6 +101,9 @@ def steady() -> Iterator[None]:
             if handler is not None:
                 _set_errors(stream, handler)
         sys.stdout, sys.stderr = before
+        for stream, given in zip(streams, before, strict=True):
+            if given is None:
+                stream.close()
 
 
 @contextmanager

@@ -29,8 +29,8 @@ def require_other(out: Path, read: Path) -> None:
         raise UsageError(f"--out is {out}, a file of records, which would be lost: choose another --out")
 
 
-def write(path: Path, content: str | bytes) -> None:
-    """Write `content`, making the folder.
+def write(path: Path, content: str | bytes, advice: str = "choose another --out") -> None:
+    """Write `content`, making the folder; where that fails, `advice` says what to do.
 
     Raises:
         UsageError: The file cannot be written.
@@ -40,4 +40,4 @@ def write(path: Path, content: str | bytes) -> None:
         path.write_bytes(content.encode(errors="replace") if isinstance(content, str) else content)
     except (OSError, ValueError) as error:  # no system has a name with a NUL in it
         reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"cannot write {path} ({reason}): choose another --out") from None
+        raise UsageError(f"cannot write {path} ({reason}): {advice}") from None

@@ -126,7 +126,9 @@ def find(path: str | Path) -> Path:
             for name in FILES:
                 if (path / name).is_file():
                     return path / name
-            raise UsageError(f"{path} holds no run: there is no {FILE} in it")
+            inside = sorted(f.parent.name for name in FILES for f in path.glob(f"*/{name}"))
+            hint = f"; {len(inside)} of its folders do, such as {path / inside[-1]}" if inside else ""
+            raise UsageError(f"{path} holds no run: there is no {FILE} in it{hint}")
         if path.is_file():
             return path
     except OSError as error:  # a name that is too long, a folder that may not be entered
@@ -246,9 +248,12 @@ def _block(lines: Sequence[bytes], begin: int, file: Path) -> Block:
     end = begin + len(lines) - 1
     same = hashlib.sha256(b"".join(lines[:-1])).hexdigest()[:16] == done["digest"]
     if not same or len(measured) != done["rows"]:
+        how = "they were edited, or some are missing"
+        if lines[0].endswith(b"\r\n"):
+            how = "their line ends were changed, by an editor or git's autocrlf"
         raise UsageError(
-            f"{file}, rows {begin} to {end} ({done['item']}) are not what was written: they were edited, or "
-            "some are missing; take the file from where it was kept, or measure again into another folder"
+            f"{file}, rows {begin} to {end} ({done['item']}) are not what was written: {how}; take "
+            "the file from where it was kept, or measure again into another folder"
         )
     return Block(done, measured, environments, (begin, end))
 
@@ -301,7 +306,7 @@ def _row(line: bytes, file: Path, number: int) -> Row:
     if b"\\u00" in line:  # what a terminal would obey
         row = _visible(row)
     schema = row.get("schema") if isinstance(row, dict) else None
-    if not isinstance(schema, int) or "kind" not in row:
+    if type(schema) is not int or "kind" not in row:
         raise UsageError(f"{where}: no record of gradsuite, which is an object with 'schema' and 'kind'")
     if schema == 1:
         raise UsageError(f"{where}: schema 1 was never released and is not read any more: measure again")

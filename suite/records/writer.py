@@ -36,7 +36,8 @@ class Recorder:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
-            raise UsageError(f"{folder} is a file: choose another --output") from None
+            what = "a link that leads nowhere" if folder.is_symlink() and not folder.exists() else "a file"
+            raise UsageError(f"{folder} is {what}: choose another --output") from None
         except OSError as error:
             raise _refused(folder, error) from None
         self._lock = _acquire(folder, say)

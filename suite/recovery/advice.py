@@ -10,7 +10,7 @@ from suite.algebra.formula import Formula
 from suite.algebra.quantities import Quantities
 from suite.equivalence import Equivalence, equivalent, law
 from suite.equivalence.law import rescaled
-from suite.errors import UsageError
+from suite.errors import UsageError, shortened
 from suite.recovery.explanation import products_of
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def _factor(found: Findings, wanted: Convention, scale: float) -> Formula | None
 
 def _of_optimizer(optimizer: Optimizer, model: nn.Module, scale: float) -> list[str]:
     """A line for each group of parameters of an optimizer that is in use."""
+    if not hasattr(optimizer, "param_groups"):
+        raise UsageError(f"optimizer is {shortened(optimizer)}: the optimizer in use is needed")
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     groups = [
         (index, group, [names[id(p)] for p in group["params"] if id(p) in names])

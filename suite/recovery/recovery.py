@@ -17,6 +17,7 @@ from suite.algebra.units import Column, Units
 from suite.errors import UsageError
 from suite.loops import batch as batches
 from suite.loops.batch import Batch, Choose
+from suite.loops.given import described, require_function, require_model
 from suite.loops.loop import Losses, Regulariser
 from suite.machine.global_state import full_precision
 from suite.recovery.causes import Cause, changing, clipped_by_norm, rounded_off, why
@@ -109,7 +110,14 @@ def experiment(
     memory: int | None = None,
 ) -> Experiment:
     """A step with its gradient and the units' gradients."""
+    require_model(model)
     _require_real(model)
+    require_function("step", step)
+    require_function("losses", losses)
+    if regulariser is not None:
+        require_function("regulariser", regulariser, "(model)")
+    if units is not None and not isinstance(units, Units):
+        raise UsageError(f"units is {described(units)}: it must be a gradsuite.Units")
     with_shapes(model, batch, losses)
     reached = {
         "the batch": batches.content(batch),

@@ -52,9 +52,23 @@ def whole(what: str, given: Any) -> int:
         UsageError: It is none.
     """
     try:
+        if isinstance(given, bool):
+            raise TypeError
         return operator.index(given)
     except TypeError:
         raise UsageError(f"{what} must be a whole number, {shortened(given)} was given") from None
+
+
+def as_path(what: str, given: Any) -> Path:
+    """A path.
+
+    Raises:
+        UsageError: It is none.
+    """
+    try:
+        return Path(given)
+    except TypeError:
+        raise UsageError(f"{what} is {shortened(given)}: a path is needed") from None
 
 
 def option_name(given: Any) -> str:

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
-from suite.errors import UsageError
+from suite.errors import UsageError, shortened
 from suite.report import OPTIMIZERS
 from suite.running.declaration import option
-from suite.running.given import as_seconds, option_name, several, texts, whole
+from suite.running.given import as_path, as_seconds, option_name, several, texts, whole
 
 CHECK_STEPS = 10
 """How many steps a training check has where nobody says."""
+
+PROCESSES_A_CORE = 64
+"""More processes than this many times the processors only take each other's memory."""
 
 FORMER_NAMES = {"prove": "check_steps"}
 """What arguments of `suite.run` were called before, and are called now."""
@@ -70,7 +74,7 @@ def _memory(given: int | str | None) -> int | None:
 def _seed(seed: int) -> int:
     seed = whole("the seed", seed)
     if not 0 <= seed < 2**63:
-        raise UsageError(f"the seed must be a whole number from 0 on, {seed} was given")
+        raise UsageError(f"the seed must be a whole number from 0 to 2**63 − 1, {shortened(seed)} was given")
     return seed
 
 
@@ -97,6 +101,11 @@ def _processes(count: int | None) -> int | None:
     count = None if count is None else whole("the number of processes", count)
     if count is not None and count < 1:
         raise UsageError(f"-j takes 1 process or more, {count} was given")
+    most = PROCESSES_A_CORE * (os.cpu_count() or 1)
+    if count is not None and count > most:
+        raise UsageError(
+            f"-j takes {most} processes at most on the {os.cpu_count()} processors here, {count} was given"
+        )
     return count
 
 
@@ -338,7 +347,11 @@ class RunOptions:
             "batch_sizes": several("batch_sizes", self.batch_sizes),
             "device": option_name(self.device),
             "dtype": option_name(self.dtype),
+            "output": None if self.output is None else as_path("output", self.output),
         }
+        for name in ("resume", "quick", "deterministic", "progress"):
+            if not isinstance(getattr(self, name), bool):
+                raise UsageError(f"{name} is {shortened(getattr(self, name))}: True or False is needed")
         for name, value in given.items():
             object.__setattr__(self, name, value)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from suite.algebra.pairs import PAIRS_BATCH_SIZE
 from suite.algebra.units import Units
 from suite.case import Case, Problem
 from suite.conventions.sampling import AT_FIRST
-from suite.errors import CaseError, UsageError
+from suite.errors import CaseError, UsageError, shortened
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
 
@@ -62,7 +62,10 @@ class Cell:
         if problem.term_weight is not None:
             columns["term_weight"] = problem.term_weight
         if problem.columns is not None:
-            columns |= problem.columns(batch)
+            stated = problem.columns(batch)
+            if not isinstance(stated, Mapping):
+                raise CaseError(f"columns(batch) gives {shortened(stated)}: a dict of columns is needed")
+            columns |= stated
         try:
             return Units.of(
                 samples,

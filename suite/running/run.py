@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec
 
 from suite.equivalence.laws import LAWS
-from suite.errors import UsageError
+from suite.errors import UsageError, unknown
 from suite.machine.progress import Progress
 from suite.running.declaration import checked, documented, for_workers
 from suite.running.driver import Driver, make
@@ -37,6 +37,8 @@ def _taking(
         @functools.wraps(function)
         def taking(*args: Given.args, **kwargs: Given.kwargs) -> RunResult:
             given = {FORMER_NAMES.get(name, name): value for name, value in kwargs.items()}
+            for name in given.keys() - signature.parameters.keys():
+                raise unknown("argument of run", name, signature.parameters, "help(gradsuite.run)")
             return function(options(*args, **given))
 
         section = f"    Args:\n{documented(options)}\n\n    Returns:"

@@ -19,8 +19,9 @@ from suite.claim import claim_sources, measure_claim
 from suite.conventions import conventions
 from suite.engines import engines
 from suite.engines.memory_plan import DoesNotFit
-from suite.errors import CaseError, UsageError, one_line
+from suite.errors import CaseError, UsageError, one_line, place
 from suite.loops import batch as batches
+from suite.loops.given import require_model
 from suite.machine import environment
 from suite.machine.global_state import loading, pinned, seed
 from suite.machine.memory import format_bytes, parse_bytes
@@ -156,6 +157,8 @@ class Worker:
     def _reason(self, error: BaseException) -> str:
         """What failed; and the option that lets it be, where torch names its own."""
         said = one_line(error)
+        if not isinstance(error, UsageError | CaseError):
+            said += place(error)
         what, found, _ = said.partition(" does not have a deterministic implementation")
         if not found or not self.options.deterministic:
             return said
@@ -204,7 +207,9 @@ class Worker:
     def _model(self, problem: Problem) -> torch.nn.Module:
         seed(self.context.seed)
         device, dtype = self.context.device, self.context.exact
-        return problem.model().to(device=device, dtype=dtype, non_blocking=device.type == "cuda")
+        model = problem.model()
+        require_model(model)
+        return model.to(device=device, dtype=dtype, non_blocking=device.type == "cuda")
 
     def _measure(self, task: Task) -> Iterator[Row]:
         context = self.context
@@ -225,7 +230,7 @@ class Worker:
             # By itself: it is built once in a process, within whichever task needs it first.
             with pinned(self.context.device, deterministic=self.options.deterministic):
                 seed(self.options.seed)
-                self._problems[case] = cases[case].build()
+                self._problems[case] = cases[case].problem()
         return self._problems[case]
 
     def _cells(self, case: str) -> list[plan.Cell]:

@@ -35,7 +35,9 @@ def __getattr__(name: str) -> object:
     if name in _CALLBACKS:
         return import_module(f"suite.watch.{name}")
     if name not in _HOMES:
-        raise AttributeError(f"module 'suite.watch' has no attribute {name!r}")
+        raise AttributeError(
+            f"module 'suite.watch' has no attribute {name!r}", name=name, obj=sys.modules[__name__]
+        )
     return getattr(import_module(_HOMES[name]), name)
 
 

@@ -84,6 +84,9 @@ def watch(
         'mean-of-microbatch-means'
     """
     _check(model, losses, {"every": every, "window": window, "context": context}, save, max_norm)
+    for name, value in (("log", log), ("factory", factory)):
+        if value is not None and not callable(value):
+            raise UsageError(f"watch: {name} is {value!r}: a function is needed")
     if expect is not None:
         from suite.conventions import conventions
 
@@ -111,6 +114,8 @@ def _check(model: object, losses: object, counts: dict[str, object], save: objec
             f"watch: losses is a {type(losses).__name__}: it must be a function, losses(model, batch); "
             "suite.losses has some"
         )
+    if isinstance(save, str | Path) and Path(save).is_dir():
+        raise UsageError(f"watch: save is {str(save)!r}, a folder: give a file, such as step.safetensors")
     for name, value in counts.items():
         whole = isinstance(value, Integral) and not isinstance(value, bool)
         if value is not None and (not whole or value < 1):  # type: ignore[operator]

@@ -50,6 +50,15 @@ STEPS = {
     + "model = torch.nn.Sequential(torch.nn.Unflatten(1, (2, 2)), torch.nn.Flatten(),\n"
     + "    torch.nn.Unflatten(1, (1, 4)), torch.nn.InstanceNorm1d(1, track_running_stats=True),\n"
     + "    torch.nn.Flatten(), torch.nn.Linear(4, 3)).double()\n",
+    "an async step": STEP + "async def step(model, batch): losses(model, batch).mean().backward()\n",
+    "losses of nothing": STEP + "def losses(model, batch): pass\n",
+    "losses of torch's own": STEP + "losses = torch.nn.CrossEntropyLoss()\n",
+    "a class for a model": STEP + "model = torch.nn.Linear\n",
+    "one sample that is nan": STEP + "batch[0][3] = float('nan')\n",
+    "a script with options": STEP
+    + "import argparse\np = argparse.ArgumentParser(); p.add_argument('--lr', required=True); p.parse_args()\n",
+    "a script with defaults": STEP
+    + "import argparse\np = argparse.ArgumentParser(); p.add_argument('--lr', default=1); p.parse_args()\n",
 }
 
 CASES = {
@@ -74,4 +83,7 @@ CASES = {
     "escapes": CASE
     + "@case(dataset='x', batch_sizes=(4,))\ndef paints():\n    'Paints \\x1b]0;title\\x07 \\x1b[31mred.'\n"
     + "    raise ValueError('in \\x1b[5mred')\n",
+    "no problem": CASE
+    + "@case(dataset='x', batch_sizes=(4,))\ndef makes_nothing():\n    'Makes nothing.'\n    problem()\n"
+    + "@case(dataset='x', batch_sizes=(4,))\ndef divides():\n    'Divides.'\n    return 1 / 0\n",
 }

@@ -83,9 +83,8 @@ def test_a_hyperparameter_that_is_given_as_an_option_is_answered_with_how_it_is_
     with pytest.raises(SystemExit, match="2"):
         main(["lr", "--lr", "1e-3"])
     said = capsys.readouterr().err
-    assert said.startswith(
-        "gradsuite lr: unrecognized arguments: --lr 1e-3; a hyperparameter is given as --set "
-    )
+    assert said.startswith("gradsuite lr: no option is named '--lr': ")
+    assert "a hyperparameter is given as --set " in said
     assert said.count("\n") == 1
 
 

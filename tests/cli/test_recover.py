@@ -93,9 +93,9 @@ def test_a_model_that_no_engine_can_do_is_one_line(file: Path, capsys: pytest.Ca
         (lambda text: text.replace("model = ", "net = "), "", "does not define model"),
         (lambda text: text + "1 / 0", "", "failed: ZeroDivisionError"),
         (lambda text: text + "\nraise SystemExit(3)", "", "failed: SystemExit"),
-        (lambda text: text + "\nmodel = 3", "", "model is a int"),
-        (lambda text: text + "\nunits = 3", "", "units is a int"),
-        (lambda text: text + "\nstep = 3", "", "step is a int"),
+        (lambda text: text + "\nmodel = 3", "", "model is an int"),
+        (lambda text: text + "\nunits = 3", "", "units is an int"),
+        (lambda text: text + "\nstep = 3", "", "step is an int"),
     ],
 )
 def test_a_file_that_will_not_do_gets_one_clear_line(file: Path, change, name: str, said: str) -> None:
