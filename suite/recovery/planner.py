@@ -52,7 +52,7 @@ LEAST_PIECE = 1 << 25
 """Bytes that the graph of a piece may always take."""
 
 
-class _Unfit(Exception):  # noqa: N818  it is an answer
+class Unfit(Exception):  # noqa: N818  it is an answer
     """The weights cannot be had in this way."""
 
 
@@ -109,7 +109,7 @@ class Attempt:
         """`[units]` the losses of a piece, with their graph.
 
         Raises:
-            _Unfit: They are not those of the whole batch.
+            Unfit: They are not those of the whole batch.
         """
         whole = len(self.entries) == piece.stop - piece.start
         batch = (
@@ -120,7 +120,7 @@ class Attempt:
         found = self.given.losses(self.given.model, batch)
         expected = self.entries[piece]
         if found.shape != expected.shape or differing(expected, found.detach()):
-            raise _Unfit
+            raise Unfit
         return found.flatten()
 
     def units_of(self, piece: slice) -> slice:
@@ -140,7 +140,7 @@ def proven(attempt: Attempt) -> Proven | None:
         for found, graph in _candidates(attempt, _penalty(attempt)):
             with suppress(_HeardElsewhere):
                 return _proof(attempt, found, graph)
-    except _Unfit:
+    except Unfit:
         pass
     return None
 
@@ -220,7 +220,7 @@ def _of_the_rest(attempt: Attempt, first: Sequence[UnitRows], pieces: Sequence[s
                 if name in rows and rows[name].bias == parts[0].bias:
                     parts.append(rows[name].moved(attempt.units_of(piece).start))
                 elif id(attempt.trained[name]) in called:
-                    raise _Unfit
+                    raise Unfit
     return [joined(parts) for parts in found.values()]
 
 
@@ -286,7 +286,7 @@ def _formed(attempt: Attempt, names: Sequence[str]) -> FormedRows:
     """The gradients of samples by these parameters.
 
     Raises:
-        _Unfit: The engine cannot do it.
+        Unfit: The engine cannot do it.
     """
     with _only(attempt, names):
         try:
@@ -294,9 +294,9 @@ def _formed(attempt: Attempt, names: Sequence[str]) -> FormedRows:
                 attempt.given.model, attempt.given.batch, attempt.given.losses
             )
         except Refused as reason:
-            raise _Unfit from reason
+            raise Unfit from reason
         if found.shape[0] != attempt.units:
-            raise _Unfit
+            raise Unfit
         own = (name for name, p in attempt.trained.items() if p.requires_grad)
         return FormedRows(dict(zip(own, found.blocks.values(), strict=True)))
 

@@ -29,15 +29,16 @@ from suite.loops.batch import Batch
 from suite.loops.loop import Losses
 from suite.recovery.eval_copy import in_eval_mode
 from suite.recovery.experiment import Experiment
-from suite.recovery.formats import SeenFormats, Watch
+from suite.recovery.formats import SeenFormats, Watch, is_narrow
 from suite.recovery.identify import simplicity
 from suite.recovery.in_float64 import UnitProblem, problem
 from suite.recovery.losses import Reading
+from suite.recovery.recorded_on_few import are_many, divided, proven_of_recorded
 from suite.recovery.recovery import recovery
 from suite.recovery.result import Recovery
 from suite.recovery.step import GradientByName
 from suite.recovery.surroundings import Surroundings
-from suite.recovery.unit_gradients import rounds
+from suite.recovery.unit_gradients import mixes_formats, require_memory_for_all
 
 REPLAYED = "loop, in train mode"
 ROUND_NORM = 2e-5
@@ -70,12 +71,17 @@ class _InTurn:
     losses: Losses
     microbatches: Sequence[Microbatch]
     replayed: bool = False
+    detached: bool = False  # so that no graph outlives its micro-batch
 
     def __call__(self, model: nn.Module, batch: list[Batch]) -> Tensor:
         return torch.cat([
-            self.of(one, model, given).flatten()
+            self._entries(one, model, given).flatten()
             for given, one in zip(batch, self.microbatches, strict=True)
         ])  # fmt: skip
+
+    def _entries(self, one: Microbatch, model: nn.Module, given: Batch) -> Tensor:
+        found = self.of(one, model, given)
+        return found.detach() if self.detached else found
 
     def of(self, one: Microbatch, model: nn.Module, given: Batch) -> Tensor:
         """`[samples]` or `[samples, parts]` those of one micro-batch."""
@@ -111,6 +117,12 @@ class RecordedGradient(Experiment):
         watch = Watch()
         watch.seen = self.formats_seen
         return self.gradient, set(), watch
+
+    def divided(self, factor: float) -> RecordedGradient:
+        """The same where the gradient was divided by a number."""
+        gradient = {name: part / factor for name, part in self.gradient.items()}
+        few = None if self.few is None else divided(self.few, factor)
+        return replace(self, gradient=gradient, few=few)
 
     def changed_batch(self) -> None:
         """Nobody knows what the step does to its batch."""
@@ -167,7 +179,13 @@ def recover_recorded(tried: RecordedGradient) -> Recovery:
     """
     found = recovery(tried)
     threshold = round_norm(found.norm)
-    if threshold is None or tried.units.max_norm is not None or not found.linear or _plain(found):
+    if (
+        threshold is None
+        or tried.few is not None
+        or tried.units.max_norm is not None
+        or not found.linear
+        or _plain(found)
+    ):
         return found
     clipped = recovery(replace(tried, units=replace(tried.units, max_norm=threshold)))
     return clipped if clipped.formula is not None and CLIP in clipped.formula.symbols else found
@@ -178,12 +196,12 @@ def _plain(found: Recovery) -> bool:
     return found.scale is not None and simplicity(found.scale) is not None
 
 
-def round_norm(norm: float) -> float | None:
+def round_norm(norm: float, slack: float = ROUND_NORM) -> float | None:
     """The number of two digits that a norm is, as clip thresholds are; None where it is none."""
     if not norm > 0.0 or not np.isfinite(norm):
         return None
     near = float(f"{norm:.2g}")
-    return near if abs(norm / near - 1) <= ROUND_NORM else None
+    return near if abs(norm / near - 1) <= slack else None
 
 
 def _experiment(
@@ -199,18 +217,15 @@ def _experiment(
     together = _InTurn(losses, microbatches)
     batch = [one.batch for one in microbatches]
     reading = Reading(together, around)
+    alone = replace(reading, losses=replace(together, detached=True))
     with around.kept():
-        wide = rounds(model, batch, reading)
-        seen = _formats(model, batch, reading, autocast, len(microbatches))
-        try:
-            found = _unit_gradients(model, batch, together, engine, wide=wide)
-        except (CaseError, RuntimeError, TypeError):
-            if not wide:
-                raise
-            wide = False  # a kernel that has no float64
-            found = _unit_gradients(model, batch, together, engine, wide=False)
+        entries, seen = _formats(model, batch, alone)
+    wide = mixes_formats(model) or seen.tf32 or any(map(is_narrow, seen.dtypes))
+    seen.autocast |= autocast
+    seen.dtypes |= {dtype for _, dtype in autocast}
+    seen.backwards = len(microbatches)
     names = [name for name, p in model.named_parameters() if p.requires_grad]
-    return RecordedGradient(
+    tried = RecordedGradient(
         step=lambda *_: dict(gradient),
         model=model,
         batch=batch,
@@ -219,11 +234,47 @@ def _experiment(
         losses=reading,
         regulariser=None,
         units=units,
-        engine=found.engine,
-        computed=(found, wide),
+        engine=engine,
         formats_seen=seen,
         counted=_whole(batch),
     )
+    if not wide and not autocast and are_many(len(units), model):
+        few = _on_few(tried, together, entries) or _on_few(tried, replace(together, replayed=True))
+        if few is not None:
+            return few
+        require_memory_for_all(model, len(units), None)
+    with around.kept():
+        try:
+            found = _unit_gradients(model, batch, together, engine, wide=wide)
+        except (CaseError, RuntimeError, TypeError):
+            if not wide:
+                raise
+            wide = False  # a kernel that has no float64
+            found = _unit_gradients(model, batch, together, engine, wide=False)
+    return replace(tried, engine=found.engine, computed=(found, wide))
+
+
+def _on_few(
+    tried: RecordedGradient, together: _InTurn, known: Tensor | None = None
+) -> RecordedGradient | None:
+    """The weights, proven without the gradients of all units; None where they cannot be had so."""
+    microbatches = together.microbatches
+    if together.replayed and not any(one.enter for one in microbatches):
+        return None
+
+    def losses_of(model: nn.Module, place: int) -> Tensor:
+        return together.of(microbatches[place], model, tried.batch[place])
+
+    with tried.surroundings.kept(), torch.enable_grad():
+        if known is None:
+            known = replace(together, detached=True)(in_eval_mode(tried.model), tried.batch)
+        parts = known.split([one.elements.size for one in microbatches])
+        entries = [part.reshape(one.elements.shape) for part, one in zip(parts, microbatches, strict=True)]
+        whole = () if together.replayed else tried.counted
+        few = proven_of_recorded(tried.model, whole, losses_of, entries, tried.gradient)
+    if few is None:
+        return None
+    return replace(tried, losses=replace(tried.losses, losses=together), few=few)
 
 
 def _unit_gradients(
@@ -279,27 +330,17 @@ def _replayed(
     return replace(tried, losses=reading, computed=(found, tried.wide))
 
 
-def _formats(
-    model: nn.Module,
-    batch: list[Batch],
-    reading: Reading,
-    autocast: frozenset[tuple[str, torch.dtype]],
-    backwards: int,
-) -> SeenFormats:
-    """The formats of the run: its autocast, and what the model computes in by itself."""
+def _formats(model: nn.Module, batch: list[Batch], reading: Reading) -> tuple[Tensor, SeenFormats]:
+    """`[units]` the losses of the model in eval mode, and the formats that it computes in by itself."""
     with torch.enable_grad(), Watch() as watch:
         try:
-            reading(in_eval_mode(model), batch)
+            entries = reading(in_eval_mode(model), batch)
         except Exception as error:
             raise UsageError(
                 f"the losses failed{place(error)}: {one_line(error)}; they are called as losses(model, "
                 "batch), with the batch as the model was called with it"
             ) from error
-    seen: SeenFormats = watch.seen
-    seen.autocast |= autocast
-    seen.dtypes |= {dtype for _, dtype in autocast}
-    seen.backwards = backwards
-    return seen
+    return entries, watch.seen
 
 
 def _whole(batch: list[Any]) -> Batch:

@@ -67,11 +67,16 @@ def require_memory_for_all(model: nn.Module, units: int, memory: int | None) -> 
         )
 
 
-def rounds(model: nn.Module, batch: Batch, losses: Losses) -> bool:
-    """Whether the losses compute with fewer digits than float32 has, in part at least, or in many formats."""
+def mixes_formats(model: nn.Module) -> bool:
+    """Whether a model holds numbers of fewer digits than float32 has, or trains some in many formats."""
     held = {t.dtype for t in (*model.parameters(), *model.buffers()) if t.is_floating_point()}
     trained = {p.dtype for p in model.parameters() if p.requires_grad}
-    if len(trained) > 1 or any(is_narrow(dtype) for dtype in held):
+    return len(trained) > 1 or any(is_narrow(dtype) for dtype in held)
+
+
+def rounds(model: nn.Module, batch: Batch, losses: Losses) -> bool:
+    """Whether the losses compute with fewer digits than float32 has, in part at least, or in many formats."""
+    if mixes_formats(model):
         return True
     with torch.random.fork_rng(devices=devices_of(model)), torch.enable_grad(), Watch() as watch:
         try:

@@ -13,13 +13,16 @@ from dataclasses import replace
 from suite.algebra.formula import Formula
 from suite.algebra.symbols import CLIP
 from suite.recovery.causes.cause import norm_of
-from suite.recovery.recorded import RecordedGradient, recover_recorded, round_norm
+from suite.recovery.recorded import ROUND_NORM, RecordedGradient, recover_recorded, round_norm
 from suite.recovery.result import Recovery
 from suite.watch.seen import UNCHANGED, SeenUpdate
 from suite.watch.update import AuditedUpdate
 
 ALIKE = 1e-4
 """How far the factors of two tensors' norms may be apart that were multiplied by one number in float32."""
+
+LARGE_TENSOR = 1 << 16
+"""Numbers in a tensor whose norm float32 tells to four digits only."""
 
 
 def explained_update(tried: RecordedGradient, seen: SeenUpdate, max_norm: float | None) -> AuditedUpdate:
@@ -52,9 +55,10 @@ def _of_the_last(tried: RecordedGradient, seen: SeenUpdate, max_norm: float | No
     if net is None or abs(net - 1) <= UNCHANGED:
         return AuditedUpdate.of(_known(tried, max_norm))
     norm = norm_of(dict(seen.gradient))
-    if net < 1 and _is_threshold(norm, max_norm):
+    slack = _slack(seen)
+    if net < 1 and _is_threshold(norm, max_norm, slack):
         return _clipped(tried, net, "")
-    if scale != 1 and net < 1 and _is_threshold(norm * scale, max_norm):
+    if scale != 1 and net < 1 and _is_threshold(norm * scale, max_norm, slack):
         mistake = (
             f"the gradient was clipped before it was unscaled: its norm is {norm:.4g}, the threshold over "
             f"the loss scale {scale:g}."
@@ -66,14 +70,13 @@ def _of_the_last(tried: RecordedGradient, seen: SeenUpdate, max_norm: float | No
 
 def _known(tried: RecordedGradient, max_norm: float | None) -> Recovery:
     """The recovery; a threshold of clipping is said where the norm reaches it."""
-    if max_norm is not None and _is_threshold(tried.size, max_norm):
+    if max_norm is not None and tried.few is None and _is_threshold(tried.size, max_norm, ALIKE):
         tried = replace(tried, units=replace(tried.units, max_norm=max_norm))
     return recover_recorded(tried)
 
 
 def _clipped(tried: RecordedGradient, factor: float, mistake: str) -> AuditedUpdate:
-    whole = {name: part / factor for name, part in tried.gradient.items()}
-    beneath = replace(recover_recorded(replace(tried, gradient=whole)), restored=())
+    beneath = replace(recover_recorded(tried.divided(factor)), restored=())
     explanation = beneath.explanation
     formulas = tuple(formula * Formula(((CLIP, 1),)) for formula in explanation.formulas[:1])
     values = None if explanation.values is None else factor * explanation.values
@@ -99,11 +102,16 @@ def _clipped(tried: RecordedGradient, factor: float, mistake: str) -> AuditedUpd
     return AuditedUpdate.of(found, factor=factor, beneath=beneath, mistake=mistake)
 
 
-def _is_threshold(norm: float, max_norm: float | None) -> bool:
+def _is_threshold(norm: float, max_norm: float | None, slack: float) -> bool:
     """Whether a norm is that of a clipped gradient."""
     if max_norm is not None:
         return abs(norm / max_norm - 1) <= ALIKE
-    return round_norm(norm) is not None
+    return round_norm(norm, slack) is not None
+
+
+def _slack(seen: SeenUpdate) -> float:
+    """How far from its threshold clipping may leave a norm: it adds up squares in float32."""
+    return ALIKE if max(part.numel() for part in seen.gradient.values()) > LARGE_TENSOR else ROUND_NORM
 
 
 def _factor(seen: SeenUpdate) -> float | None:

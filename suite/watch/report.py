@@ -22,7 +22,7 @@ def audit_text(updates: Sequence[AuditedUpdate], failures: Sequence[Any], seen: 
     if rank:
         return f"{head} This is rank {rank}: rank 0 has the audit."
     lines = [head]
-    runs = alike(updates)
+    runs = runs_of_updates(updates)
     for number, run in enumerate(runs[:SHOWN_RUNS]):
         lines += ["", *_paragraph(run, changed=number > 0)]
     if len(runs) > SHOWN_RUNS:
@@ -32,7 +32,7 @@ def audit_text(updates: Sequence[AuditedUpdate], failures: Sequence[Any], seen: 
     return "\n".join(lines)
 
 
-def alike(updates: Sequence[AuditedUpdate]) -> list[list[AuditedUpdate]]:
+def runs_of_updates(updates: Sequence[AuditedUpdate]) -> list[list[AuditedUpdate]]:
     """Runs of updates that follow each other and are made in the same way.
 
     An update may compute several conventions that its batch cannot tell apart: it continues a run as long as

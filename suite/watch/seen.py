@@ -52,5 +52,5 @@ def gradient_norms(model: nn.Module) -> dict[str, float] | None:
     held = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     if not held or any(hasattr(g, "full_tensor") or g.is_sparse for g in held.values()):
         return None  # optimizers took them, or they lie elsewhere
-    norms = torch.stack([norm.double().cpu() for norm in torch._foreach_norm(list(held.values()))])  # noqa: SLF001
-    return dict(zip(held, norms.tolist(), strict=True))
+    norms = [torch.linalg.vector_norm(g, dtype=torch.float64).cpu() for g in held.values()]
+    return dict(zip(held, torch.stack(norms).tolist(), strict=True))
