@@ -164,18 +164,8 @@ def _load_file(given: str) -> None:
     name = f"gradsuite_cases_{path.resolve().as_posix().replace('/', '_')[:-3]}"
     if name in sys.modules:  # asked for twice in one process
         return
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None  # noqa: S101, PT018  its suffix is .py
-    load_cases = spec.loader.exec_module
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
     before = len(cases)
-    try:
-        with _beside(path):
-            _attempt(f"case file {shown!r}", lambda: load_cases(module))
-    except UsageError:
-        del sys.modules[name]
-        raise
+    _attempt(f"case file {shown!r}", lambda: _run_file(path, name))
     if len(cases) == before:
         raise UsageError(
             f"case file {shown!r} registers no case: decorate a function with @case from suite.case"
@@ -230,6 +220,19 @@ def load_python(path: Path, wanted: str) -> ModuleType:
     if path.suffix != ".py" or not os.path.isfile(path):  # noqa: PTH113  a name that is too long is none
         raise UsageError(f"no Python file {str(path)!r}: give PATH.py, or {wanted}")
     name, folder = _script_name(path), str(path.parent.resolve())
+    try:
+        module = _run_file(path, name)
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{path} failed: {one_line(error)}{_advice(error)}") from error
+    before = _scripts.get(name)
+    if before != folder and before in sys.path:
+        sys.path.remove(before)
+    _scripts[name] = folder
+    return module
+
+
+def _run_file(path: Path, name: str) -> ModuleType:
+    """A Python file, run as the module `name`; one that fails is no module."""
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # noqa: S101, PT018  its suffix is .py
     module = importlib.util.module_from_spec(spec)
@@ -237,12 +240,9 @@ def load_python(path: Path, wanted: str) -> ModuleType:
     try:
         with _beside(path):
             spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise UsageError(f"{path} failed: {one_line(error)}{_advice(error)}") from error
-    before = _scripts.get(name)
-    if before != folder and before in sys.path:
-        sys.path.remove(before)
-    _scripts[name] = folder
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
     return module
 
 

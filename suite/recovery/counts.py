@@ -106,6 +106,36 @@ def deviations(batch: Any) -> dict[str, float]:
     return found
 
 
+def grouped(batch: Any, units: Units) -> Iterator[tuple[str, Column]]:
+    """`[units]` numbers of the samples, less the mean of their group and over its standard deviation.
+
+    Groups are neighbours of one number, as several answers to one question are.
+    """
+    for name, tensor in named_tensors(batch):
+        n = units.n
+        if len(tensor) != n or not is_factor(tensor):
+            continue
+        for size in range(2, n // 2 + 1):
+            if n % size == 0:
+                for says, values in _by_group(name, tensor.reshape(-1, size).double(), size):
+                    whole = values.flatten().cpu().numpy()
+                    yield says, np.where(units.data, whole[units.sample], np.nan)
+
+
+def _by_group(name: str, values: Tensor, size: int) -> Iterator[tuple[str, Tensor]]:
+    """`[groups, size]` each, with what people add to a standard deviation."""
+    less = values - values.mean(1, keepdim=True)
+    yield f"({name} less the mean of its {size})", less
+    for kind, correction in (("", 1), ("biased ", 0)):
+        deviation = values.std(1, correction=correction, keepdim=True)
+        for added in STABILISERS if bool((deviation > 0).all()) else ():
+            more = f" + {added:g}" if added else ""
+            yield (
+                f"({name} less the mean of its {size}, over their {kind}standard deviation{more})",
+                (less / (deviation + added)),
+            )
+
+
 def _numbers(batch: Any) -> Iterator[tuple[str, float]]:
     """The likeliest first: what is masked, then how many entries there are."""
     named = list(_tensors(batch))

@@ -59,7 +59,7 @@ class Explanation:
 
 
 def known(
-    units: Units, batch: Batch, heard: NDArray[np.bool_], root: Root, losses: Column
+    units: Units, batch: Batch, heard: NDArray[np.bool_], root: Root, losses: Column, weights: Column
 ) -> Iterator[Quantities]:
     """The quantities of a batch; once more with what PyTorch adds to a norm, where there is a threshold.
 
@@ -69,6 +69,7 @@ def known(
         heard: `[units]` whether the unit's gradient is not zero.
         root: the units' gradients.
         losses: `[units]` their losses.
+        weights: `[units]` the weights, nan where they cannot be told.
     """
     plain = Quantities.of(units)
     named = counts.numbers(batch, set(plain.numbers.values()))
@@ -83,6 +84,20 @@ def known(
     if deviations:
         centred = {name: column for name, column in varying.items() if name.endswith("less its mean)")}
         yield Quantities.of(units, numbers=deviations, columns=centred, gram=root.gram)
+    for name, column in counts.grouped(batch, units):
+        if _proportional(weights, column):
+            yield Quantities.of(units, columns={name: column}, gram=root.gram)
+
+
+def _proportional(weights: Column, column: Column) -> bool:
+    """Whether weights are a multiple of a column, wherever they can be told."""
+    told = np.isfinite(weights) & np.isfinite(column)
+    given, wanted = column[told], weights[told]
+    square = float(given @ given)
+    if len(given) < 3 or square == 0.0:
+        return False
+    rest = wanted - (float(given @ wanted) / square) * given
+    return float(np.abs(rest).max()) <= 1e-6 * float(np.abs(wanted).max())
 
 
 def _with_loud(name: str, loud: float, named: dict[str, float]) -> dict[str, float]:
@@ -112,7 +127,8 @@ def explained(
         searched += [f for f in explain(weights, error, each) if fits(each.column(f))]
     formulas |= dict.fromkeys(sorted(searched, key=lambda formula: formula_plainness(formula)))
     if not formulas:
-        formulas = dict.fromkeys(f for f in _with_numbers(weights, error, first) if fits(first.column(f)))
+        numbered = sorted(_with_numbers(weights, error, first), key=_constant)
+        formulas = dict.fromkeys(f for f in numbered if fits(first.column(f)))
     if formulas:
         return _of(tuple(formulas), quantities, fits)
     by_part = _by_part(weights, error, first)
@@ -222,6 +238,11 @@ def _with_numbers(weights: Column, error: Column, quantities: Quantities) -> Ite
             number = literal(shape.low * value, shape.high * value) if value > 1 else None
             if number is not None and all(power > 0 for _, power in number.powers):
                 yield shape.formula * number * Formula(((name, -1),))
+
+
+def _constant(formula: Formula) -> tuple[int, int]:
+    """What orders formulas with a whole number that nothing counts: a bare one first, then small ones."""
+    return len(formula.powers), max((int(name) for name in formula.symbols if name.isdigit()), default=1)
 
 
 def _sure(shape: Shape) -> bool:

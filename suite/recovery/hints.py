@@ -11,7 +11,7 @@ from torch import Tensor
 from suite.algebra.units import Column, Units
 from suite.recovery.counts import named_tensors
 
-FEWEST = 5  # weights that rise with the losses without exception: one chance in 5! otherwise
+RISING = 5  # weights that rise with the losses without exception: one chance in 5! otherwise
 
 
 def hints(weights: Column, error: Column, units: Units, batch: Any, losses: Column) -> Iterator[str]:
@@ -38,9 +38,19 @@ def hints(weights: Column, error: Column, units: Units, batch: Any, losses: Colu
             "say so in the column 'weight'."
         )
         return
+    heard = np.abs(known) > apart
+    count = int(heard.sum())
+    if 0 < count < len(known) and np.ptp(known[heard]) <= 2 * apart:
+        least, most = losses[told][heard].min(), losses[told][~heard].max()
+        if least > most:
+            yield (
+                f"Only the {count} largest losses have a weight, {known[heard].mean():.6g}: hard examples "
+                "are chosen."
+            )
+            return
     order = np.argsort(losses[told], kind="stable")
     rises = np.diff(known[order])
-    if len(known) >= FEWEST and ((rises > apart).all() or (rises < -apart).all()):
+    if len(known) >= RISING and ((rises > apart).all() or (rises < -apart).all()):
         larger = "larger" if rises[0] > 0 else "smaller"
         yield (
             f"The larger a sample's loss, the {larger} its weight, without exception: it may be a function "

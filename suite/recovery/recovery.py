@@ -288,8 +288,11 @@ def _beneath_rounding(tried: Experiment, weighting: Weighting) -> Explanation:
 def _known(tried: Experiment, solution: Solution) -> list[Quantities]:
     """What formulas can be made of; the losses are looked at where some unit has no gradient."""
     losses = _losses(tried) if solution.silent.any() else np.ones(len(tried.units))
+    weights = np.where(solution.identifiable, solution.weights, np.nan)
     return list(
-        known(tried.units, tried.counted_batch, ~solution.silent, tried.root, losses[tried.units.data])
+        known(
+            tried.units, tried.counted_batch, ~solution.silent, tried.root, losses[tried.units.data], weights
+        )
     )
 
 

@@ -178,7 +178,7 @@ def _asked(found: Findings) -> Iterator[str]:
     if found.explanation.hints:
         return
     lacking = [says for name, says in ASKED.items() if getattr(found.units, name) is None]
-    if found.units.part_kind == "terms" and found.units.term_weight is None:
+    if found.units.parts and found.units.part_kind == "terms" and found.units.term_weight is None:
         lacking.append("'term_weight'")
     if bool((found.units.elements[found.units.data] == 1).all()):
         lacking.append("'elements'")

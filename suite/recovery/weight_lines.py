@@ -98,10 +98,11 @@ def _of_part(found: Findings, unit: int) -> Formula:
 
 def in_numbers(formula: Formula, unit: int, found: Findings) -> str:
     """A formula with the numbers of one unit; with its symbols where all units have the same."""
-    if not formula.varies:
+    varying = dict(found.explanation.columns)
+    if not formula.varies and not any(name in varying for name in formula.symbols):
         return substituted(formula, named(found))
     values = dict(found.explanation.numbers)
-    values |= {name: float(column[unit]) for name, column in found.explanation.columns}
+    values |= {name: float(column[unit]) for name, column in varying.items()}
     return substituted(formula, values)
 
 

@@ -70,7 +70,7 @@ def own_share(pieces: list[Piece], scale: float, digits: float, what: str) -> Ca
         return None
     says = (
         f"{len(cut)} of {len(pieces)} {what} are held at {asked[0]:.4g} × the norm of their own parameters, "
-        "as adaptive clipping does it"
+        "as adaptive clipping and trust ratios hold them"
     )
     return Cause("", says, None, None, None if all_of_them else scale)
 

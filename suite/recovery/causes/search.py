@@ -19,6 +19,7 @@ from suite.recovery.causes.decay import decayed
 from suite.recovery.causes.elsewhere import elsewhere
 from suite.recovery.causes.hooks import hooked
 from suite.recovery.causes.rows import by_row
+from suite.recovery.causes.signs import SIGNS, signs_alone
 from suite.recovery.experiment import Experiment
 
 
@@ -30,7 +31,7 @@ def _nothing_else(trial: Trial) -> Cause | None:
 
 
 EXPLANATIONS: tuple[Look, ...] = (
-    _nothing_else, hooked, clipped_values, by_tensor, by_row, decayed, changed_inputs, elsewhere,
+    _nothing_else, hooked, signs_alone, clipped_values, by_tensor, by_row, decayed, changed_inputs, elsewhere,
 )  # fmt: skip
 """What may explain a gradient exactly, with the weights beneath; a new one is added here."""
 
@@ -83,7 +84,7 @@ def _named(trial: Trial, cause: Cause) -> Cause:
 
 def _with_clipping(trial: Trial, cause: Cause) -> Cause:
     """The cause, and clipping by norm where the whole gradient was brought to a norm besides."""
-    if BY_NORM in cause.name or "clipped" in cause.name or not trial.tried.reruns:
+    if BY_NORM in cause.name or SIGNS in cause.name or "clipped" in cause.name or not trial.tried.reruns:
         return cause
     says = attempt(lambda: held_whole(trial.tried))
     return cause if says is None else cause.and_(BY_NORM, says)

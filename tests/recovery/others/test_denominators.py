@@ -236,6 +236,53 @@ def returns_less_a_baseline() -> Case:
     return Case(step, network(), (normal(8, 6), classes(8), normal(8, seed=5)), losses)
 
 
+@LOOPS.add(
+    "https://github.com/areal-project/AReaL/pull/303",
+    'weights are (batch["r"] less the mean of its 4, over their standard deviation + 0.0001)/n',
+)
+def advantages_of_groups() -> Case:
+    """GRPO: the rewards of the four answers to a question, standardised among themselves."""
+
+    def losses(model: nn.Module, batch: Any) -> Tensor:
+        return -torch.distributions.Categorical(logits=model(batch["x"])).log_prob(batch["a"])
+
+    def step(model: nn.Module, batch: Any) -> None:
+        reward = batch["r"].view(-1, 4)
+        gain = (reward - reward.mean(1, keepdim=True)) / (reward.std(1, keepdim=True) + 1e-4)
+        (gain.flatten() * losses(model, batch)).mean().backward()
+
+    batch = {"x": normal(8, 6), "a": classes(8), "r": normal(8, seed=5)}
+    return Case(step, network(), batch, losses)
+
+
+@LOOPS.add(
+    "https://github.com/pytorch/pytorch/issues/91383",
+    "Samples of one value of batch[1] have one weight: if these are class weights",
+)
+def class_weights_that_the_table_lacks() -> Case:
+    weights = torch.tensor([1.0, 3.0, 10.0, 2.0], dtype=torch.float64)
+    y = torch.tensor([0, 1, -100, 2, 3, 0, 2, 1])
+    return Case(
+        lambda model, batch: F.cross_entropy(model(batch[0]), batch[1], weights).backward(),
+        network(), (normal(8, 6), y), entropy,
+    )  # fmt: skip
+
+
+@LOOPS.add(
+    "https://github.com/haitongli/knowledge-distillation-pytorch/issues/48",
+    "weights are 10/18.",
+    "18, the number of entries of batch[1]",
+)
+def a_mean_of_outputs_times_ten() -> Case:
+    def losses(model: nn.Module, batch: Any) -> Tensor:
+        return (model(batch[0]) - batch[1]).square().sum(1)
+
+    return Case(
+        lambda model, batch: (10 * F.mse_loss(model(batch[0]), batch[1])).backward(),
+        network(outputs=3), (normal(6, 6), normal(6, 3, seed=3)), losses,
+    )  # fmt: skip
+
+
 def _segmented(count_ignored: bool) -> Case:
     y = classes(4, 5, 5, c=3)
     y[0, :2], y[2, 3:], y[3] = 255, 255, torch.where(y[3] == 0, 255, y[3])
