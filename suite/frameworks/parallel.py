@@ -41,6 +41,8 @@ _HOROVOD_TF = CodeLocation(
     "0.28.1",
 )
 
+_CLIPS = "Its engine clips the norm at 1.0 unless gradient_clipping says otherwise; 0 is off."
+
 word(
     "torch:ddp",
     "1/(R·V_r)",
@@ -71,8 +73,9 @@ word(
     unsplit="element-mean",
     typed="engine.backward(loss) with gradient_accumulation_steps (its default)",
     source=_DEEPSPEED,
+    known="run",
     tokens=False,
-    note="backward(scale_wrt_gas=False) leaves out the division by K.",
+    note=f"backward(scale_wrt_gas=False) leaves out the division by K. {_CLIPS}",
 )
 word(
     "deepspeed:gradient_predivide_factor",
@@ -81,7 +84,9 @@ word(
     unsplit="element-mean",
     typed='{"gradient_predivide_factor": p}',
     source=_DEEPSPEED,
+    known="run",
     tokens=False,
+    note=_CLIPS,
 )
 word(
     "deepspeed:prescale_gradients",
@@ -90,7 +95,9 @@ word(
     unsplit="element-mean",
     typed='{"prescale_gradients": true}',
     source=_DEEPSPEED,
+    known="run",
     tokens=False,
+    note=_CLIPS,
 )
 word(
     "deepspeed:sum",
@@ -99,7 +106,9 @@ word(
     unsplit="element-mean",
     typed='{"gradient_allreduce_op": "sum"}',
     source=_DEEPSPEED,
+    known="run",
     tokens=False,
+    note=_CLIPS,
     penalty="R",
 )
 word(
