@@ -1,8 +1,13 @@
 """One pass over a machine with a GPU, in under 8 minutes, and what is there by then: `tox -e gpu`.
 
 On a bare machine without the network: `python3 tests/check_gpu.py --out DIR --wheels DIR`, with the wheels of
-what it lacks (opacus, msgspec, gradsuite itself) in a folder. Each step has a limit of its own, so that one
-that hangs costs only itself. After each, what it printed, its records and a summary are in the folder.
+what it lacks in a folder. Where torch and the usual packages of the field are, that is opacus and msgspec:
+
+    pip download opacus msgspec -d DIR --no-deps --only-binary=:all: --python-version 3.12
+        --platform manylinux2014_x86_64
+
+Each step has a limit of its own, so that one that hangs costs only itself. After each, what it printed, its
+records and a summary are in the folder.
 """
 
 from __future__ import annotations
@@ -15,11 +20,14 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 TOTAL = 470.0
 """Seconds for all steps together."""
+MOST_WORKERS = 8
+"""Processes of a run and of the tests, at most: each has a context of its own on the GPU."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,7 @@ class GpuStep:
 def steps(device: str, out: Path, *, quick: bool) -> list[GpuStep]:
     """All that is done on a GPU, the most telling first."""
     suite = ("-m", "suite")
+    workers = f"-j{min(MOST_WORKERS, os.cpu_count() or 1)}"  # kernels of small cases leave a GPU to others
     small = (
         "--quick",
         "--case=mse",
@@ -47,11 +56,17 @@ def steps(device: str, out: Path, *, quick: bool) -> list[GpuStep]:
         "--convention=sum",
         "--convention=clip-*",
     )
-    asked = small if quick else ()
+    asked = (workers, *(small if quick else ()))
     many = ("--case=mse", "--rounds=1") if quick else ()
-    tests = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "default", "tests/test_gpu.py")
+    # Each test is told as it ends, so that a step that is stopped has told something.
+    tests = ("-m", "pytest", "-v", "-p", "no:cacheprovider", "-W", "default", "tests/test_gpu.py")
+    if not quick and find_spec("xdist") is not None:
+        tests = (*tests, "-n", str(min(MOST_WORKERS, os.cpu_count() or 1)))
     here, there = str(out / "runs" / "cpu"), str(out / "runs" / device)
-    large = (*suite, "run", "--case=large/*", f"--device={device}", f"--output={out / 'runs' / 'large'}")
+    large = (*suite, "run", "--case=large/*", "--engine=streaming", "--quick")
+    large = (*large, f"--device={device}", f"--output={out / 'runs' / 'large'}")
+    fast = tuple(f"--engine={name}" for name in ("opacus", "streaming", "torch-func"))
+    bench = (*suite, "bench", f"--device={device}", "--json", *many)
     own = ("-m", "tests.check_gpu", *(["--quick"] if quick else []))
     return [
         GpuStep("environment", 40, (*suite, "env", f"--device={device}", "--json")),
@@ -62,10 +77,8 @@ def steps(device: str, out: Path, *, quick: bool) -> list[GpuStep]:
         *(() if quick else (GpuStep("large cases", 60, large),)),
         GpuStep("tokens", 60, (*own, "--tokens", device)),
         GpuStep("engines on larger models", 50, (*own, "--large", device)),
-        GpuStep("benchmark", 40, (*suite, "bench", f"--device={device}", "--json", *many)),
-        GpuStep(
-            "benchmark of 128", 40, (*suite, "bench", f"--device={device}", "--units=128", "--json", *many)
-        ),
+        GpuStep("benchmark", 40, bench),
+        GpuStep("benchmark of 128", 40, (*bench, "--units=128", *fast)),
     ]
 
 
@@ -87,7 +100,7 @@ def carry_out(step: GpuStep, limit: float, out: Path, surroundings: dict[str, st
 
 
 def main() -> int:
-    """Do all steps; 0 if each that was begun ended well."""
+    """Do all steps; 0 if each ended well, 1 if one did not, 2 without the device."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "gpu")
@@ -112,6 +125,8 @@ def main() -> int:
     if given.wheels is not None:
         site = out / "site"
         wheels = [str(wheel) for wheel in sorted(given.wheels.glob("*.whl"))]
+        if not wheels:
+            parser.error(f"--wheels: there is no .whl in {given.wheels}")
         install = (sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--upgrade")
         subprocess.run([*install, "--target", str(site), *wheels], check=True)
         path.insert(0, str(site))
@@ -125,6 +140,10 @@ def main() -> int:
             done.append(carry_out(step, min(step.limit, left), out, surroundings))
         _say(", ".join(map(str, done[-1].values())))
         (out / "summary.json").write_text(json.dumps(done, indent=2))
+        if step.name == "environment" and done[-1]["exit"] != 0:
+            said = (out / "environment.log").read_text(errors="replace").strip()
+            _say(f"Nothing else is begun: {said.rpartition(chr(10))[2]}")
+            return 2
     return 0 if all(step["exit"] == 0 for step in done) else 1
 
 
