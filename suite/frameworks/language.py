@@ -71,6 +71,7 @@ word(
     unsplit="token-mean",
     typed="--calculate-per-token-loss",
     source=_MEGATRON_COUNT,
+    known="run",
 )
 word(
     "fairseq:sample_size",

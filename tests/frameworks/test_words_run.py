@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.conventions.agreement import ROUNDING, by_convention, distance, left_in, network, randn
-from tests.frameworks.alone import without_its_imports
+from tests.frameworks.alone import package_or_skip, without_its_imports
 from tests.frameworks.trl_trainers import grpo_loss, rloo_backward
 
 LONGEST = 5
@@ -113,30 +113,66 @@ def test_verl_reduces_as_its_loss_agg_mode_says(word: str) -> None:
     assert distance(averaged_over_ranks(loss_of_cell), expected(word)) < 2e-8
 
 
-@pytest.mark.filterwarnings("ignore")  # of what a GPU would bring
-def test_megatron_averages_the_means_of_micro_batches() -> None:
-    schedules = pytest.importorskip(
-        "megatron.core.pipeline_parallel.schedules",
-        reason="Megatron-Core is not installed: the tox environment `frameworks` has it",
+def megatron_loss(model: nn.Module, rows: np.ndarray, *, per_token: bool) -> tuple[Tensor, Tensor]:
+    """The loss of a micro-batch that Megatron calls backward() on, and its tokens."""
+    schedules = package_or_skip("megatron.core.pipeline_parallel.schedules")
+
+    def loss_func(outputs: Tensor) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        mask = PRESENT[rows]
+        return -(outputs * mask).sum(), mask.sum().int(), {}
+
+    return schedules.forward_step_calc_loss(
+        model,
+        log_probabilities(model, INPUTS[rows]),
+        loss_func,
+        SimpleNamespace(calculate_per_token_loss=per_token, timers=None),
+        vp_stage=None,
+        collect_non_loss_data=False,
+        num_microbatches=2,
+        forward_data_store=[],
+        cp_group_size=1,
+        is_last_stage=True,
     )
 
-    def loss_of_cell(model: nn.Module, rows: np.ndarray) -> Tensor:
-        def loss_func(outputs):
-            mask = PRESENT[rows]
-            return -(outputs * mask).sum(), mask.sum().int(), {}
 
-        loss, _ = schedules.forward_step_calc_loss(
-            model,
-            log_probabilities(model, INPUTS[rows]),
-            loss_func,
-            SimpleNamespace(calculate_per_token_loss=False, timers=None),
-            vp_stage=None,
-            collect_non_loss_data=False,
-            num_microbatches=2,
-            forward_data_store=[],
-            cp_group_size=1,
-            is_last_stage=True,
-        )
-        return loss
+@pytest.mark.filterwarnings("ignore")  # of what a GPU would bring
+def test_megatron_averages_the_means_of_micro_batches() -> None:
+    def loss_of_cell(model: nn.Module, rows: np.ndarray) -> Tensor:
+        return megatron_loss(model, rows, per_token=False)[0]
 
     assert distance(averaged_over_ranks(loss_of_cell), expected("megatron:mean-of-means")) < ROUNDING
+
+
+@pytest.mark.filterwarnings("ignore")  # of what a GPU would bring
+def test_megatron_divides_the_sum_over_ranks_by_all_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    finalize = package_or_skip("megatron.core.distributed.finalize_model_grads")
+    models, tokens = [network(), network()], [torch.tensor(0), torch.tensor(0)]
+    for rank, microbatches in enumerate(CELLS):
+        for rows in microbatches:
+            loss, count = megatron_loss(models[rank], rows, per_token=True)
+            loss.backward()
+            tokens[rank] += count
+    model, other = models
+
+    def summed() -> None:  # with calculate_per_token_loss its gradient_scaling_factor is 1
+        for mine, theirs in zip(model.parameters(), other.parameters(), strict=True):
+            mine.grad += theirs.grad
+
+    def scale_gradients(factor: Tensor) -> None:
+        for parameter in model.parameters():
+            parameter.grad *= factor
+
+    groups = dict.fromkeys(("tp", "pp", "embd", "pos_embd", "dp_cp"))
+    config = SimpleNamespace(timers=None, moe_router_enable_expert_bias=False)
+    monkeypatch.setattr(finalize, "get_model_config", lambda _: config)
+    monkeypatch.setattr(finalize, "get_pp_last_rank", lambda _: 0)
+    for name in [name for name in vars(finalize) if name.startswith("_allreduce_")]:
+        monkeypatch.setattr(finalize, name, lambda *_: None)  # of other kinds of parallelism
+    monkeypatch.setattr(finalize, "reset_model_temporary_tensors", lambda *_: None)
+    monkeypatch.setattr(torch.distributed, "broadcast", lambda *_, **__: None)
+    monkeypatch.setattr(torch.distributed, "all_reduce", lambda count, **_: count.add_(tokens[1]))
+    chunk = SimpleNamespace(finish_grad_sync=lambda **_: summed(), scale_gradients=scale_gradients)
+    finalize.finalize_model_grads([chunk], tokens[0], SimpleNamespace(**groups))
+    assert (
+        distance(left_in(model), expected("megatron:calculate_per_token_loss")) < 1e-7
+    )  # 1/count is float32
