@@ -6,7 +6,7 @@ from suite.equivalence.laws import LAWS, law
 from suite.equivalence.register import register_law
 from suite.equivalence.scales import Scaling, Sizes, scale_between
 
-from suite.equivalence import laws_of_packages  # isort: skip  registers them after torch's
+from suite.equivalence import laws_of_packages, laws_by_layer  # isort: skip  registers them after torch's
 
 __all__ = [
     "LAWS",
@@ -20,6 +20,7 @@ __all__ = [
     "convert_state",
     "equivalent",
     "law",
+    "laws_by_layer",
     "laws_of_packages",
     "register_law",
     "scale_between",
