@@ -41,6 +41,7 @@ def assert_convention(
     engine: str = "opacus",
     select: Choose | None = None,
     collate: Collate | None = None,
+    memory: int | None = None,
 ) -> None:
     """Pass if the gradient of a training step is that of a convention; fail with what it is instead.
 
@@ -57,6 +58,7 @@ def assert_convention(
         engine: the engine that is to compute the units' gradients.
         select: picks samples of a batch that is laid out in a way of its own.
         collate: makes a batch of a list of samples.
+        memory: how many bytes the units' gradients and what is made of them may take.
 
     Raises:
         AssertionError: The gradient is another one. The message has the weights that were found, the
@@ -84,7 +86,7 @@ def assert_convention(
     wanted = conventions[name]
     given = given_batch(batch, select, collate)
     with full_precision():
-        tried = experiment(step, model, given, losses, units, regulariser, engine)
+        tried = experiment(step, model, given, losses, units, regulariser, engine, memory)
         found = recovery(tried)
         said = complaint(tried, found, wanted, optimizer)
     if said:

@@ -16,6 +16,9 @@ from torch import Tensor
 NUMBERS = 1 << 22
 """How many numbers in float64 are formed at a time."""
 
+RAGGED = 4
+"""Up to so many times as many rows as there are, units are given as many rows as the longest has."""
+
 
 @dataclass(frozen=True, eq=False)
 class UnitRows:
@@ -66,7 +69,9 @@ class UnitRows:
         if self._single:
             squares = self._inputs().square().sum(1) * self.b.double().square().sum(1)
             return squares.new_zeros(units).index_add_(0, self.unit, squares)
-        return self.gram(units).diagonal().clone()
+        if self.work < self._forming:
+            return self.gram(units).diagonal().clone()
+        return torch.stack([formed.square().sum(1) for formed in self._formed(units)]).sum(0)
 
     def gram(self, units: int) -> Tensor:
         """`[units, units]` in float64, the lower triangle: `Σ_rs (a_r · a_s)(b_r · b_s)`."""
@@ -107,6 +112,16 @@ class UnitRows:
     def _formed(self, units: int) -> Iterator[Tensor]:
         """`[units, …]` the units' gradients, of some inputs at a time."""
         a, b = self._inputs(), self.b.double()
+        counts = torch.bincount(self.unit, minlength=units)
+        most = int(counts.max())
+        if units * most <= RAGGED * len(a):  # as many rows for each unit, filled up with zeros
+            first = (counts.cumsum(0) - counts)[self.unit]
+            place = self.unit, torch.arange(len(a), device=a.device) - first
+            a, b = (part.new_zeros(units, most, part.shape[1]).index_put_(place, part) for part in (a, b))
+            step = max(1, NUMBERS // (units * b.shape[2]))
+            for start in range(0, a.shape[2], step):
+                yield torch.bmm(b.mT, a[:, :, start : start + step]).flatten(1)
+            return
         step = max(1, NUMBERS // (max(units, len(a)) * b.shape[1]))
         for start in range(0, a.shape[1], step):
             outer = (b[:, :, None] * a[:, None, start : start + step]).flatten(1)

@@ -17,7 +17,7 @@ from torch import nn
 
 from suite.algebra.units import Units
 from suite.errors import CaseError
-from suite.recovery import planner, recover, without_matrix
+from suite.recovery import assert_convention, planner, recover, without_matrix
 from suite.recovery import step as steps
 from suite.recovery.hidden_state import may_hide
 from tests.recovery import nets
@@ -217,6 +217,13 @@ def test_a_step_that_can_keep_nothing_is_called_once(monkeypatch, step, calls: i
     found = recover(step, made.model, made.batch, made.losses)
     assert (found.convention.name, found.cause) == ("element-mean", None)
     assert len(counted) == calls
+
+
+def test_what_cannot_fit_is_said_by_an_assertion_too() -> None:
+    made = nets.tokens()
+    step = weighted(made.losses, np.ones(18))
+    with pytest.raises(CaseError, match="are allowed: allow more"):
+        assert_convention(step, made.model, made.batch, made.losses, "sum", memory=1000)
 
 
 def test_what_cannot_fit_is_said_before_it_begins() -> None:
