@@ -194,7 +194,8 @@
     });
     at("scale").textContent = `The gradient becomes s = ${fraction(found.scale)} times what it was.`;
     const shown = found.rule.hyperparameters.filter(({ name, default: usual }) => name === "lr" || literal(found.now[name]) !== literal(usual));
-    const lines = [`torch.optim.${found.rule.name}(model.parameters(), ${shown.map(({ name }) => `${name}=${literal(found.now[name])}`).join(", ")})`];
+    const made = found.rule.name.includes(":") ? found.rule.name.split(":").pop() : `torch.optim.${found.rule.name}`;
+    const lines = [`${made}(model.parameters(), ${shown.map(({ name }) => `${name}=${literal(found.now[name])}`).join(", ")})`];
     if (found.threshold !== null) lines.push(`torch.nn.utils.clip_grad_norm_(model.parameters(), ${literal(found.threshold)})`);
     at("python").textContent = lines.join("\n");
     at("holds").textContent = tell(found);

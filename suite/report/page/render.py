@@ -34,7 +34,7 @@ def render(report: RunResult, run: Path) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":")}
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     template = environment.from_string((page / "page.html").read_text(encoding="utf-8"))
     # Styles and scripts are files of this package, tables and charts escape their own text.
     own = {
