@@ -24,6 +24,7 @@ RECIPES = {
     "accelerate_loop": "accelerate",
     "huggingface_trainer": "transformers",
     "watched_trainer": "peft",
+    "trl_grpo": "trl",
     "lightning_trainer": "pytorch-lightning",
     "keras_fit": "keras",
     "opacus_optimizer": "opacus",

@@ -71,6 +71,13 @@ FOUND = {
         ("partial-window-over-full-k", np.array([1, 1, 2]) / 8),
     ],
     "watched_trainer": [("window-exact", None), ("mean-of-microbatch-means", None)],
+    "trl_grpo": [
+        *[("mean-of-sequence-means", None)] * 2,
+        ("mean-of-microbatch-means", None),
+        ("constant-normaliser", None),
+        *[("token-mean", None)] * 3,
+        ("sum-of-terms", None),
+    ],
     "data_parallel": [
         ("mean-of-rank-means", np.repeat([1 / 4, 1 / 10], [2, 5])),
         ("half-sum", SEVEN / 2),
