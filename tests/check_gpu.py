@@ -72,7 +72,7 @@ def steps(device: str, out: Path, *, quick: bool) -> list[GpuStep]:
         GpuStep("environment", 40, (*suite, "env", f"--device={device}", "--json")),
         GpuStep("tests", 100, (*tests, *(("-k", "columns or recorded") if quick else ()))),
         GpuStep("run on the device", 110, (*suite, "run", f"--device={device}", f"--output={there}", *asked)),
-        GpuStep("run on the processor", 70, (*suite, "run", "--device=cpu", f"--output={here}", *asked)),
+        GpuStep("run on the processor", 100, (*suite, "run", "--device=cpu", f"--output={here}", *asked)),
         GpuStep("diff", 30, (*suite, "diff", here, there)),
         *(() if quick else (GpuStep("large cases", 60, large),)),
         GpuStep("tokens", 60, (*own, "--tokens", device)),

@@ -78,4 +78,4 @@ def _sequenced(tensor: Tensor, length: int) -> bool:
 
 def _order(batch: Any, length: int) -> Tensor:
     given = batch.get(POSITIONS) if isinstance(batch, Mapping) else None
-    return torch.arange(length) if given is None else torch.argsort(given[0], stable=True)
+    return torch.arange(length, device="cpu") if given is None else torch.argsort(given[0], stable=True)

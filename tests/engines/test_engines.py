@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import logging
-from importlib import metadata
+import weakref
+from importlib import import_module, metadata
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from cases import models
 from suite.engines import engines
 from suite.engines.check import check_gradients
 from suite.engines.engine import Refused
+from suite.engines.per_sample_gradients import per_sample_gradients
 from suite.engines.unit_gradients import Materialised
 from suite.errors import CaseError, UsageError
 from suite.machine import cuda
@@ -349,3 +352,27 @@ def test_attention_under_torch_func_is_of_plain_products() -> None:
         torch._C._functorch._set_vmap_fallback_enabled(True)
     assert set(seen) == {("math",)}
     assert cuda.attention() == before
+
+
+def test_an_engine_that_runs_out_of_memory_gives_it_back_before_the_next_begins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held: list[weakref.ref[torch.Tensor]] = []
+    streaming = import_module("suite.engines.streaming")
+    compute = streaming.compute
+
+    def too_large(model: nn.Module, batch: torch.Tensor, unreduced: Any) -> None:
+        taken = torch.zeros(1000)
+        held.append(weakref.ref(taken))
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB. GPU 0 has 3 GiB free.")
+
+    def after(*given: Any, **asked: Any) -> Any:
+        assert held[0]() is None  # the frames of an exception that is kept would hold it
+        return compute(*given, **asked)
+
+    monkeypatch.setattr("suite.engines.opacus.compute", too_large)
+    monkeypatch.setattr(streaming, "compute", after)
+    model = nn.Linear(3, 2)
+    found = per_sample_gradients(model, torch.randn(4, 3), lambda m, b: m(b).square().sum(1))
+    assert found.engine == "streaming"
+    assert found.refused["opacus"].startswith("raised OutOfMemoryError: CUDA out of memory.")
