@@ -89,6 +89,16 @@ def known(
             yield Quantities.of(units, columns={name: column}, gram=root.gram)
 
 
+def of_losses(units: Units, losses: Column) -> Quantities:
+    """The quantities of a batch with what a loss may be divided by that is made of the losses themselves.
+
+    A root of a mean leaves one over twice that root; a loss over its own value leaves one over it.
+    """
+    mean = float(losses[units.data].sum()) / units.n
+    numbers = {"mean of the losses": mean, "root of the mean loss": mean**0.5} if mean > 0 else {}
+    return Quantities.of(units, numbers=numbers)
+
+
 def _proportional(weights: Column, column: Column) -> bool:
     """Whether weights are a multiple of a column, wherever they can be told."""
     told = np.isfinite(weights) & np.isfinite(column)

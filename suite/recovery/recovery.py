@@ -23,7 +23,7 @@ from suite.machine.global_state import full_precision
 from suite.recovery.causes import Cause, changing, clipped_by_norm, rounded_off, why
 from suite.recovery.eval_copy import in_eval_mode, with_shapes
 from suite.recovery.experiment import Experiment, Weighting
-from suite.recovery.explanation import Explanation, explained, known, of_gradient, product_formulas
+from suite.recovery.explanation import Explanation, explained, known, of_gradient, of_losses, product_formulas
 from suite.recovery.first_reading import first_reading
 from suite.recovery.hints import hints
 from suite.recovery.identify import Match, coinciding, matching, suspected
@@ -257,7 +257,10 @@ def _explanation(tried: Experiment, weighting: Weighting, cause: Cause | None) -
         return explained(weights, error, _known(tried, solution), [], lambda _: True)
     if solution.size == 0.0:
         return Explanation()
-    found = explained(weights, error, _known(tried, solution), weighting.matches, fits)
+    quantities = _known(tried, solution)
+    if not weighting.matches or weighting.matches[0].simplicity is None:
+        quantities.append(of_losses(tried.units, _losses(tried)))
+    found = explained(weights, error, quantities, weighting.matches, fits)
     if found.formulas or found.by_part or weighting.matches:
         return found
     said = hints(weights, error, tried.units, tried.counted_batch, _losses(tried))

@@ -16,7 +16,7 @@ PLAUSIBLE = 1.5
 """How much more complex than the plainest a formula may be to be told; `.formulas` has them all."""
 ALTERNATIVES = 3
 RESTORED = 6
-MEASURES = ("size", "sum", "standard", "biased")
+MEASURES = ("size", "sum", "standard", "biased", "mean", "root")
 """What names of numbers begin with that are no counts."""
 ASKED = {
     "microbatch": "'microbatch' (with window=)",
@@ -182,7 +182,7 @@ def _asked(found: Findings) -> Iterator[str]:
         lacking.append("'term_weight'")
     if bool((found.units.elements[found.units.data] == 1).all()):
         lacking.append("'elements'")
-    runs = _equal_shares(found)
+    runs = _equal_shares(found) if found.units.microbatch is None and found.units.rank is None else []
     if runs:
         yield (
             f"Neighbours share equally, in runs of {', '.join(map(str, runs))} samples: if these are "
@@ -211,6 +211,8 @@ def _equal_shares(found: Findings) -> list[int]:
     together = np.abs(totals - shares * totals[least]) <= slack + shares * slack[least]
     lengths = [len(run) // count for run, count in zip(runs, shares, strict=True) for _ in range(count)]
     whole = all(len(run) % count == 0 for run, count in zip(runs, shares, strict=True))
+    if (shares > 1).any():  # nothing but a last piece that is shorter: others are counted twice
+        whole = whole and len(set(lengths[:-1])) == 1 and lengths[-1] < lengths[0]
     return lengths if together.all() and whole and len(runs) > 1 and len(lengths) < n else []
 
 
