@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+import gradsuite
+import suite
 from suite.cli.main import COMMANDS, main, parser
 
 ROOT = Path(__file__).parents[2]
@@ -61,6 +63,12 @@ def test_the_recipe_of_conda_asks_for_what_the_project_asks_for() -> None:
     assert declared == needed - {("python", PROJECT["requires-python"])}
     version = (ROOT / "suite" / "machine" / "version.py").read_text()
     assert re.search(r'set version = ("[^"]+")', recipe)[1] in version
+
+
+def test_the_stubs_of_the_single_module_name_all_that_is_public() -> None:
+    text = (ROOT / "gradsuite-stubs" / "__init__.pyi").read_text(encoding="utf-8")
+    named = set(re.findall(r"^from .* import (\w+) as \1$|^(watch): ", text, re.MULTILINE))
+    assert {name or other for name, other in named} == {*gradsuite.__all__, *suite.__all__}
 
 
 def test_the_dockerfile_installs_from_the_tree_with_the_pinned_versions() -> None:

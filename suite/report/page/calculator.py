@@ -125,9 +125,7 @@ def _entries(law: Law) -> Iterable[dict[str, Any]]:
     for name, entry in law.hyperparameters.items():
         values = entry.default if isinstance(entry.default, tuple) else (entry.default,)
         number = any(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
-        bounded = not any(
-            isinstance(v, float) and math.isinf(v) for v in values
-        )  # or else nothing scales it
+        bounded = not any(isinstance(v, float) and math.isinf(v) for v in values)  # or else nothing scales it
         if (number and bounded) or name in flags:
             yield {
                 "name": name,
