@@ -2,7 +2,8 @@
 
 `python -m tests.benchmarks.compare NEW.json…` tells what takes a quarter more of the ordinary pass than in
 `results/reference/cpu/benchmarks.json`. Files of one run with the allocator as it is and of one with it
-tuned are one set. `--keep FOLDER` writes `benchmarks.json` and `benchmarks.md` there instead.
+tuned are one set. `--keep FOLDER` writes `benchmarks.json` and `benchmarks.md` there instead, and
+`--update FOLDER` does so with what stands there already, where it was not measured again.
 """
 
 from __future__ import annotations
@@ -96,16 +97,25 @@ def _ratio(one: Mapping[str, Any]) -> str:
     return f"{one['ratio']:.2f}" + (f" (c {seconds:.0f} s)" if seconds else "")
 
 
+def keep(found: Kept, folder: Path, *, whole: bool) -> None:
+    """Write the benchmarks and their table to a folder, beside what is there unless they are the whole."""
+    file = folder / REFERENCE.name
+    if not whole and file.exists():
+        found = json.loads(file.read_text()) | found
+    file.write_text(json.dumps(found, indent=1) + "\n")
+    (folder / "benchmarks.md").write_text(table(found).markdown())
+
+
 def main() -> None:
     """As the module says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("new", nargs="+", type=Path, metavar="NEW.json")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="write the reference there")
+    parser.add_argument("--update", type=Path, metavar="FOLDER", help="write what is new there")
     chosen = parser.parse_args()
     found = read(chosen.new)
-    if chosen.keep:
-        (chosen.keep / REFERENCE.name).write_text(json.dumps(found, indent=1) + "\n")
-        (chosen.keep / "benchmarks.md").write_text(table(found).markdown())
+    if chosen.keep or chosen.update:
+        keep(found, chosen.keep or chosen.update, whole=bool(chosen.keep))
         return
     told = slower(found, json.loads(REFERENCE.read_text()))
     mark = "::warning::" if os.environ.get("GITHUB_ACTIONS") else "Warning: "

@@ -44,3 +44,12 @@ def test_both_allocators_stand_in_one_cell_and_other_sizes_in_none(tmp_path: Pat
         ["streaming tables", "", "", "", "", "0.78 / 0.70"],
         ["compiled torch func", "", "", "", "1.10 (c 21 s)", ""],
     ]
+
+
+def test_what_is_measured_again_replaces_what_stood_there_and_the_rest_stays(tmp_path: Path) -> None:
+    first = compare.read([written(tmp_path, benchmark(TABLES, 1.0), benchmark("test_a[mlp]", 2.0))])
+    compare.keep(first, tmp_path, whole=True)
+    compare.keep(compare.read([written(tmp_path, benchmark(TABLES, 0.5))]), tmp_path, whole=False)
+    kept = json.loads((tmp_path / "benchmarks.json").read_text())
+    assert [one["ratio"] for one in kept.values()] == [0.5, 2.0]
+    assert "0.50" in (tmp_path / "benchmarks.md").read_text()
