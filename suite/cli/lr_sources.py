@@ -188,9 +188,21 @@ def _groups(paper: Paper, result: Equivalence) -> list[str]:
             new = equivalent(result.optimizer, probe, scale=result.scale).hyperparameters["weight_decay"]
             says.append(f"weight_decay={new!r}")
         if group.gradient_factor != 1:
-            says.append(f"their gradient is {group.gradient_factor:g} times the others', by no rate")
+            says += _of_true_gradient(result, group.gradient_factor)
         lines.append(f"  {group.parameters}: {', '.join(says)}")
     return ["Groups of parameters with values of their own:\n" + "\n".join(lines)] if lines else []
+
+
+def _of_true_gradient(result: Equivalence, factor: float) -> list[str]:
+    """Values for parameters whose gradient in the paper is a multiple of the true one, which a port has."""
+    from fractions import Fraction
+
+    from suite.equivalence.equivalent import equivalent
+
+    found = equivalent(result.optimizer, result.hyperparameters, scale=1 / Fraction(factor))
+    new = [f"{k}={v!r}" for k, v in found.hyperparameters.items() if v != result.hyperparameters.get(k)]
+    exact = "" if found.exact else ", and not exactly"
+    return [*new, f"since their gradient is {factor:g} times that of the loss{exact}"]
 
 
 def own_words(source: Source, result: Equivalence) -> str:
@@ -220,6 +232,7 @@ def _card(paper: Paper, given: Mapping[str, Any]) -> str:
     if paper.max_norm is not None:
         left = "" if paper.clip_over in CLIPS else "; it goes with parts of a batch: not converted"
         lines.append(f"  clipping: {paper.clipping}{left}")
+    lines += [f"  cannot be matched: {paper.lost}"] if paper.lost else []
     return "\n".join([*lines, *(f"  note: {note}" for note in paper.notes)])
 
 

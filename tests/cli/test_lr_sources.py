@@ -76,7 +76,10 @@ def test_groups_are_given_with_their_new_values(capsys):
     _, out, _ = run(capsys, "--paper", "gcn-2017:pygcn", "--scale", "2")
     assert "  the first layer: weight_decay=0.001" in out
     _, out, _ = run(capsys, "--paper", "open-clip-2021", "--scale", "2")
-    assert "their gradient is 0.5 times the others', by no rate" in out
+    assert "of W = 2 ranks: eps=4e-06, since their gradient is 0.5 times that of the loss" in out
+    _, out, _ = run(capsys, "--paper", "word2vec-cbow-2013", "--scale", "1")
+    assert "cw: lr=0.2, since their gradient is 4 times that of the loss" in out  # SGD is linear in it
+    assert "  cannot be matched: The context vectors' gradient is cw times the true one" in out
 
 
 def test_a_hyperparameter_that_is_given_as_an_option_is_answered_with_how_it_is_given(capsys):
