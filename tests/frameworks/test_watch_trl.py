@@ -36,30 +36,28 @@ def tokenizer(words: int = 64) -> Any:
     return PreTrainedTokenizerFast(tokenizer_object=made, **SPECIAL)
 
 
-def sft(folder: Path, model: Any) -> suite.watch.RunAudit:
+def sft_trainer(folder: Path, model: Any, callbacks: list[Any]) -> Any:
     import trl
     from datasets import Dataset
 
     data = Dataset.from_list(
         [{"input_ids": row["input_ids"][:n].tolist()} for row, n in zip(rows(), LENGTHS, strict=True)]
     )
-    callback = suite.watch.huggingface.AuditCallback(suite.losses.causal_lm)
     arguments = trl.SFTConfig(
         output_dir=str(folder), per_device_train_batch_size=1, gradient_accumulation_steps=K,
         dataset_kwargs={"skip_prepare_dataset": True}, eos_token=None, **QUIET,
     )  # fmt: skip
-    trainer = trl.SFTTrainer(
-        model, args=arguments, train_dataset=data, callbacks=[callback], processing_class=tokenizer()
+    return trl.SFTTrainer(
+        model, args=arguments, train_dataset=data, callbacks=callbacks, processing_class=tokenizer()
     )
-    trainer.train()
-    return callback.audit
 
 
 def test_the_sft_trainer_divides_by_the_tokens_of_the_window(tmp_path) -> None:
     pytest.importorskip("trl")
-    audit = sft(tmp_path, llama())
-    assert len(audit.updates) == 2
-    audit.assert_convention("token-mean")
+    callback = suite.watch.huggingface.AuditCallback(suite.losses.causal_lm)
+    sft_trainer(tmp_path, llama(), [callback]).train()
+    assert len(callback.audit.updates) == 2
+    callback.audit.assert_convention("token-mean")
 
 
 def rewarded(completion_ids: list[list[int]], **_: Any) -> list[float]:
@@ -67,8 +65,8 @@ def rewarded(completion_ids: list[list[int]], **_: Any) -> list[float]:
     return [sum(ids) % 7 + 0.3 * index for index, ids in enumerate(completion_ids)]
 
 
-def grpo(folder: Path, loss_type: str, **options: Any) -> suite.watch.RunAudit:
-    """Two updates of two micro-batches of two completions."""
+def grpo_trainer(folder: Path, loss_type: str, **options: Any) -> Any:
+    """Of two updates, two micro-batches of two completions each."""
     import trl
     from datasets import Dataset
 
@@ -77,10 +75,14 @@ def grpo(folder: Path, loss_type: str, **options: Any) -> suite.watch.RunAudit:
         num_generations=4, max_completion_length=LONGEST, loss_type=loss_type, max_grad_norm=0.0,
         **QUIET, **options,
     )  # fmt: skip
-    trainer = trl.GRPOTrainer(
+    return trl.GRPOTrainer(
         llama(words=WORDS), reward_funcs=rewarded, args=arguments, processing_class=tokenizer(WORDS),
         train_dataset=Dataset.from_list([{"prompt": f"{k} {k + 1}"} for k in range(2, 9)]),
     )  # fmt: skip
+
+
+def grpo(folder: Path, loss_type: str, **options: Any) -> suite.watch.RunAudit:
+    trainer = grpo_trainer(folder, loss_type, **options)
     with suite.watch.huggingface.audited(trainer, suite.losses.PolicyLosses(max_elements=LONGEST)) as audit:
         trainer.train()
     assert "compute_loss" not in vars(trainer)
