@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from suite.algebra.symbols import SYMBOLS, cost, is_column, is_fixed, rank
+from suite.algebra.symbols import SYMBOLS, cost, is_column, is_fixed, numeral, rank
 
 SUPERSCRIPTS = {1: "", 2: "²", 3: "³", 4: "⁴"}
 _FUNCTIONS = re.compile(r"min\(1, (?:[^()]|\([^)]*\))*\)|\[[^]]*\]|[^\W\d]*#?Σ?\w*\([^)]*≠0\)")
@@ -108,7 +108,8 @@ class Formula:
     def value(self, known: Mapping[str, float]) -> float:
         """Its value on a batch with these quantities; nan where one of them is not known."""
         factors = {
-            name: float(name) if name.isdigit() else known.get(name, math.nan) for name in self.symbols
+            name: known.get(name, math.nan) if (worth := numeral(name)) is None else worth
+            for name in self.symbols
         }
         over = math.prod(factors[name] ** power for name, power in self.powers if power > 0)
         under = math.prod(factors[name] ** -power for name, power in self.powers if power < 0)
@@ -131,7 +132,7 @@ def simplest(formulas: Iterable[Formula]) -> list[Formula]:
 
 
 def _written(name: str, power: int) -> str:
-    if name.isdigit():
-        return str(int(name) ** power)
+    if numeral(name) is not None:
+        return str(int(name) ** power) if name.isdigit() else name + SUPERSCRIPTS.get(power, f"^{power}")
     plain = name in SYMBOLS or " " not in name or name.startswith("(")
     return (name if plain else f"({name})") + SUPERSCRIPTS.get(power, f"^{power}")

@@ -21,6 +21,7 @@ from suite.algebra.symbols import (
     KEPT,
     WEIGHED,
     WHOLE_CLIPS,
+    numeral,
 )
 from suite.algebra.units import Column, Index, Units, per
 
@@ -113,8 +114,9 @@ class Quantities:
         return formula.replaced(self.same_as)
 
     def _factor(self, name: str) -> Column:
-        if name.isdigit():
-            return np.asarray(float(name))
+        worth = numeral(name)
+        if worth is not None:
+            return np.asarray(worth)
         if name in self.columns:
             return self.columns[name]
         return np.asarray(self.numbers.get(name, np.nan))
@@ -252,6 +254,10 @@ def _same_as(units: Units, known: Mapping[str, float]) -> dict[str, Formula]:
         rules |= {"V": "n·d", "Σm": "n·d", "V_u": "m_u", "V_i": "d", "m_i": "d"}
     else:
         rules |= {"V": "Σm", "V_u": "m_u", "V_i": "m_i"}
+    if bool((units.elements[units.data] == 1).all()) and units.data.sum() == units.n * max(
+        1, len(units.parts)
+    ):
+        rules |= {"V_t": "n"}
     if units.weight is not None and bool((units.elements[units.data] == 1).all()):
         rules |= {"Σwm": "Σw", "Σm(w≠0)": "#(w≠0)"}
     if single and not tokens:

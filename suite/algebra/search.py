@@ -21,11 +21,15 @@ from suite.algebra.shapes import Shape, shapes, told_units
 from suite.algebra.symbols import WHOLE_CLIPS
 from suite.algebra.units import Column
 
-__all__ = ["Shape", "explain", "explain_number", "literal", "shapes", "with_constant"]
+__all__ = ["Shape", "explain", "explain_number", "literal", "shapes", "with_constant", "with_number"]
 
 CONSTANT_COMPLEXITY = 4.6
 """Beyond it a formula explains less than the number itself: 4/n² for 1/9."""
 LARGEST_LITERAL = 2**20
+MOST_DIGITS, FEW_DIGITS = 4, 2
+"""Of a weight over the number of samples, and over what only this batch counts."""
+MOST_BY_CHANCE = 0.01
+"""How near to a number of few digits another one may be that is taken for it, in their distances."""
 
 
 def explain(weights: Column, error: Column, quantities: Quantities) -> list[Formula]:
@@ -77,6 +81,39 @@ def literal(low: float, high: float) -> Formula | None:
     return None
 
 
+def decimal(low: float, high: float, most_digits: int = MOST_DIGITS) -> Formula | None:
+    """The number of few digits from `low` to `high`, as people write weights of terms: 0.3.
+
+    None where it is a whole number, or where chance could do it: the middle of the interval must be far
+    nearer to it than such numbers are to each other.
+    """
+    if not 0 < low <= high or not np.isfinite(high):
+        return None if low >= 0 or high >= 0 else _negated(decimal(-high, -low, most_digits))
+    middle = (low + high) / 2
+    for digits in range(1, most_digits + 1):
+        text = np.format_float_positional(float(f"{middle:.{digits}g}"), trim="-")
+        value = float(text)
+        distance = 10.0 ** (np.floor(np.log10(value)) - digits + 1)
+        inside = low - ROUNDING * high <= value <= high * (1 + ROUNDING)
+        if inside and high - low <= distance / 4 and abs(value - middle) <= MOST_BY_CHANCE * distance:
+            return None if text.isdigit() else Formula(((text, 1),))
+    return None
+
+
+def with_number(shape: Shape, quantities: Quantities) -> Iterator[Formula]:
+    """A shape times a number of few digits, alone or over a count: `0.3/n`, `5/n`."""
+    for name in quantities.searched:
+        value = quantities.numbers.get(name, 0.0)
+        ends = shape.low * value, shape.high * value
+        digits = MOST_DIGITS if name == "n" else FEW_DIGITS
+        number = (decimal(*ends, digits) or literal(*ends)) if value > 1 else None
+        if number is not None and all(power > 0 for _, power in number.powers):
+            yield shape.formula * number * Formula(((name, -1),))
+    number = decimal(shape.low, shape.high)
+    if number is not None:
+        yield shape.formula * number
+
+
 def _without_ones(found: list[Formula], quantities: Quantities, loud: NDArray[np.bool_]) -> Iterator[Formula]:
     """Without the formulas that are another one times a product of columns and numbers that is worth one."""
     for negative in (False, True):
@@ -100,7 +137,7 @@ class _Constants:
         self.names, values = [], []
         for name in (*quantities.searched, "2"):
             column = quantities.columns.get(name)
-            value = float(name) if name.isdigit() else quantities.numbers.get(name, np.nan)
+            value = 2.0 if name == "2" else quantities.numbers.get(name, np.nan)
             if column is not None:
                 # A column that does not vary between the units that can be told is a number.
                 inside = column[told]

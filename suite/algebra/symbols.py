@@ -6,6 +6,7 @@ number of the whole batch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -135,10 +136,17 @@ LEGEND = (
 )
 """Of the symbols that tables of scales usually hold."""
 
+_NUMERAL = re.compile(r"\d+(\.\d+)?")
 NAMED_COST = 1.4
 """Of a number that the caller named."""
-TWO_COST, LITERAL_COST = 1.8, 3.5
-"""Of a factor 2, which people write, and of any other whole number, which nobody can look up."""
+TWO_COST, DECIMAL_COST, LITERAL_COST = 1.8, 2.0, 3.5
+"""Of a factor 2; of a weight, which people write, and 0.7 more a digit; of another whole number,
+which nobody can look up."""
+
+
+def numeral(name: str) -> float | None:
+    """What a numeral is worth, `32` or `0.3`; None for a symbol and for a name."""
+    return float(name) if _NUMERAL.fullmatch(name) else None
 
 
 def cost(name: str, power: int) -> float:
@@ -147,23 +155,29 @@ def cost(name: str, power: int) -> float:
     People divide by counts and multiply with weights, once. Whatever else they do is rarer.
     """
     symbol = SYMBOLS.get(name)
-    if symbol is None:
-        base = (TWO_COST if name == "2" else LITERAL_COST) if name.isdigit() else NAMED_COST
-    else:
-        base = symbol.cost
-    usual = power > 0 if symbol is not None and symbol.kind == "factor" else power < 0
+    base = _named_cost(name) if symbol is None else symbol.cost
+    factor = "." in name if symbol is None else symbol.kind == "factor"
+    usual = power > 0 if factor else power < 0
     once = base if usual else 1.5 * base + (1.0 if symbol is not None and symbol.kind == "factor" else 0.0)
     return once + (abs(power) - 1) * 1.5 * base
 
 
+def _named_cost(name: str) -> float:
+    if numeral(name) is None:
+        return NAMED_COST
+    if "." in name:
+        return DECIMAL_COST + 0.7 * len(name.replace(".", "").strip("0"))
+    return TWO_COST if name == "2" else LITERAL_COST
+
+
 def is_fixed(name: str) -> bool:
     """Whether batches of one size have this quantity in common."""
-    return name.isdigit() or (name in SYMBOLS and SYMBOLS[name].fixed)
+    return numeral(name) is not None or (name in SYMBOLS and SYMBOLS[name].fixed)
 
 
 def in_legend(name: str) -> bool:
     """Whether `LEGEND` has the symbol, or it needs none."""
-    return name.isdigit() or name in {"n", "d", "V", "T", "Lmax", "K", "W", "R", "S", "L", "P"}
+    return numeral(name) is not None or name in {"n", "d", "V", "T", "Lmax", "K", "W", "R", "S", "L", "P"}
 
 
 def implied(needs: Collection[str]) -> set[str]:
@@ -181,7 +195,7 @@ def is_column(name: str) -> bool:
 @lru_cache(maxsize=4096)
 def rank(name: str) -> tuple[int, int, str]:
     """The place of a symbol in a product: numerals, factors, numbers, named numbers, counts by unit."""
-    if name.isdigit():
+    if numeral(name) is not None:
         return 0, 0, name
     if name not in SYMBOLS:
         return 3, 0, name

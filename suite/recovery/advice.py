@@ -8,6 +8,7 @@ import torch
 
 from suite.algebra.formula import Formula
 from suite.algebra.quantities import Quantities
+from suite.algebra.symbols import numeral
 from suite.equivalence import Equivalence, equivalent, law
 from suite.equivalence.law import rescaled
 from suite.errors import UsageError, shortened
@@ -51,7 +52,7 @@ def _headline(found: Findings, wanted: Convention, scale: float) -> str:
             f"The gradient is {scale:.6g} {that} on this batch, and may be another multiple of it on the "
             "next. To take the same step here:"
         )
-    if all(name.isdigit() for name in factor.symbols):
+    if all(numeral(name) is not None for name in factor.symbols):
         return f"The gradient is {scale:.6g} {that}. To take the same steps:"
     here = f"The gradient is {factor} {that}, {scale:.6g} on this batch."
     if factor.fixed:

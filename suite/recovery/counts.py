@@ -6,8 +6,7 @@ of that stands in the units table, all of it in the batch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -16,20 +15,19 @@ import torch
 from torch import Tensor
 
 from suite.algebra.units import Column, Units
-from suite.loops.batch import content
+from suite.recovery.contents import named_lists, named_tensors
 
 MOST = 10
 """Names that are offered: with more of them, more numbers agree by chance."""
 STABILISERS = (1e-8, 0.0, 1e-5, 1e-6, 1e-7, 1e-4, 1e-10, 1e-9)
 """What people add to a standard deviation that they divide by."""
-LARGEST_COUNTED = 2**24  # entries: a larger tensor is not counted
 Counting = Callable[[Tensor], Tensor]
 
 
-def numbers(batch: Any, known: set[float]) -> dict[str, float]:
-    """The counts of the whole batch, by name; none that is 1 or worth what is `known` already."""
+def numbers(batch: Any, n: int, known: set[float]) -> dict[str, float]:
+    """The counts of a batch of `n` samples, by name; none that is 1 or worth what is `known` already."""
     found: dict[float, list[str]] = {}
-    for name, value in _numbers(content(batch)):
+    for name, value in _numbers(batch, n):
         if value > 0 and value not in {1.0, *known} and np.isfinite(value):
             found.setdefault(value, []).append(name)
     named = {_together(names): value for value, names in found.items()}
@@ -46,10 +44,15 @@ def _together(names: list[str]) -> str:
 
 
 def columns(batch: Any, units: Units, known: list[Column]) -> dict[str, Column]:
-    """`[units]` what each sample counts and is weighted by, by name; nothing constant or `known` already."""
+    """`[units]` what each counts and is weighted by, by name; nothing constant or `known` already.
+
+    Masks come first: without one, there is nothing to say of units that it leaves out.
+    """
     found: dict[str, Column] = {}
-    for name, values in _of_samples(batch, units.n):
-        column = np.where(units.data, values[units.sample], np.nan)
+    of_samples = [(name, values[units.sample]) for name, values in _of_samples(batch, units.n)]
+    given = [*_of_units(batch, units), *of_samples]
+    for name, values in sorted(given, key=lambda pair: not np.isin(pair[1], (0, 1)).all()):
+        column = np.where(units.data, values, np.nan)
         seen = column[units.data]
         same = any(np.array_equal(seen, other[units.data]) for other in (*known, *found.values()))
         if np.isfinite(seen).all() and np.ptp(seen) > 0 and not same:
@@ -57,23 +60,42 @@ def columns(batch: Any, units: Units, known: list[Column]) -> dict[str, Column]:
     return dict(list(found.items())[:MOST])
 
 
-def named_tensors(batch: Any) -> Iterator[tuple[str, Tensor]]:
-    """All tensors of a batch with the expressions that give them."""
-    return _tensors(content(batch))
-
-
 def _of_samples(batch: Any, n: int) -> Iterator[tuple[str, Column]]:
     """`[samples]` the counts that are positive, and the numbers that people multiply losses with."""
-    for name, tensor in named_tensors(batch):
+    for name, items in named_lists(batch, n):
+        rows_each = np.array([float(len(item)) for item in items])
+        if (rows_each > 0).all():
+            yield f"rows of the sample in {name}", rows_each
+    for name, tensor in _masks_first(batch, n):
         if len(tensor) != n:
             continue
         rows = tensor.reshape(n, -1)
+        if tensor.ndim == 1 and _whole(tensor) and 1 < len(tensor.unique()) < n:
+            alike = (tensor[:, None] == tensor).sum(1)
+            yield f"samples with its value of {name}", alike.double().cpu().numpy()
         for says, count in _countings(tensor):
             values = count(rows).double().cpu().numpy()
             if (values > 0).all():
                 yield f"{says} of the sample in {name}", values
         if is_factor(tensor):
             yield from _factors(name, rows[:, 0].double())
+
+
+def _of_units(batch: Any, units: Units) -> Iterator[tuple[str, Column]]:
+    """`[units]` tensors with an entry for each unit: masks, labels that may be ignored, weights of tokens."""
+    parts = max(1, len(units.parts))
+    if int(units.data.sum()) != units.n * parts:
+        return
+    for name, tensor in _masks_first(batch, units.n):
+        if len(tensor) != units.n or tensor.numel() != units.n * parts or tensor.is_complex():
+            continue
+        flat = tensor.reshape(units.n, parts).cpu()[units.sample, units.part]
+        if _is_mask(flat) or (tensor.is_floating_point() and parts > 1):
+            yield name, flat.double().numpy()
+        for value in _ignored(tensor):
+            yield f"[{name} ≠ {value:g}]", (flat != value).double().numpy()
+        if _whole(tensor) and bool((flat == 0).any()):
+            yield f"[{name} ≠ 0]", (flat != 0).double().numpy()
 
 
 def is_factor(tensor: Tensor) -> bool:
@@ -92,10 +114,10 @@ def centred(name: str) -> str:
     return f"({name} less its mean)"
 
 
-def deviations(batch: Any) -> dict[str, float]:
+def deviations(batch: Any, n: int) -> dict[str, float]:
     """The standard deviations of numbers of the samples, with what people add to them, by name."""
     found = {}
-    for name, tensor in named_tensors(batch):
+    for name, tensor in named_tensors(batch, n):
         if not is_factor(tensor) or len(tensor) < 2:
             continue
         for kind, correction in (("", 1), ("biased ", 0)):
@@ -111,7 +133,7 @@ def grouped(batch: Any, units: Units) -> Iterator[tuple[str, Column]]:
 
     Groups are neighbours of one number, as several answers to one question are.
     """
-    for name, tensor in named_tensors(batch):
+    for name, tensor in named_tensors(batch, units.n):
         n = units.n
         if len(tensor) != n or not is_factor(tensor):
             continue
@@ -136,17 +158,19 @@ def _by_group(name: str, values: Tensor, size: int) -> Iterator[tuple[str, Tenso
             )
 
 
-def _numbers(batch: Any) -> Iterator[tuple[str, float]]:
+def _numbers(batch: Any, n: int) -> Iterator[tuple[str, float]]:
     """The likeliest first: what is masked, then how many entries there are."""
-    named = list(_tensors(batch))
-    for name, tensor in named:
+    for name, items in named_lists(batch, n):
+        yield f"rows of {name}", float(sum(map(len, items)))
+    for name, tensor in _masks_first(batch, n):
         for says, count in _countings(tensor):
             yield f"{says} of {name}", float(count(tensor.reshape(1, -1)).double())
         if is_factor(tensor) and not _whole(tensor):
             yield f"sum of {name}", float(tensor.double().sum())
+            yield f"largest of {name}", float(tensor.double().max())
         if _whole(tensor) and tensor.ndim == 1:
             yield f"distinct values of {name}", float(len(tensor.unique()))
-    for name, tensor in named:
+    for name, tensor in named_tensors(batch, n):
         if tensor.ndim > 1:
             yield f"entries of {name}", float(tensor.numel())
         for axis, size in enumerate(tensor.shape[1:], 1):
@@ -176,7 +200,7 @@ def _other_than(rows: Tensor, value: float) -> Tensor:
 
 def _ignored(tensor: Tensor) -> list[float]:
     """What labels may hold in the place of none: a negative number, one far above all others, a row's end."""
-    if not _whole(tensor) or tensor.numel() == 0:
+    if tensor.dtype == torch.bool or not _whole(tensor) or tensor.numel() == 0:
         return []
     found = []
     values = tensor.unique()
@@ -191,30 +215,16 @@ def _ignored(tensor: Tensor) -> list[float]:
     return list(dict.fromkeys(found))
 
 
+def _masks_first(batch: Any, n: int) -> list[tuple[str, Tensor]]:
+    return sorted(named_tensors(batch, n), key=lambda pair: not _is_mask(pair[1]))
+
+
+def _is_mask(tensor: Tensor) -> bool:
+    return bool(((tensor == 0) | (tensor == 1)).all())
+
+
 def _whole(tensor: Tensor) -> bool:
     """Whether all entries are whole numbers, as those of counts, labels and masks are."""
     if tensor.is_floating_point():
         return bool((tensor == tensor.round()).all())
     return not tensor.is_complex()
-
-
-def _tensors(batch: Any, name: str = "batch") -> Iterator[tuple[str, Tensor]]:
-    """All tensors of a batch with the expressions that give them."""
-    if isinstance(batch, Tensor):
-        if batch.ndim and 0 < batch.numel() <= LARGEST_COUNTED:
-            yield name, batch.detach()
-        return
-    for access, value in _members(batch):
-        yield from _tensors(value, f"{name}{access}")
-
-
-def _members(batch: Any) -> Iterator[tuple[str, Any]]:
-    """What a container holds, with the expressions that give it."""
-    if isinstance(batch, Mapping):
-        yield from ((f"[{key!r}]".replace("'", '"'), value) for key, value in batch.items())
-    elif isinstance(batch, tuple) and hasattr(batch, "_fields"):
-        yield from ((f".{field}", getattr(batch, field)) for field in batch._fields)
-    elif isinstance(batch, list | tuple):
-        yield from ((f"[{index}]", value) for index, value in enumerate(batch))
-    elif is_dataclass(batch):
-        yield from ((f".{each.name}", getattr(batch, each.name)) for each in fields(batch))

@@ -11,14 +11,15 @@ from numpy.typing import NDArray
 
 from suite.algebra.formula import Formula
 from suite.algebra.quantities import Quantities
-from suite.algebra.search import explain, literal, with_constant
+from suite.algebra.search import explain, with_constant, with_number
 from suite.algebra.shapes import Shape, shapes
-from suite.algebra.symbols import CLIP
+from suite.algebra.symbols import CLIP, numeral
 from suite.algebra.units import Column
 from suite.recovery import counts
 from suite.recovery.correct_loops import TORCH_ADDS, Slack
 from suite.recovery.identify import Match
 from suite.recovery.solve import Root, Solution
+from suite.recovery.terms import has_terms, of_terms
 
 if TYPE_CHECKING:
     from suite.algebra.units import Units
@@ -29,7 +30,6 @@ HEARD, NOT_ZERO = "units with a gradient", "losses that are not zero"
 CLIPPED = Formula(((CLIP, 1),))
 COUNTED = 1.2
 """How much rather a formula is made of the units table than of a number that happens to be in the batch."""
-MOST_TERMS = 8
 Fits = Callable[[Column], bool]
 
 
@@ -72,7 +72,7 @@ def known(
         weights: `[units]` the weights, nan where they cannot be told.
     """
     plain = Quantities.of(units)
-    named = counts.numbers(batch, set(plain.numbers.values()))
+    named = counts.numbers(batch, units.n, set(plain.numbers.values()))
     loud = float(heard[units.data].sum())
     if loud < units.data.sum() and loud not in plain.numbers.values():
         named = _with_loud(NOT_ZERO if (losses != 0).sum() == loud else HEARD, loud, named)
@@ -80,7 +80,7 @@ def known(
     for added in (units.added_to_norm, TORCH_ADDS) if units.max_norm is not None else (units.added_to_norm,):
         table = replace(units, added_to_norm=added)
         yield Quantities.of(table, numbers=named, columns=varying, gram=root.gram)
-    deviations = counts.deviations(batch)
+    deviations = counts.deviations(batch, units.n)
     if deviations:
         centred = {name: column for name, column in varying.items() if name.endswith("less its mean)")}
         yield Quantities.of(units, numbers=deviations, columns=centred, gram=root.gram)
@@ -119,7 +119,12 @@ def _with_loud(name: str, loud: float, named: dict[str, float]) -> dict[str, flo
 
 
 def explained(
-    weights: Column, error: Column, quantities: list[Quantities], found: list[Match], fits: Fits
+    weights: Column,
+    error: Column,
+    quantities: list[Quantities],
+    found: list[Match],
+    fits: Fits,
+    each: tuple[Column, Column] | None = None,
 ) -> Explanation:
     """The formulas that `weights` are.
 
@@ -129,21 +134,22 @@ def explained(
         quantities: what may stand in a formula; what was added to a norm differs between them.
         found: the conventions that these weights are, the plainest first.
         fits: whether coefficients are those of the step. Bounds of weights that are hard to tell are wide.
+        each: `[units]` weights and bounds, if each loss term has one weight; see `one_weight_each`.
     """
     first = quantities[0]
     formulas = dict.fromkeys(_registered(found, quantities, fits))
     searched: list[Formula] = []
-    for each in quantities:
-        searched += [f for f in explain(weights, error, each) if fits(each.column(f))]
+    for some in quantities:
+        searched += [f for f in explain(weights, error, some) if fits(some.column(f))]
     formulas |= dict.fromkeys(sorted(searched, key=lambda formula: formula_plainness(formula)))
     if not formulas:
         numbered = sorted(_with_numbers(weights, error, first), key=_constant)
         formulas = dict.fromkeys(f for f in numbered if fits(first.column(f)))
     if formulas:
         return _of(tuple(formulas), quantities, fits)
-    by_part = _by_part(weights, error, first)
-    if by_part is not None and by_part.values is not None and fits(by_part.values):
-        return by_part
+    terms = _of_terms(weights, error, quantities, fits, each)
+    if terms is not None:
+        return terms
     shape = next((s for s in shapes(weights, error, first) if s.formula.powers and _sure(s)), None)
     return Explanation() if shape is None else Explanation(shape=shape.formula, constant=shape.constant)
 
@@ -154,7 +160,8 @@ def formula_plainness(formula: Formula) -> float:
     More still for the size of an axis, which everybody has and few divide by: 2/n, rather than 1/4 by chance.
     """
     doubts = sum((" " in name) + name.startswith("size") for name in formula.symbols)
-    return formula.complexity + COUNTED * doubts
+    added = sum(" + " in name for name in formula.symbols)  # to a divisor, rather than nothing
+    return formula.complexity + COUNTED * doubts + 0.01 * added
 
 
 def product_formulas(found: list[Match], quantities: Quantities) -> list[Formula]:
@@ -185,30 +192,22 @@ def _registered(found: list[Match], quantities: list[Quantities], fits: Fits) ->
     return product_formulas(exact, quantities[0]) + held
 
 
-def _by_part(weights: Column, error: Column, quantities: Quantities) -> Explanation | None:
+def _of_terms(
+    weights: Column,
+    error: Column,
+    quantities: list[Quantities],
+    fits: Fits,
+    each: tuple[Column, Column] | None,
+) -> Explanation | None:
     """A formula for each loss term, where the terms have none in common."""
-    units = quantities.units
-    if units.part_kind != "terms" or not 1 < len(units.parts) <= MOST_TERMS:
+    if not has_terms(quantities[0].units):
         return None
-    # Nobody divides one term by the number of terms, or by elements that nobody stated.
-    unlikely = {"P"} | ({"d"} if bool((units.elements[units.data] == 1).all()) else set())
-    searched = tuple(name for name in quantities.searched if name not in unlikely)
-    quantities = replace(quantities, searched=searched)
-    found, values = [], np.full(len(units), np.nan)
-    for index, part in enumerate(units.parts):
-        mine = units.part == index
-        asked = np.where(mine, weights, np.nan)
-        formulas = explain(asked, error, quantities) or list(_with_numbers(asked, error, quantities))
-        if not formulas:
-            return None
-        best = min(formulas, key=formula_plainness)
-        found.append((part, best))
-        values = np.where(mine, quantities.column(best), values)
-    used = dict.fromkeys(name for _, formula in found for name in formula.symbols)
+    given = (weights, error) if each is None else each
+    terms = of_terms(*given, quantities, formula_plainness, alone=each is not None)
+    if terms is None or not fits(terms.values):
+        return None
     return Explanation(
-        by_part=tuple(found),
-        values=values,
-        numbers=tuple((name, quantities.numbers[name]) for name in used if name in quantities.numbers),
+        by_part=terms.by_part, values=terms.values, numbers=terms.numbers, columns=terms.columns
     )
 
 
@@ -238,21 +237,19 @@ def _of(formulas: tuple[Formula, ...], quantities: list[Quantities], fits: Fits)
 
 
 def _with_numbers(weights: Column, error: Column, quantities: Quantities) -> Iterator[Formula]:
-    """A whole number that nothing counts: alone as a divisor, or times one over a count."""
+    """A number that nothing counts: a whole one alone as a divisor, or one of few digits over a count."""
     alone = with_constant(weights, error, quantities)
     if alone is not None:
         yield alone
     for shape in shapes(weights, error, quantities):
-        for name in quantities.searched:
-            value = quantities.numbers.get(name, 0.0)
-            number = literal(shape.low * value, shape.high * value) if value > 1 else None
-            if number is not None and all(power > 0 for _, power in number.powers):
-                yield shape.formula * number * Formula(((name, -1),))
+        yield from with_number(shape, quantities)
 
 
-def _constant(formula: Formula) -> tuple[int, int]:
-    """What orders formulas with a whole number that nothing counts: a bare one first, then small ones."""
-    return len(formula.powers), max((int(name) for name in formula.symbols if name.isdigit()), default=1)
+def _constant(formula: Formula) -> tuple[bool, int, bool, int]:
+    """What orders formulas with a number that nothing counts: bare ones first, but 0.0003/n before 0.00003."""
+    decimal = any("." in name for name in formula.symbols if numeral(name) is not None)
+    largest = max((int(name) for name in formula.symbols if name.isdigit()), default=1)
+    return decimal and len(formula.powers) == 1, len(formula.powers), decimal, largest
 
 
 def _sure(shape: Shape) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from suite.algebra.units import Column, Units
-from suite.recovery.counts import named_tensors
+from suite.recovery.contents import named_tensors
 
 RISING = 5  # weights that rise with the losses without exception: one chance in 5! otherwise
 
@@ -60,7 +60,7 @@ def hints(weights: Column, error: Column, units: Units, batch: Any, losses: Colu
 
 def _labels(known: Column, apart: float, samples: Any, n: int, batch: Any) -> Iterator[str]:
     """The tensors of labels whose values say what the weights are."""
-    for name, tensor in named_tensors(batch):
+    for name, tensor in named_tensors(batch, n):
         if len(tensor) != n or tensor.numel() != n or tensor.is_complex():
             continue
         values = _whole(tensor)

@@ -36,6 +36,7 @@ from suite.recovery.solve import Root, Solution, groups
 from suite.recovery.step import Step, gradient_of
 from suite.recovery.surroundings import Surroundings
 from suite.recovery.suspects import Suspect
+from suite.recovery.terms import one_weight_each
 from suite.recovery.unit_gradients import require_memory_for_all
 from suite.recovery.without_matrix import asks_for_it, on_few
 
@@ -248,7 +249,8 @@ def _explanation(tried: Experiment, weighting: Weighting, cause: Cause | None) -
     if tried.coarse and weighting.linear:
         return _beneath_rounding(tried, weighting)
     solution, weights, error = weighting.solution, weighting.shown, weighting.solution.error
-    fits = of_gradient(tried.root, solution, tried.slack(tried.root, solution), tried.units)
+    slack = tried.slack(tried.root, solution)
+    fits = of_gradient(tried.root, solution, slack, tried.units)
     if not weighting.linear:
         if cause is None or cause.weights is None:
             return Explanation()
@@ -260,7 +262,8 @@ def _explanation(tried: Experiment, weighting: Weighting, cause: Cause | None) -
     quantities = _known(tried, solution)
     if not weighting.matches or weighting.matches[0].simplicity is None:
         quantities.append(of_losses(tried.units, _losses(tried)))
-    found = explained(weights, error, quantities, weighting.matches, fits)
+    each = one_weight_each(tried.root, solution, slack, tried.units)
+    found = explained(weights, error, quantities, weighting.matches, fits, each)
     if found.formulas or found.by_part or weighting.matches:
         return found
     said = hints(weights, error, tried.units, tried.counted_batch, _losses(tried))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from suite.algebra.formula import Formula
-from suite.algebra.symbols import CLIP, LITERAL_COST, SYMBOLS
+from suite.algebra.symbols import CLIP, LITERAL_COST, SYMBOLS, numeral
 from suite.recovery.explanation import formula_plainness
 from suite.recovery.findings import Findings
 from suite.recovery.weight_lines import label, named, substituted
@@ -16,7 +16,7 @@ PLAUSIBLE = 1.5
 """How much more complex than the plainest a formula may be to be told; `.formulas` has them all."""
 ALTERNATIVES = 3
 RESTORED = 6
-MEASURES = ("size", "sum", "standard", "biased", "mean", "root")
+MEASURES = ("size", "sum", "largest", "standard", "biased", "mean", "root")
 """What names of numbers begin with that are no counts."""
 ASKED = {
     "microbatch": "'microbatch' (with window=)",
@@ -64,10 +64,10 @@ def _alternatives(found: Findings) -> Iterator[str]:
         return
     first, seen = formulas[0], {_full(formula, found) for formula in (formulas[0], *found.products)}
     # That a number of the batch is worth a product of the table, or a size what was counted.
-    chance = not named_in(first) and not any(name.isdigit() for name in first.symbols)
+    chance = not named_in(first) and not any(numeral(name) for name in first.symbols)
     counted = any(" " in name and not _of_shape(name) for name in first.symbols)
     # Nobody can look up a constant: one that is another constant over a count is as likely.
-    constant = any(name.isdigit() and int(name) > 2 for name in first.symbols)
+    constant = any((numeral(name) or 2) != 2 for name in first.symbols)
     room = PLAUSIBLE + (LITERAL_COST if constant else 0.0)
     likely: list[Formula] = []
     for formula in formulas[1:]:
@@ -127,7 +127,7 @@ def _full(formula: Formula, found: Findings) -> Formula:
 
 def _differ(first: Formula, second: Formula) -> str:
     """What must differ for two formulas to give different numbers."""
-    symbols = [name for name in (first / second).symbols if not name.isdigit()]
+    symbols = [name for name in (first / second).symbols if numeral(name) is None]
     if len(symbols) == 1:
         return f"{the(symbols[0])} is another number"
     return f"{', '.join(map(the, symbols[:-1]))} and {the(symbols[-1])} do not agree"
@@ -162,7 +162,7 @@ def _counted(found: Findings) -> Iterator[str]:
         if name in numbers and name not in SYMBOLS:
             chance = "a constant or " if power > 0 else ""  # people divide by counts
             yield f"The {place} is {numbers[name]:.6g}, {chance}{the(name)}."
-        elif name.isdigit() and int(name) > 2:
+        elif (numeral(name) or 2) != 2:
             yield f"The {place} {name} is a constant: neither the batch nor the units table counts it."
 
 
@@ -170,7 +170,7 @@ def _asked(found: Findings) -> Iterator[str]:
     """Which columns could explain the weights, where nothing that is known does."""
     formula = found.formula
     # A number alone, but one: a half is 4/8 where eight samples were taken by two.
-    bare = formula is not None and formula.symbols != () and all(map(str.isdigit, formula.symbols))
+    bare = formula is not None and formula.symbols != () and all(map(numeral, formula.symbols))
     explained = formula is not None or found.explanation.by_part or found.convention is not None
     if not found.linear or (explained and not bare) or found.norm == 0:
         return

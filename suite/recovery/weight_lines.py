@@ -9,6 +9,7 @@ import numpy as np
 
 from suite.algebra.formula import SUPERSCRIPTS, Formula
 from suite.algebra.search import literal
+from suite.algebra.symbols import SYMBOLS
 from suite.algebra.units import Column, Index, Units
 from suite.recovery.findings import Findings
 
@@ -17,6 +18,8 @@ RANGES = 4
 """How many lines a table has, and how many stretches of units a line names."""
 DECISIVE = 1e-3
 """A bound of a weight, relative to it, that leaves no doubt which fraction it is."""
+BY_CHANCE = 0.005
+"""The same in the distances of such fractions."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ def in_numbers(formula: Formula, unit: int, found: Findings) -> str:
         return substituted(formula, named(found))
     values = dict(found.explanation.numbers)
     values |= {name: float(column[unit]) for name, column in varying.items()}
+    if any(values.get(name) == 0 for name, power in formula.powers if power > 0):
+        return "0"
     return substituted(formula, values)
 
 
@@ -117,7 +122,8 @@ def substituted(formula: Formula, values: Mapping[str, float]) -> str:
     def factor(name: str, power: int) -> str:
         if name.isdigit():
             return str(int(name) ** power)
-        symbol = f"{values[name]:.6g}" if name in values else name
+        plain = name in SYMBOLS or " " not in name or name[0] in "(["
+        symbol = f"{values[name]:.6g}" if name in values else name if plain else f"({name})"
         return f"{symbol}{SUPERSCRIPTS.get(power, f'^{power}')}"
 
     over = "·".join(factor(name, power) for name, power in formula.powers if power > 0) or "1"
@@ -137,10 +143,10 @@ def fraction(weight: float, n: int, error: float = 0.0) -> str:
     if slack > DECISIVE * abs(weight) or abs(weight - round(weight)) <= slack:
         return ""
     whole = round(weight * n)
-    if whole and abs(whole) < 100 and abs(weight * n - whole) <= n * slack:
+    if whole and abs(whole) < 100 and abs(weight * n - whole) <= n * slack and n * slack <= BY_CHANCE:
         return f"{whole}/n".replace("-", "−")
     found = literal(weight - slack, weight + slack)
-    return "" if found is None else str(found)
+    return "" if found is None or slack > BY_CHANCE * weight**2 else str(found)
 
 
 def _plain(weight: float, error: float) -> float:

@@ -157,7 +157,7 @@ def tasks_summed() -> Case:
 
 @LOOPS.add(
     "https://github.com/zdebruine/MMVAE/pull/19",
-    "1/V_t for error; 1/10 for divergence",
+    "1/V_t for error; 0.1 for divergence",
     "−P",
 )
 def two_terms_of_which_one_is_a_sum() -> Case:

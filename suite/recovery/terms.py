@@ -1,0 +1,163 @@
+"""Loss terms whose weights have no formula in common: one for each, in the same quantities if it can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from suite.algebra.formula import Formula
+from suite.algebra.quantities import Quantities
+from suite.algebra.search import explain, with_constant, with_number
+from suite.algebra.shapes import shapes
+from suite.algebra.symbols import numeral
+from suite.algebra.units import Column, Units
+from suite.recovery.correct_loops import Slack
+from suite.recovery.solve import Root, Solution
+
+MOST_TERMS = 8
+MOST_COUNTED = 1
+"""How many numbers of the batch a term's formula has: with two, chance finds one for any weight."""
+ALONE = 1.0
+"""How much less readily people weigh sums, or means over what they count, than means: 0.3/n, not 0.0375."""
+ROOM = 0.8
+"""How much more complex formulas of the same quantities may be than the plainest."""
+Plainness = Callable[[Formula], float]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A formula for each loss term.
+
+    Args:
+        by_part: the term and its formula.
+        values: `[units]` what they give.
+        numbers: what the numbers in them are worth, by symbol.
+        columns: `[units]` what the quantities in them are worth that vary between units, by symbol.
+    """
+
+    by_part: tuple[tuple[str, Formula], ...]
+    values: Column
+    numbers: tuple[tuple[str, float], ...]
+    columns: tuple[tuple[str, Column], ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidate:
+    formula: Formula
+    known: Quantities
+    plainness: float
+
+    @property
+    def base(self) -> Formula:
+        """The formula without its numerals."""
+        powers = tuple((name, power) for name, power in self.formula.powers if numeral(name) is None)
+        return Formula(powers)
+
+
+def has_terms(units: Units) -> bool:
+    """Whether there are loss terms, few enough to have a formula each."""
+    return units.part_kind == "terms" and 1 < len(units.parts) <= MOST_TERMS
+
+
+def one_weight_each(
+    root: Root, solution: Solution, slack: Slack, units: Units
+) -> tuple[Column, Column] | None:
+    """`[units]` the weights and their bounds, if one weight for each term explains the gradient.
+
+    So few can be told much better than one for each unit.
+    """
+    heard = units.data & ~solution.silent
+    masks = np.array([(units.part == index) & heard for index in range(len(units.parts))], dtype=np.float64)
+    if not has_terms(units) or not masks.any(axis=1).all():
+        return None
+    others = np.where(units.data, 0.0, solution.weights)
+    matrix = root.gradients @ masks.T
+    inverse = np.linalg.pinv(matrix)
+    found = inverse @ (root.side - root.gradients @ others)
+    column = found @ masks + others
+    left = slack(column)
+    if np.linalg.norm(root.side - root.gradients @ column) > left:
+        return None
+    bounds = np.linalg.norm(inverse, axis=1) * left
+    return np.where(heard, column, np.nan), np.where(heard, bounds @ masks, np.inf)
+
+
+def of_terms(
+    weights: Column, error: Column, quantities: list[Quantities], plainness: Plainness, *, alone: bool
+) -> Terms | None:
+    """A formula for each loss term; None where one has none.
+
+    Args:
+        weights: `[units]`, nan where they cannot be told.
+        error: `[units]` their bounds.
+        quantities: what may stand in a formula.
+        plainness: orders formulas.
+        alone: whether each term has one weight: what no formula gives is then said as a number.
+    """
+    units = quantities[0].units
+    # Nobody divides one term by the number of terms, or by elements that nobody stated.
+    unlikely = {"P"} | ({"d"} if bool((units.elements[units.data] == 1).all()) else set())
+    usual = [
+        replace(q, searched=tuple(name for name in q.searched if name not in unlikely)) for q in quantities
+    ]
+    found = []
+    for index in range(len(units.parts)):
+        mine = np.where(units.part == index, weights, np.nan)
+        candidates = [c for known in usual for c in _candidates(mine, error, known, plainness)]
+        if not candidates and alone:
+            number = float(mine[np.isfinite(mine)][0])
+            shown = np.format_float_positional(float(f"{abs(number):.6g}"), trim="-")
+            candidates = [_Candidate(Formula(((shown, 1),), number < 0), usual[0], 0.0)]
+        if not candidates:
+            return None
+        found.append(candidates)
+    chosen = _alike(found)
+    values = np.full(len(units), np.nan)
+    for index, candidate in enumerate(chosen):
+        mine = units.part == index
+        told = (
+            weights if alone and _is_number(candidate.formula) else candidate.known.column(candidate.formula)
+        )
+        values = np.where(mine, told, values)
+    numbers = {n: c.known.numbers[n] for c in chosen for n in c.formula.symbols if n in c.known.numbers}
+    columns = {n: c.known.columns[n] for c in chosen for n in c.formula.symbols if n in c.known.columns}
+    by_part = tuple((part, c.formula) for part, c in zip(units.parts, chosen, strict=True))
+    return Terms(by_part, values, tuple(numbers.items()), tuple(columns.items()))
+
+
+def _candidates(weights: Column, error: Column, known: Quantities, plainness: Plainness) -> list[_Candidate]:
+    constant = with_constant(weights, error, known)
+    formulas = [*explain(weights, error, known), *([] if constant is None else [constant])]
+    formulas += [f for shape in shapes(weights, error, known) for f in with_number(shape, known)]
+    counted = {name for name in known.numbers if " " in name}
+    few = (f for f in formulas if len(counted & set(f.symbols)) <= MOST_COUNTED)
+    return [_Candidate(f, known, plainness(f) + ALONE * _is_unusual(f)) for f in few]
+
+
+def _is_unusual(formula: Formula) -> bool:
+    """Whether it is a number alone, or of few digits over what is counted in the batch."""
+    decimal = any("." in name for name in formula.symbols if " " not in name)
+    return _is_number(formula) or (decimal and any(" " in name for name in formula.symbols))
+
+
+def _is_number(formula: Formula) -> bool:
+    """Whether it is a numeral alone, though not 1."""
+    return bool(formula.powers) and all(numeral(name) is not None for name in formula.symbols)
+
+
+def _alike(found: list[list[_Candidate]]) -> list[_Candidate]:
+    """One of each, all with the same quantities where that can be, the plainest."""
+
+    def best(candidates: list[_Candidate]) -> _Candidate:
+        return min(candidates, key=lambda one: (one.plainness, len(one.formula.powers)))
+
+    def total(chosen: list[_Candidate]) -> float:
+        return sum(candidate.plainness for candidate in chosen)
+
+    plainest = [best(one) for one in found]
+    common = set.intersection(*({candidate.base for candidate in one} for one in found))
+    every = [[best([c for c in one if c.base == base]) for one in found] for base in common]
+    alike = min(every, key=lambda chosen: (total(chosen), str(chosen[0].base)), default=plainest)
+    return alike if total(alike) <= total(plainest) + ROOM else plainest

@@ -1,0 +1,154 @@
+"""Terms, masks and labels of a batch are named in the formulas, with the numbers that people write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from suite.algebra.search import decimal
+from suite.recovery import recover
+
+N = 8
+
+
+def network(inputs: int, outputs: int) -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(inputs, 24), nn.Tanh(), nn.Linear(24, outputs))
+
+
+def three(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    out = model(batch[0])
+    entropy = -(out.softmax(1) * out.log_softmax(1)).sum(1)
+    error = F.mse_loss(out, batch[2], reduction="none").sum(1)
+    return torch.stack([F.cross_entropy(out, batch[1], reduction="none"), error, entropy], 1)
+
+
+@pytest.mark.parametrize(
+    ("factors", "says"),
+    [
+        ((1 / N, 0.05 / N, -0.01 / N), "1/n for 0; 0.05/n for 1; −0.01/n for 2"),
+        ((0.7315 / N, 1.381 / N, 0.3 / N), "0.7315/n for 0; 1.381/n for 1; 0.3/n for 2"),
+        ((1.5, 0.001, 1.0), "1.5 for 0; 0.001 for 1; 1 for 2"),
+        ((0.3 / N, 11.2 / N, 2 / N), "0.3/n for 0; 11.2/n for 1; 2/n for 2"),
+        ((1 / N, 0.123456, 1 / N), "1/n for 0; 0.123456 for 1; 1/n for 2"),
+    ],
+)
+def test_each_term_has_its_factor_in_the_digits_that_people_write(factors, says) -> None:
+    def step(model, batch) -> None:
+        (torch.tensor(factors, dtype=torch.float64) * three(model, batch)).sum().backward()
+
+    batch = (torch.randn(N, 6).double(), torch.arange(N) % 5, torch.randn(N, 5).double())
+    found = recover(step, network(6, 5).double(), batch, three)
+    assert f"the weights are {says}," in str(found)
+
+
+def test_a_number_is_not_taken_for_one_of_few_digits_by_chance() -> None:
+    assert decimal(0.2999999, 0.3000002) is not None
+    assert decimal(0.2, 0.41) is None
+    assert decimal(0.30051, 0.30053) is None
+    assert decimal(2.9999, 3.0001) is None  # a whole number is no weight of few digits
+
+
+class Tagger(nn.Module):
+    """A tag for each word."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embedding, self.out = nn.Embedding(20, 48), nn.Linear(48, 5)
+
+    def forward(self, words: Tensor) -> Tensor:
+        return self.out(torch.tanh(self.embedding(words) + self.embedding(words).cumsum(1)))
+
+
+def sentences() -> dict[str, Tensor]:
+    lengths = torch.tensor([7, 4, 2, 6, 5])
+    mask = (torch.arange(7) < lengths[:, None]).float()
+    words = (torch.arange(35).reshape(5, 7) % 19 + 1) * mask.long()
+    return {"words": words, "tags": (words * 3) % 5, "mask": mask}
+
+
+def of_words(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    return F.cross_entropy(model(batch["words"]).transpose(1, 2), batch["tags"], reduction="none")
+
+
+def over_words(losses: Tensor, mask: Tensor) -> Tensor:
+    return (losses * mask).sum() / mask.sum()
+
+
+def over_sentences(losses: Tensor, mask: Tensor) -> Tensor:
+    return ((losses * mask).sum(1) / mask.sum(1)).mean()
+
+
+def a_sum_per_sentence(losses: Tensor, mask: Tensor) -> Tensor:
+    return (losses * mask).sum(1).mean()
+
+
+@pytest.mark.parametrize(
+    ("reduce", "says"),
+    [
+        (over_words, 'batch["mask"]/24'),
+        (over_sentences, 'batch["mask"]/(n·(non-zero entries of the sample in batch["mask"]))'),
+        (a_sum_per_sentence, 'batch["mask"]/n'),
+    ],
+)
+def test_a_mask_that_the_units_table_does_not_know_is_named(reduce: Callable[..., Tensor], says: str) -> None:
+    def step(model, batch) -> None:
+        reduce(of_words(model, batch), batch["mask"].to(torch.get_default_dtype())).backward()
+
+    found = recover(step, Tagger().double(), sentences(), of_words)
+    assert f"the weights are {says}," in str(found)
+
+
+def test_ignored_labels_of_a_column_that_losses_do_not_ignore_are_named() -> None:
+    labels = torch.tensor([0, 1, -1, 2, 1, -1, 0, 2])
+    batch = (torch.randn(N, 6, dtype=torch.float64), labels)
+
+    def losses(model, batch) -> Tensor:
+        return F.cross_entropy(model(batch[0]), batch[1].clamp(min=0), reduction="none")
+
+    def step(model, batch) -> None:
+        F.cross_entropy(model(batch[0]), batch[1], ignore_index=-1).backward()
+
+    found = recover(step, network(6, 3).double(), batch, losses)
+    assert "the weights are [batch[1] ≠ -1]/6," in str(found)
+    assert "The divisor is 6, the number of entries other than -1 of batch[1]." in str(found)
+
+
+def test_weights_by_how_often_a_label_is_there_are_named() -> None:
+    labels = torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 0])
+    batch = (torch.randn(9, 6, dtype=torch.float64), labels)
+
+    def losses(model, batch) -> Tensor:
+        return F.cross_entropy(model(batch[0]), batch[1], reduction="none")
+
+    def step(model, batch) -> None:
+        balance = len(batch[1]) / (3 * torch.bincount(batch[1]).double())
+        (losses(model, batch) * balance[batch[1]]).mean().backward()
+
+    found = recover(step, network(6, 3).double(), batch, losses)
+    assert "the weights are 1/(3·(samples with its value of batch[1]))," in str(found)
+
+
+def test_rows_of_a_list_are_counted_over_all_its_items() -> None:
+    torch.manual_seed(0)
+    targets = [
+        {"boxes": torch.rand(k, 4, dtype=torch.float64), "image": i} for i, k in enumerate((2, 1, 3, 1))
+    ]
+    batch = (torch.randn(4, 6, dtype=torch.float64), targets)
+
+    def losses(model, batch) -> Tensor:
+        boxes = model(batch[0]).reshape(-1, 5, 4)
+        return torch.stack(
+            [(b[: len(t["boxes"])] - t["boxes"]).abs().sum() for b, t in zip(boxes, batch[1], strict=True)]
+        )
+
+    def step(model, batch) -> None:
+        (losses(model, batch).sum() / sum(len(target["boxes"]) for target in batch[1])).backward()
+
+    found = recover(step, network(6, 20).double(), batch, losses)
+    assert 'The divisor is 7, the number of rows of batch[1][:]["boxes"].' in str(found)
