@@ -246,7 +246,7 @@ def _with_numbers(weights: Column, error: Column, quantities: Quantities) -> Ite
 
 
 def _constant(formula: Formula) -> tuple[bool, int, bool, int]:
-    """What orders formulas with a number that nothing counts: bare ones first, but 0.0003/n before 0.00003."""
+    """What orders formulas with a number that nothing counts: bare ones first, but 0.3/n before 0.03."""
     decimal = any("." in name for name in formula.symbols if numeral(name) is not None)
     largest = max((int(name) for name in formula.symbols if name.isdigit()), default=1)
     return decimal and len(formula.powers) == 1, len(formula.powers), decimal, largest
