@@ -60,10 +60,13 @@ def main() -> None:
                 then = watched.updates(piece), alone.updates(piece)  # the other way round
                 pairs += [first, then[::-1]]
             watched.updates(every - audit.seen + start)
+        audit.microbatch(watched.batch)
+        watched.updates(10)  # the next audited one, and what follows it
         gc.collect()
         tracemalloc.start()
         for _ in range(200):
             watched.updates(1)
+        gc.collect()  # what a loop alone leaves for the collector is no memory that is held
         held, _ = tracemalloc.get_traced_memory()
     ratio = statistics.median(b / a for a, b in pairs) - 1
     total = sum(b for _, b in pairs) / sum(a for a, _ in pairs) - 1
