@@ -65,7 +65,7 @@ SAID = {
     "ragged": "all must be the number of samples",
     "empty": "0 samples",
     "no-data": "a batch holds no tensor",
-    "no-problem": "NoneType",
+    "no-problem": "it must return a Problem",
     "wrong-columns": "column 'weight' has shape [2",
     "nan-columns": "must be finite",
     "changes-the-world": "does not require grad",

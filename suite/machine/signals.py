@@ -10,6 +10,8 @@ from types import FrameType
 
 ENDING_SIGNALS = ("SIGTERM", "SIGHUP")
 INTERRUPTED = 130
+_ASKED: list[int] = []
+"""The signals that came since signals were last taken as interrupts."""
 
 
 class Ended(KeyboardInterrupt):
@@ -40,6 +42,7 @@ def signals_as_interrupts() -> Iterator[None]:
         return
     known = [getattr(signal, name) for name in ENDING_SIGNALS if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in known}
+    _ASKED.clear()
     try:
         for number, handler in before.items():
             if handler is signal.SIG_DFL:
@@ -51,5 +54,16 @@ def signals_as_interrupts() -> Iterator[None]:
                 signal.signal(number, handler)
 
 
+def raise_again() -> None:
+    """Raise what a signal raised, if that was lost: what is raised in a callback of Python's goes nowhere.
+
+    Raises:
+        Ended: A signal has asked this process to end.
+    """
+    if _ASKED:
+        raise Ended(_ASKED[-1])
+
+
 def _end(number: int, _: FrameType | None) -> None:
+    _ASKED.append(number)
     raise Ended(number)

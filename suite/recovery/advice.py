@@ -47,12 +47,12 @@ def _headline(found: Findings, wanted: Convention, scale: float) -> str:
     """The multiple, and whether it is that of every batch: one number is not sold for all of them."""
     factor = _factor(found, wanted, scale)
     that = f"times that of {wanted.name!r}"
-    if factor is None:
+    if factor is None or any(numeral(name) is not None and "." in name for name in factor.symbols):
         return (
             f"The gradient is {scale:.6g} {that} on this batch, and may be another multiple of it on the "
             "next. To take the same step here:"
         )
-    if all(numeral(name) is not None for name in factor.symbols):
+    if all(name.isdigit() for name in factor.symbols):
         return f"The gradient is {scale:.6g} {that}. To take the same steps:"
     here = f"The gradient is {factor} {that}, {scale:.6g} on this batch."
     if factor.fixed:

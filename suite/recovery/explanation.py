@@ -245,11 +245,15 @@ def _with_numbers(weights: Column, error: Column, quantities: Quantities) -> Ite
         yield from with_number(shape, quantities)
 
 
-def _constant(formula: Formula) -> tuple[bool, int, bool, int]:
-    """What orders formulas with a number that nothing counts: bare ones first, but 0.3/n before 0.03."""
-    decimal = any("." in name for name in formula.symbols if numeral(name) is not None)
-    largest = max((int(name) for name in formula.symbols if name.isdigit()), default=1)
-    return decimal and len(formula.powers) == 1, len(formula.powers), decimal, largest
+def _constant(formula: Formula) -> tuple[bool, int, int]:
+    """What orders formulas with a number that nothing counts.
+
+    A bare whole number comes first, then small ones; 0.3 before 2.4/n, and 0.3/n before 0.0375.
+    """
+    decimal = next((name for name in formula.symbols if numeral(name) is not None and "." in name), None)
+    if decimal is not None:
+        return True, len(decimal.replace(".", "").strip("0")), -len(formula.powers)
+    return False, len(formula.powers), max((int(n) for n in formula.symbols if n.isdigit()), default=1)
 
 
 def _sure(shape: Shape) -> bool:

@@ -191,7 +191,9 @@ def latex_escape(text: str) -> str:
         "“": "``", "”": "''", "ε": r"$\varepsilon$", "…": r"\ldots{}", "σ": r"$\sigma$", "γ": r"$\gamma$",
         "β": r"$\beta$", "η": r"$\eta$", "ℓ": r"$\ell$",
     }  # fmt: skip
-    pieces = _SYMBOL.split(text.replace("--", "-\0-"))  # text, symbol, index, text, symbol, index, …
+    pieces = _SYMBOL.split(
+        text.replace("\0", "").replace("--", "-\0-")
+    )  # text, symbol, index, text, symbol, index, …
     return "".join(
         "".join(signs.get(sign, sign) for sign in piece)
         if kind == 0

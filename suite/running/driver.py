@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from suite.errors import UsageError
+from suite.machine.signals import raise_again
 from suite.records.fields import SCHEMA, Row
 from suite.records.file import plain
 from suite.running.options import RunOptions
@@ -161,6 +162,7 @@ class Driver:
             self._shown.ended(task.name)
 
     def _began(self, task: Task) -> None:
+        raise_again()
         self._shown.began(task.name, task.case, task.label)
 
     def _fingerprint(self, task: Task) -> str:

@@ -66,8 +66,9 @@ def test_accumulated_clipped_and_decayed_updates_are_seen_before_weights_move() 
 
 
 def test_a_loss_that_the_script_divides_too_is_named() -> None:
+    package = keras()
     callback = suite.watch.keras.Audit(losses)
-    trained(keras().optimizers.SGD(0.1, gradient_accumulation_steps=4), [callback], divisor=4)
+    trained(package.optimizers.SGD(0.1, gradient_accumulation_steps=4), [callback], divisor=4)
     assert callback.audit.updates[0].fault.name == "fault:divided-twice"
 
 

@@ -174,7 +174,9 @@ def test_claims_of_threads_are_items_as_well(
     monkeypatch.setitem(claim_sources._items, thread.name, thread)
     first = suite.run([thread.name], output=tmp_path)
     assert [(row["claim"], row["verdict"]) for row in first.of("claim")] == [("two", "holds")]
-    assert [(row["claim"], row["reason"]) for row in first.failures] == [("broken", "RuntimeError: no")]
+    assert [(row["claim"], row["reason"]) for row in first.failures] == [
+        ("broken", "RuntimeError: no (claims.py:15)")
+    ]
     assert suite.run([thread.name], output=tmp_path).of("claim") == first.of("claim")
     assert [task.claim for task in measured] == ["two", "broken", "broken"]  # what failed is tried again
     assert results(read(tmp_path)) == results(first.rows)

@@ -90,7 +90,7 @@ def test_a_made_up_option_is_an_argument_of_run_and_is_documented(monkeypatch: p
     assert run(["mse"], colour="green") == Coloured(["mse"], colour="green")
     assert inspect.signature(run).parameters["colour"].default == "red"
     assert "        colour: the colour of the gradient.\n" in run.__doc__
-    with pytest.raises(TypeError, match="unexpected keyword argument 'color'"):
+    with pytest.raises(UsageError, match=r"no argument of run is named 'color': did you mean 'colour'\?"):
         run(color="green")
 
 

@@ -176,8 +176,8 @@ def test_cases_that_fail_are_reported_and_the_others_are_measured(tmp_path: Path
     report = suite.run(["outside-*"], ["sum", "mean"], from_files=[BROKEN], output=tmp_path)
     assert (torch.get_default_dtype(), torch.is_grad_enabled()) == before
     reasons = {row["case"]: row["reason"] for row in report.failures}
-    assert reasons["outside-raises"] == "FileNotFoundError: data.csv is missing"
-    assert reasons["outside-nan"] == "4 of the 4 losses are nan or infinite"
+    assert reasons["outside-raises"] == "FileNotFoundError: data.csv is missing (broken_cases.py:30)"
+    assert reasons["outside-nan"] == "4 of the 4 losses are nan or infinite, the first that of sample 0"
     assert "it must be unreduced" in reasons["outside-averages"]
     assert "a sample alone in its batch fails (BatchNorm in train mode?)" in reasons["outside-batchnorm"]
     assert set(report.discrepancies.case) >= {"outside-works"}
