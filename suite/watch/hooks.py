@@ -1,7 +1,7 @@
 """Where a training run is looked at: the optimizers' steps, and the model's calls before an audited one.
 
 A *window* is all that happens from one update to the next. Only windows whose update is audited are looked
-into: in all others two functions are called at the optimizer's step, and nothing at the model's calls.
+into: in all others one function is called at the optimizer's step, and nothing at the model's calls.
 """
 
 from __future__ import annotations
@@ -75,10 +75,7 @@ class Hooks:
 
     def begin(self) -> None:
         """Look from now on."""
-        self._handles = [
-            register_optimizer_step_pre_hook(self._before),
-            register_optimizer_step_post_hook(self._after),
-        ]
+        self._handles = [register_optimizer_step_pre_hook(self._before)]
         self.calls.look(due=True)
 
     def end(self) -> None:
@@ -104,9 +101,7 @@ class Hooks:
     def _before(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Any, Any] | None:
-        if (
-            optimizer is self._idle and len(args) == 1 and not kwargs
-        ):  # between audited updates: nothing to do
+        if optimizer is self._idle and len(args) == 1 and not kwargs:  # nobody looks
             number = self.update + 1
             if number % self.every and (number + 1) % self.every:
                 self.update = number
@@ -123,6 +118,9 @@ class Hooks:
         if closure is None or (number % self.every and (number + 1) % self.every):
             self._step(optimizer, partial(self._gradient, optimizer))
             return None
+
+        if len(self._handles) == 1:  # only a closure needs it, and each hook costs each update
+            self._handles.append(register_optimizer_step_post_hook(self._after))
 
         def closed() -> Any:  # the backward pass is in there
             loss = closure()
