@@ -272,3 +272,19 @@ def test_clipping_inside_the_window_is_named() -> None:
         "after micro-batch 0, 1 (from 0) the accumulated gradient was multiplied"
     )
     assert not update.computes("mean-of-microbatch-means")
+
+
+def test_between_audits_neither_the_model_nor_its_parameters_have_hooks() -> None:
+    model = network()
+    theirs, *bare = model.parameters()
+    kept = theirs.register_hook(lambda gradient: gradient)
+    optimizer = sgd(model)
+    with suite.watch(model, losses, every=4) as audit:
+        for x, y in audit.see(batches(3, 2)):
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        assert not model._forward_pre_hooks
+        assert all(p._backward_hooks is None for p in bare)
+        assert theirs._backward_hooks
+    assert len(audit.updates) == 1
+    kept.remove()
