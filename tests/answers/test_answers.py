@@ -366,12 +366,14 @@ def test_20_a_signal_says_how_to_go_on_as_an_interrupt_does(
                 over.set()
 
     sender = threading.Thread(target=send)
+    before = signal.signal(number, signal.SIG_DFL)  # under nohup SIGHUP is ignored, and stays so
     sender.start()
     try:
         code = main(given)
     finally:
         over.set()
         sender.join()
+        signal.signal(number, before)
     assert code == 128 + number
     said = "".join(capsys.readouterr())
     assert "what was measured is kept" in said.lower()
