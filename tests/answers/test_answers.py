@@ -341,6 +341,8 @@ def test_18_diff_of_two_seeds_or_formats_says_so(
     assert f"the runs have no row in common: {option[0][2:]} " in capsys.readouterr().err
 
 
+# A signal comes anywhere: in an import, which leaves its file open, or in a callback of the collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
 def test_20_a_signal_says_how_to_go_on_as_an_interrupt_does(
     name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
