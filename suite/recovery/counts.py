@@ -70,9 +70,10 @@ def _of_samples(batch: Any, n: int) -> Iterator[tuple[str, Column]]:
         if len(tensor) != n:
             continue
         rows = tensor.reshape(n, -1)
-        if tensor.ndim == 1 and _whole(tensor) and 1 < len(tensor.unique()) < n:
-            alike = (tensor[:, None] == tensor).sum(1)
-            yield f"samples with its value of {name}", alike.double().cpu().numpy()
+        if tensor.ndim == 1 and is_whole(tensor):
+            labels, which, many = tensor.unique(return_inverse=True, return_counts=True)
+            if 1 < len(labels) < n:
+                yield f"samples with its value of {name}", many[which].double().cpu().numpy()
         for says, count in _countings(tensor):
             values = count(rows).double().cpu().numpy()
             if (values > 0).all():
@@ -94,7 +95,7 @@ def _of_units(batch: Any, units: Units) -> Iterator[tuple[str, Column]]:
             yield name, flat.double().numpy()
         for value in _ignored(tensor):
             yield f"[{name} ≠ {value:g}]", (flat != value).double().numpy()
-        if _whole(tensor) and bool((flat == 0).any()):
+        if is_whole(tensor) and bool((flat == 0).any()):
             yield f"[{name} ≠ 0]", (flat != 0).double().numpy()
 
 
@@ -165,10 +166,10 @@ def _numbers(batch: Any, n: int) -> Iterator[tuple[str, float]]:
     for name, tensor in _masks_first(batch, n):
         for says, count in _countings(tensor):
             yield f"{says} of {name}", float(count(tensor.reshape(1, -1)).double())
-        if is_factor(tensor) and not _whole(tensor):
+        if is_factor(tensor) and not is_whole(tensor):
             yield f"sum of {name}", float(tensor.double().sum())
             yield f"largest of {name}", float(tensor.double().max())
-        if _whole(tensor) and tensor.ndim == 1:
+        if is_whole(tensor) and tensor.ndim == 1:
             yield f"distinct values of {name}", float(len(tensor.unique()))
     for name, tensor in named_tensors(batch, n):
         if tensor.ndim > 1:
@@ -190,7 +191,7 @@ def _countings(tensor: Tensor) -> Iterator[tuple[str, Counting]]:
         yield "non-zero entries", lambda rows: (rows != 0).sum(1)
         if least < 0:
             yield "positive entries", lambda rows: (rows > 0).sum(1)
-    if least >= 0 and _whole(tensor):
+    if least >= 0 and is_whole(tensor):
         yield "sum", lambda rows: rows.double().sum(1)
 
 
@@ -200,7 +201,7 @@ def _other_than(rows: Tensor, value: float) -> Tensor:
 
 def _ignored(tensor: Tensor) -> list[float]:
     """What labels may hold in the place of none: a negative number, one far above all others, a row's end."""
-    if tensor.dtype == torch.bool or not _whole(tensor) or tensor.numel() == 0:
+    if tensor.dtype == torch.bool or not is_whole(tensor) or tensor.numel() == 0:
         return []
     found = []
     values = tensor.unique()
@@ -223,7 +224,7 @@ def _is_mask(tensor: Tensor) -> bool:
     return bool(((tensor == 0) | (tensor == 1)).all())
 
 
-def _whole(tensor: Tensor) -> bool:
+def is_whole(tensor: Tensor) -> bool:
     """Whether all entries are whole numbers, as those of counts, labels and masks are."""
     if tensor.is_floating_point():
         return bool((tensor == tensor.round()).all())

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from suite.algebra.units import Column, Units
 from suite.recovery.contents import named_tensors
+from suite.recovery.counts import is_whole
 
 RISING = 5  # weights that rise with the losses without exception: one chance in 5! otherwise
 
@@ -63,15 +63,10 @@ def _labels(known: Column, apart: float, samples: Any, n: int, batch: Any) -> It
     for name, tensor in named_tensors(batch, n):
         if len(tensor) != n or tensor.numel() != n or tensor.is_complex():
             continue
-        values = _whole(tensor)
-        if values is None:
+        if not is_whole(tensor):
             continue
+        values = tensor.reshape(-1).double().cpu().numpy()
         groups = [known[values[samples] == value] for value in np.unique(values[samples])]
         several = 1 < len(groups) < len(known)
         if several and all(np.ptp(group) <= 2 * apart for group in groups):
             yield name
-
-
-def _whole(tensor: Tensor) -> Column | None:
-    values = tensor.reshape(-1).double().cpu().numpy()
-    return values if bool((values == np.round(values)).all()) else None

@@ -68,9 +68,11 @@ def one_weight_each(
 
     So few can be told much better than one for each unit.
     """
+    if not has_terms(units):
+        return None  # tokens: a mask for each would be a matrix of tokens × units
     heard = units.data & ~solution.silent
     masks = np.array([(units.part == index) & heard for index in range(len(units.parts))], dtype=np.float64)
-    if not has_terms(units) or not masks.any(axis=1).all():
+    if not masks.any(axis=1).all():
         return None
     others = np.where(units.data, 0.0, solution.weights)
     matrix = root.gradients @ masks.T

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,29 +15,7 @@ from torch.func import functional_call
 
 from suite.algebra.units import Units
 from suite.recovery import recover
-
-
-class Case(NamedTuple):
-    """A training step with what it is held against."""
-
-    step: Callable[..., Any]
-    model: nn.Module
-    batch: Any
-    losses: Callable[..., Tensor]
-    options: dict[str, Any] = {}  # noqa: RUF012  never changed
-
-
-def network(inputs: int = 6, outputs: int = 4, width: int = 20, seed: int = 0) -> nn.Sequential:
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(inputs, width), nn.Tanh(), nn.Linear(width, outputs)).double()
-
-
-def normal(*shape: int, seed: int = 1) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def classes(n: int, c: int = 4) -> Tensor:
-    return torch.randint(c, (n,), generator=torch.Generator().manual_seed(2))
+from tests.recovery.others.kit import Case, classes, network, normal
 
 
 def entropy(model: nn.Module, batch: Any) -> Tensor:

@@ -10,7 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from suite.algebra.search import decimal
+from suite.algebra.units import Units
 from suite.recovery import recover
+from suite.recovery.terms import MOST_TERMS, one_weight_each
 
 N = 8
 
@@ -152,3 +154,8 @@ def test_rows_of_a_list_are_counted_over_all_its_items() -> None:
 
     found = recover(step, network(6, 20).double(), batch, losses)
     assert 'The divisor is 7, the number of rows of batch[1][:]["boxes"].' in str(found)
+
+
+def test_tokens_are_no_terms_and_nothing_is_made_for_them() -> None:
+    tokens = Units.of(2, parts=tuple(map(str, range(MOST_TERMS + 1))))
+    assert one_weight_each(None, None, None, tokens) is None
