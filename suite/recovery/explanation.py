@@ -158,8 +158,16 @@ def formula_plainness(formula: Formula) -> float:
     """What orders formulas: their complexity, and more for each number that is in the batch alone.
 
     More still for the size of an axis, which everybody has and few divide by: 2/n, rather than 1/4 by chance.
+    None for what is counted in a mask that stands in the formula too: over its entries, rather than n².
     """
-    doubts = sum((" " in name) + name.startswith("size") for name in formula.symbols)
+    weighs = [
+        name.strip("[").partition(" ")[0] for name in formula.symbols if name.strip("[").startswith("batch")
+    ]
+    doubts = sum(
+        (" " in name) + name.startswith("size")
+        for name in formula.symbols
+        if not any(tensor in name for tensor in weighs)
+    )
     added = sum(" + " in name for name in formula.symbols)  # to a divisor, rather than nothing
     return formula.complexity + COUNTED * doubts + 0.01 * added
 

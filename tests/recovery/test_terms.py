@@ -106,6 +106,20 @@ def test_a_mask_that_the_units_table_does_not_know_is_named(reduce: Callable[...
     assert f"the weights are {says}," in str(found)
 
 
+def test_a_mask_is_divided_by_what_it_counts_rather_than_by_a_square_that_is_as_large() -> None:
+    batch = sentences()
+    batch = {name: tensor[[0, 2, 3, 4]] for name, tensor in batch.items()}
+    batch["mask"][2:] *= torch.tensor([1.0, 1, 1, 1, 0, 0, 0])  # 7 + 2 + 4 + 4, and then one less
+    batch["mask"][0, -1] = 0
+    assert batch["mask"].sum() == 4**2
+
+    def step(model, batch) -> None:
+        over_words(of_words(model, batch), batch["mask"].double()).backward()
+
+    found = recover(step, Tagger().double(), batch, of_words)
+    assert 'the weights are batch["mask"]/16,' in str(found)
+
+
 def test_ignored_labels_of_a_column_that_losses_do_not_ignore_are_named() -> None:
     labels = torch.tensor([0, 1, -1, 2, 1, -1, 0, 2])
     batch = (torch.randn(N, 6, dtype=torch.float64), labels)
