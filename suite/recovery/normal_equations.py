@@ -13,12 +13,17 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from suite.algebra.units import Column
+from suite.recovery.solve import Matrix
 
 DIRECT = 400
 """Up to so many units all eigenvalues are computed; beyond, the first and the last by Lanczos' method."""
+
+INVERTED = 256
+"""How many columns of an inverse are computed at a time."""
 
 REFINEMENTS = 4
 
@@ -49,10 +54,13 @@ class NormalEquations:
             most: the largest condition that is of use.
         """
         norms = gram.diagonal().sqrt()
-        scaled = gram.div_(norms[:, None]).div_(norms)
-        factor, failed = torch.linalg.cholesky_ex(scaled)
+        # In the order of LAPACK, the factor overwrites the matrix: N² numbers are held once.
+        turned = gram.div_(norms[:, None]).div_(norms).mT
+        failed = torch.empty((), dtype=torch.int32, device=gram.device)
+        torch.linalg.cholesky_ex(turned, upper=True, out=(turned, failed))
         if int(failed):
             return None
+        factor = turned.mT
         condition = _condition(factor)
         return cls(norms, factor, condition) if condition <= most else None
 
@@ -74,13 +82,21 @@ class NormalEquations:
     @cached_property
     def spread(self) -> Column:
         """`[units]` by how much an error of the gradient grows in each weight: rows of the pseudo-inverse."""
-        inverse = torch.cholesky_inverse(self.factor).diagonal()
-        return np.asarray((inverse.sqrt() / self.norms).cpu().numpy())
+        units = len(self.norms)
+        squares = torch.empty_like(self.norms)
+        for start in range(0, units, INVERTED):  # columns of L⁻¹, which begin at their diagonal
+            below = self.factor[start:, start:]
+            some = min(INVERTED, units - start)
+            ones = torch.eye(len(below), some, dtype=below.dtype, device=below.device)
+            columns = torch.linalg.solve_triangular(below, ones, upper=False)
+            squares[start : start + some] = columns.square_().sum(0)
+        return np.asarray((squares.sqrt() / self.norms).cpu().numpy())
 
-    @property
-    def root(self) -> Tensor:
-        """`[units, units]` `R` with `RᵀR = K`."""
-        return self.factor.T * self.norms
+    def write_root(self, into: Matrix, columns: NDArray[np.int64]) -> None:
+        """Write `R` with `RᵀR = K` into these columns of `[units, …]`, some rows at a time."""
+        for start in range(0, len(self.norms), INVERTED):
+            some = slice(start, start + INVERTED)
+            into[some, columns] = (self.factor.T[some] * self.norms).cpu().numpy()
 
 
 def _condition(factor: Tensor) -> float:

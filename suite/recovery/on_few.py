@@ -227,7 +227,7 @@ class Solved:
         heard = np.concatenate([self.heard.cpu().numpy(), np.ones(int(more), dtype=bool)])
         units, count = len(heard), len(self.weights)
         r = np.zeros((count + 1, units + 1))
-        r[:-1, np.flatnonzero(heard)] = self.equations.root.cpu().numpy()
+        self.equations.write_root(r[:-1], np.flatnonzero(heard))
         weights = np.zeros(units)
         weights[heard] = self.weights.cpu().numpy()
         r[:-1, -1] = r[:-1, :-1] @ weights
