@@ -24,6 +24,7 @@ from suite.engines.unit_gradients import UnitGradients, as_rows
 from suite.errors import CaseError, UsageError, one_line, shortened
 from suite.loops.autograd import grad
 from suite.loops.batch import Batch
+from suite.loops.checkpoints import not_reentrant
 from suite.loops.given import require_function, require_model
 from suite.loops.loop import Losses, Regulariser
 from suite.machine import memory as memories
@@ -153,7 +154,7 @@ def per_sample_gradients(
     with torch.random.fork_rng(devices=devices_of(model)), torch.enable_grad(), full_precision():
         require_work(model, batch)
         memory = memories.free_bytes(_device(model)) // 2 if memory is None else memory
-        task = _Task(model, batch, losses, memory, more)
+        task = _Task(model, batch, not_reentrant(losses), memory, more)
         refused: dict[str, str] = {}
         for candidate in _order(engine):
             try:

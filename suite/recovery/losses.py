@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from suite.errors import CaseError, UsageError, one_line, place
 from suite.loops import batch as batches
 from suite.loops.batch import Batch
+from suite.loops.checkpoints import not_reentrant
 from suite.loops.loop import Losses
 from suite.recovery.put_back import same
 from suite.recovery.surroundings import Surroundings
@@ -47,10 +48,11 @@ class Reading:
         self.surroundings.rewind(self.seed)
         given = batches.map_tensors(torch.clone, batch) if self.copies else batch
         order = [row for rows in self.pieces or () for row in rows]
+        losses = not_reentrant(self.losses)
         if not order or len(order) != batches.size(batch):
-            return self.losses(model, batches.content(given))
+            return losses(model, batches.content(given))
         pieces = (batches.select(given, list(rows)) for rows in self.pieces or ())
-        read = [self.losses(model, batches.content(piece)) for piece in pieces]
+        read = [losses(model, batches.content(piece)) for piece in pieces]
         return torch.cat(read)[torch.tensor(order, device="cpu").argsort()]
 
     def cut(self, pieces: Cut) -> Reading:

@@ -63,7 +63,8 @@ def verdict(found: Findings) -> str:
         said = f"{cause.name}: {cause.says}" if cause else "its cause cannot be told"
         if cause is not None and cause.name == f"rounding of {found.rounding}":
             return f"whether the step is a weighting of them cannot be told ({said})"
-        rest = f"{found.residual:.2%} of the gradient is something else"
+        share = f"{found.residual:.2%}" if found.residual >= 1e-4 else f"{100 * found.residual:.2g}%"
+        rest = f"{share} of the gradient is something else"
         return f"the step is no weighting of them; {rest} ({said})"
     clipped = f" ({found.cause.name}: {found.cause.says})" if found.cause else ""
     return f"{_weights(found)}{clipped}"

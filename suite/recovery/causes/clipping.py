@@ -13,6 +13,7 @@ from suite.recovery.experiment import Experiment
 from suite.recovery.identify import Match, match_plainness, rounded
 
 BY_NORM = "clipped by norm"
+SILENT_SHOWN = 3
 
 
 def clipped_by_norm(tried: Experiment, column: Column) -> Cause | None:
@@ -35,7 +36,7 @@ def held_whole(tried: Experiment) -> str | None:
     for seed in SEEDS:
         gradient, _ = tried.moved(seed)
         moved = tried.distance(gradient, tried.gradient) / before
-        if abs(norm_of(gradient) / before - 1) > 1e-3 * moved:
+        if moved <= tried.half_digits or abs(norm_of(gradient) / before - 1) > 1e-3 * moved:
             return None
     return _stays(before)
 
@@ -88,10 +89,27 @@ def by_tensor(trial: Trial) -> Cause | None:
     if share is not None:
         told = replace(share, name="clipped tensor by tensor", convention=name)
         return plainest(told, [match for match, _ in found])
+    silent = _silent(factors, scale, tried.half_digits)
+    if silent is not None:
+        return Cause("tensors without a gradient", silent, scale * best.column, name, scale)
     listed = ", ".join(f"{n} {factor:.4g}" for n, factor in list(factors.items())[:4])
     more = f" and {len(factors) - 4} more" if len(factors) > 4 else ""
     says = f"each tensor has a factor of its own against {name}: {listed}{more}"
     return Cause("a factor for each tensor", says, None, name, scale)
+
+
+def _silent(factors: dict[str, float], scale: float, digits: float) -> str | None:
+    """The tensors without a gradient, where all others are a multiple by `scale`."""
+    silent = [name for name, factor in factors.items() if abs(factor) <= digits * abs(scale)]
+    rest = [factor for name, factor in factors.items() if name not in silent]
+    if not silent or any(abs(factor / scale - 1) > digits for factor in rest):
+        return None
+    more = f" and {len(silent) - SILENT_SHOWN} more" if len(silent) > SILENT_SHOWN else ""
+    listed = ", ".join(silent[:SILENT_SHOWN])
+    return (
+        f"{len(silent)} of {len(factors)} tensors have none ({listed}{more}); that of the others is a "
+        "weighting of the units"
+    )
 
 
 def _clipped_groups(trial: Trial, best: Match, factors: dict[str, float]) -> Cause | None:

@@ -14,6 +14,7 @@ from suite.recovery.causes.alone import other_function
 from suite.recovery.causes.cause import Cause, Look, Trial, attempt, beneath
 from suite.recovery.causes.chance import noise, state_of_its_own
 from suite.recovery.causes.clipping import BY_NORM, by_tensor, clipped_values, held_whole
+from suite.recovery.causes.constant import unchanged_part
 from suite.recovery.causes.coupling import changed_inputs, coupled_losses
 from suite.recovery.causes.decay import decayed
 from suite.recovery.causes.elsewhere import elsewhere
@@ -35,7 +36,7 @@ EXPLANATIONS: tuple[Look, ...] = (
 )  # fmt: skip
 """What may explain a gradient exactly, with the weights beneath; a new one is added here."""
 
-LAST: tuple[Look, ...] = (noise, coupled_losses, other_function)
+LAST: tuple[Look, ...] = (noise, unchanged_part, coupled_losses, other_function)
 """What shows where nothing explains the gradient exactly."""
 
 
@@ -55,7 +56,9 @@ def why(tried: Experiment) -> Cause | None:
     for explain in LAST:
         cause = attempt(lambda: explain(quiet))  # noqa: B023  called at once
         if cause is not None:
-            return cause
+            besides = cause if explain is noise else _besides(quiet, cause)
+            # Of what is not explained, a norm that stays proves nothing: its parts may be held each.
+            return _with_clipping(quiet, besides) if explain is unchanged_part else besides
     return None
 
 
@@ -74,6 +77,12 @@ def _switched_off(tried: Experiment) -> Trial:
     """The step without all layers that mix samples or draw numbers."""
     active = tried.active
     return Trial(tried, active, tried.again(without=active) if active else tried.gradient)
+
+
+def _besides(trial: Trial, cause: Cause) -> Cause:
+    """The cause with the layers that were switched off, where they changed the gradient."""
+    changed = trial.without and trial.tried.differ(trial.gradient, trial.tried.control)
+    return _named(trial, cause) if changed else cause
 
 
 def _named(trial: Trial, cause: Cause) -> Cause:

@@ -75,15 +75,15 @@ def test_clipping_tensor_by_tensor_is_named_with_its_threshold(dtype) -> None:
     assert "0.1" in found.cause.says
 
 
-def test_frozen_tensors_have_a_factor_of_zero() -> None:
+def test_frozen_tensors_have_no_gradient() -> None:
     def step(model, batch):
         model[0].requires_grad_(False)
         mean(model, batch)
 
     found = found_in(step)
-    assert found.cause.name == "a factor for each tensor"
-    assert found.cause.convention == "mean"
-    assert "0.weight 0" in found.cause.says
+    assert (found.cause.name, found.cause.convention) == ("tensors without a gradient", "mean")
+    assert "2 of 4 tensors have none (0.weight, 0.bias)" in found.cause.says
+    assert found.cause.weights == pytest.approx(1 / 8)
 
 
 @DTYPES

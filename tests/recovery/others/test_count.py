@@ -7,11 +7,13 @@ import pytest
 from tests.recovery.others import (
     test_advice_of_others,
     test_batches,
+    test_checkpoints,
     test_coupled,
     test_denominators,
     test_experiments,
     test_innocent,
     test_kinds_of_losses,
+    test_penalties,
     test_precision_of_others,
     test_random,
 )
@@ -21,6 +23,8 @@ KINDS: tuple[Loops, ...] = (
     test_denominators.LOOPS,
     test_innocent.LOOPS,
     test_experiments.LOOPS,
+    test_penalties.LOOPS,
+    test_checkpoints.LOOPS,
     test_kinds_of_losses.CONDITION,
     test_random.LOOPS,
     test_precision_of_others.LOOPS,
@@ -46,4 +50,4 @@ def test_something_is_held_of_each_loop(loops: Loops) -> None:
 
 
 def test_kinds_have_names_of_their_own() -> None:
-    assert len({loops.kind for loops in KINDS}) == len(KINDS) == 11
+    assert len({loops.kind for loops in KINDS}) == len(KINDS) == 13
