@@ -104,8 +104,8 @@ def _named(trial: Trial, part: GradientByName, column: Column) -> tuple[str, str
     share = f"{largest / norm_of(trial.gradient):.2%} of the gradient"
     if _stays(trial, part, column):
         return NAME, (
-            f"{share} is the same whatever the samples and the parameters, as momentum is, or a gradient that "
-            "was not set to zero before"
+            f"{share} is the same whatever the samples and the parameters, as momentum is, or a gradient "
+            "that was not set to zero before"
         )
     return NAME, (
         f"{share} is the same whatever the samples, as of a penalty on the parameters, which `regulariser` "
