@@ -27,10 +27,18 @@ _RETINANET = CodeLocation(
     "0.6",
 )
 _ANCHOR = CodeLocation(
-    "open-mmlab/mmdetection", "01fba5b", "mmdet/models/dense_heads/anchor_head.py", "AnchorHead.loss", "2.x"
+    "open-mmlab/mmdetection",
+    "v3.3.0",
+    "mmdet/models/dense_heads/anchor_head.py",
+    "AnchorHead.loss_by_feat",
+    "3.3.0",
 )
 _ATSS = CodeLocation(
-    "open-mmlab/mmdetection", "01fba5b", "mmdet/models/dense_heads/atss_head.py", "ATSSHead.loss", "2.x"
+    "open-mmlab/mmdetection",
+    "v3.3.0",
+    "mmdet/models/dense_heads/atss_head.py",
+    "ATSSHead.loss_by_feat",
+    "3.3.0",
 )
 _YOLOV5 = CodeLocation(
     "ultralytics/yolov5", "5081342", "utils/loss.py", "ComputeLoss.__call__; train.py, train", "2026-08-21"
@@ -72,6 +80,7 @@ word(
     unsplit="element-mean",
     typed="AnchorHead and its kind (RetinaNet, RPN)",
     source=_ANCHOR,
+    known="run",
     tokens=False,
     note="An image without positives counts one.",
 )
@@ -82,7 +91,9 @@ word(
     unsplit="element-mean",
     typed="ATSS, FCOS, GFL and others that call reduce_mean on the count",
     source=_ATSS,
+    known="run",
     tokens=False,
+    note="ATSS divides its box term by the sum of the positives' centerness in place of their number.",
 )
 word(
     "ultralytics:yolov5",
@@ -91,6 +102,7 @@ word(
     unsplit="fault:times-batch-size",
     typed="train.py of YOLOv5; micro-batches up to 64 images are accumulated",
     source=_YOLOV5,
+    known="run",
     tokens=False,
     note="The loss is multiplied by the ranks too, which DDP's mean takes back.",
 )

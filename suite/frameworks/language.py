@@ -31,10 +31,14 @@ _TUNE = CodeLocation(
     "bd2a0fc",
     "recipes/full_finetune_distributed.py",
     "FullFinetuneRecipeDistributed.train",
-    "0.7.0",
+    "0.6.1",
 )
 _TITAN = CodeLocation(
-    "pytorch/torchtitan", "b5bcd76", "torchtitan/components/loss.py", "BaseLoss.__call__", "0.2.2"
+    "pytorch/torchtitan",
+    "b5bcd76",
+    "torchtitan/components/loss.py",
+    "CrossEntropyLoss.__call__; trainer.py, Trainer.train_step",
+    "0.3.0",
 )
 _OLMO = CodeLocation("allenai/OLMo", "59a53e3", "olmo/train.py", "Trainer.train_batch", "0.6.0")
 _NANOGPT = CodeLocation("karpathy/nanoGPT", "3adf61e", "train.py", "the training loop", "2025-11-12")
@@ -43,7 +47,7 @@ _AXOLOTL = CodeLocation(
     "067b021",
     "src/axolotl/core/trainers/base.py",
     "AxolotlTrainer.compute_loss",
-    "0.18.0",
+    "0.19.0",
 )
 
 word(
@@ -80,6 +84,7 @@ word(
     unsplit="token-mean",
     typed="cross_entropy, label_smoothed_cross_entropy (by default sample_size is ntokens), --update-freq K",
     source=_FAIRSEQ,
+    known="run",
     note="Clipped after the division.",
 )
 word(
@@ -89,6 +94,7 @@ word(
     unsplit="mean",
     typed="--sentence-avg",
     source=_FAIRSEQ,
+    known="run",
     note="Longer sentences weigh more, and the gradient is a sentence length times the token mean's.",
 )
 word(
@@ -98,6 +104,9 @@ word(
     unsplit="token-mean",
     typed="tune run full_finetune_distributed",
     source=_TUNE,
+    known="run",
+    note="It counts labels before the shift: where the first token of a line has one, micro-batches weigh a "
+    "little otherwise.",
 )
 word(
     "torchtitan:global_valid_tokens",
@@ -106,6 +115,7 @@ word(
     unsplit="token-mean",
     typed="its cross-entropy loss (its default)",
     source=_TITAN,
+    known="run",
     note="FSDP's division by the ranks is switched off.",
 )
 word(
@@ -115,6 +125,7 @@ word(
     unsplit="position-mean",
     typed="scripts/train.py (its default)",
     source=_OLMO,
+    known="run",
     note="A line of T tokens has T − 1 targets and counts T.",
 )
 word(
@@ -133,4 +144,5 @@ word(
     unsplit="token-mean",
     typed="axolotl train (its default)",
     source=_AXOLOTL,
+    known="run",
 )

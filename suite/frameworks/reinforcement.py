@@ -15,16 +15,19 @@ _RLOO = CodeLocation(
 _DPO = CodeLocation(
     "huggingface/trl", "f2cd577", "trl/trainer/dpo_trainer.py", "DPOTrainer.compute_loss", "1.16.0"
 )
+_SFT = CodeLocation(
+    "huggingface/trl", "v1.16.0", "trl/trainer/sft_trainer.py", "SFTTrainer.compute_loss", "1.16.0"
+)
 _VERL = CodeLocation("verl-project/verl", "1dda039", "verl/trainer/ppo/core_algos.py", "agg_loss", "0.9.1")
 _VERL_ACTOR = CodeLocation(
     "volcengine/verl",
     "b178a3c",
     "verl/workers/actor/dp_actor.py",
     "DataParallelPPOActor.update_policy",
-    "0.8.0.dev",
+    "0.7.1",
 )
 _OPENRLHF = CodeLocation(
-    "OpenRLHF/OpenRLHF", "3c3be62", "openrlhf/models/loss.py", "aggregate_loss", "0.11.0"
+    "OpenRLHF/OpenRLHF", "3c3be62", "openrlhf/models/loss.py", "aggregate_loss", "0.11.2"
 )
 
 word(
@@ -123,7 +126,18 @@ word(
     unsplit="mean",
     typed='DPOConfig(loss_type="sigmoid")',
     source=_DPO,
+    known="run",
     note="A unit is a pair.",
+)
+word(
+    "trl:sft",
+    "1/V",
+    "Token sums over one count of tokens for all micro-batches and ranks.",
+    unsplit="token-mean",
+    typed='SFTConfig(loss_type="nll") (its default), "dft" alike',
+    source=_SFT,
+    known="run",
+    note="average_tokens_across_devices=False counts the tokens of each rank.",
 )
 word(
     "verl:token-mean",
@@ -179,6 +193,7 @@ word(
     unsplit="token-mean",
     typed="actor.loss_agg_mode=token-mean, use_dynamic_bsz=False, in the FSDP actor, gone in 0.9",
     source=_VERL_ACTOR,
+    known="run",
 )
 word(
     "verl:token-mean-fsdp-actor-dynamic",
@@ -187,6 +202,7 @@ word(
     unsplit="token-mean",
     typed="actor.loss_agg_mode=token-mean, use_dynamic_bsz=True, in the FSDP actor, gone in 0.9",
     source=_VERL_ACTOR,
+    known="run",
     note="DAPO's script trains so.",
 )
 word(
@@ -196,6 +212,7 @@ word(
     unsplit="token-mean",
     typed="token_level_loss=True (its default)",
     source=_OPENRLHF,
+    known="run",
 )
 word(
     "openrlhf:sequence",
@@ -204,4 +221,5 @@ word(
     unsplit="mean-of-sequence-means",
     typed="token_level_loss=False",
     source=_OPENRLHF,
+    known="run",
 )

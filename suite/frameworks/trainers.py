@@ -77,6 +77,7 @@ word(
     unsplit="token-mean",
     typed="TrainingArguments(average_tokens_across_devices=False)",
     source=_TRAINER,
+    known="run",
 )
 word(
     "trainer:mean-of-means",

@@ -1,4 +1,4 @@
-"""Reductions of TRL, verl and Megatron-Core, run: on two ranks, two micro-batches of uneven sequences."""
+"""TRL, verl, OpenRLHF and Megatron-Core, run on two ranks with two micro-batches of uneven sequences."""
 
 from __future__ import annotations
 
@@ -11,41 +11,17 @@ from torch import Tensor, nn
 
 from tests.conventions.agreement import ROUNDING, by_convention, distance, left_in, network, randn
 from tests.frameworks.alone import package_or_skip, without_its_imports
-from tests.frameworks.trl_trainers import grpo_loss, rloo_backward
-
-LONGEST = 5
-LENGTHS = torch.tensor([5, 1, 3, 2, 4, 2])
-PRESENT = (torch.arange(LONGEST) < LENGTHS[:, None]).double()  # [sequences, positions]
-RANK, MICROBATCH = np.array([0, 0, 0, 1, 1, 1]), np.array([0, 0, 1, 0, 1, 1])
-INPUTS = randn(len(LENGTHS), LONGEST, 4)
-CELLS = [[(r == RANK) & (k == MICROBATCH) for k in range(2)] for r in range(2)]
-
-
-def log_probabilities(model: nn.Module, inputs: Tensor) -> Tensor:
-    """`[sequences, positions]`."""
-    return model(inputs).log_softmax(-1)[..., 0]
-
-
-def losses(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """`[sequences]` each sequence's loss, summed over its tokens."""
-    return -(log_probabilities(model, batch[0]) * batch[1]).sum(1)
-
-
-def expected(word: str) -> Tensor:
-    columns = {"elements": LENGTHS, "positions": LONGEST, "rank": RANK, "microbatch": MICROBATCH}
-    settings = {"window": 2, "world_size": 2, "max_elements": 9}
-    return by_convention(word, network(), (INPUTS, PRESENT), losses, columns, **settings)
-
-
-def averaged_over_ranks(loss_of_cell) -> Tensor:
-    """What DistributedDataParallel leaves: `backward()` for each micro-batch, and the mean over ranks."""
-    gradients = []
-    for microbatches in CELLS:
-        model = network()
-        for rows in microbatches:
-            loss_of_cell(model, rows).backward()
-        gradients.append(left_in(model))
-    return torch.stack(gradients).mean(0)
+from tests.frameworks.sequences import (
+    CELLS,
+    INPUTS,
+    MICROBATCH,
+    PRESENT,
+    RANK,
+    averaged_over_ranks,
+    expected,
+    log_probabilities,
+)
+from tests.frameworks.trl_trainers import dpo_backward, grpo_loss, rloo_backward, sft_loss
 
 
 @pytest.mark.parametrize(
@@ -111,6 +87,54 @@ def test_verl_reduces_as_its_loss_agg_mode_says(word: str) -> None:
 
     # A token mean adds 1e-8 to lengths.
     assert distance(averaged_over_ranks(loss_of_cell), expected(word)) < 2e-8
+
+
+@pytest.mark.parametrize(("word", "by_token"), [("openrlhf:token", True), ("openrlhf:sequence", False)])
+def test_openrlhf_divides_by_the_counts_of_all_ranks(word: str, by_token: bool) -> None:
+    aggregate_loss = without_its_imports("openrlhf", "models/loss.py", "aggregate_loss")
+
+    def loss_of_cell(model: nn.Module, rows: np.ndarray) -> Tensor:
+        return aggregate_loss(
+            -log_probabilities(model, INPUTS[rows]),
+            PRESENT[rows],
+            token_level_loss=by_token,
+            dp_size=2,
+            batch_num_tokens=float(PRESENT.sum()),
+            global_batch_size=float(len(PRESENT)),
+        )
+
+    # A token mean adds 1e-8 to lengths.
+    assert distance(averaged_over_ranks(loss_of_cell), expected(word)) < 2e-8
+
+
+def test_trl_divides_supervised_losses_by_the_tokens_of_all_ranks() -> None:
+    def loss_of_cell(model: nn.Module, rows: np.ndarray) -> Tensor:
+        found = log_probabilities(model, INPUTS[rows]) * PRESENT[rows]
+        return sft_loss(model, found, PRESENT[rows], PRESENT.sum())
+
+    assert distance(averaged_over_ranks(loss_of_cell), expected("trl:sft")) < ROUNDING
+
+
+def test_trl_averages_pairs_of_preferences_and_the_trainer_micro_batches() -> None:
+    others = randn(*INPUTS.shape, seed=3)
+    gradients = []
+    for microbatches in CELLS:
+        model = network()
+        for rows in microbatches:
+            sides = [log_probabilities(model, x[rows]) * PRESENT[rows] for x in (INPUTS, others)]
+            dpo_backward(model, torch.cat(sides), torch.cat([PRESENT[rows]] * 2), accumulation=2)
+        gradients.append(left_in(model))
+
+    def pairs(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+        chosen, rejected = ((log_probabilities(model, x) * batch[2]).sum(1) for x in batch[:2])
+        margin = (chosen - chosen.detach()) - (rejected - rejected.detach())
+        return -(0.1 * margin).sigmoid().log()
+
+    columns = {"rank": RANK, "microbatch": MICROBATCH}
+    said = by_convention(
+        "trl:dpo", network(), (INPUTS, others, PRESENT), pairs, columns, window=2, world_size=2
+    )
+    assert distance(torch.stack(gradients).mean(0), said) < ROUNDING
 
 
 def megatron_loss(model: nn.Module, rows: np.ndarray, *, per_token: bool) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
@@ -41,8 +41,8 @@ def _loss(trainer: Any, model: nn.Module, found: Tensor, mask: Tensor, **inputs:
     )
 
 
-def _accelerator(processes: int) -> SimpleNamespace:
-    return SimpleNamespace(num_processes=processes, gather=lambda x: x, reduce=lambda x, **_: x)
+def _accelerator(processes: int, **other: object) -> SimpleNamespace:
+    return SimpleNamespace(num_processes=processes, gather=lambda x: x, reduce=lambda x, **_: x, **other)
 
 
 def grpo_loss(
@@ -90,17 +90,96 @@ def grpo_loss(
 def rloo_backward(
     model: nn.Module, log_probabilities: Tensor, mask: Tensor, *, accumulation: int = 1
 ) -> None:
-    """What `RLOOTrainer.training_step` leaves of a micro-batch, at a ratio of 1 and advantages of 1.
-
-    A model of transformers takes `num_items_in_batch`, which a batch without labels has not.
-    """
+    """What `RLOOTrainer.training_step` leaves of a micro-batch, at a ratio of 1 and advantages of 1."""
     trainer = object.__new__(package_or_skip("trl").RLOOTrainer)
     old = (log_probabilities * mask).sum(1).detach()
+
+    def compute_loss() -> Tensor:
+        return _loss(trainer, model, log_probabilities, mask, old_logps=old)
+
+    _backward(trainer, model, compute_loss, accumulation)
+
+
+def dpo_backward(model: nn.Module, log_probabilities: Tensor, mask: Tensor, *, accumulation: int) -> None:
+    """What the trainer leaves of a micro-batch of preferences, the model of the reference being the same.
+
+    Args:
+        model: whose loss it is.
+        log_probabilities: `[2·pairs, positions]` those of the chosen, then those of the rejected; 0 where
+            there is no token.
+        mask: `[2·pairs, positions]` where there are tokens.
+        accumulation: micro-batches.
+    """
+    trainer = object.__new__(package_or_skip("trl").DPOTrainer)
+    outputs = fused_outputs(log_probabilities, mask)
+    half = (log_probabilities.detach()).sum(1).chunk(2)
+    whole = torch.cat([torch.zeros(len(mask), 1), mask], 1)
+
+    def compute_loss() -> Tensor:
+        trainer.__dict__ |= {
+            "model": model,
+            "aux_loss_enabled": False,
+            "ld_alpha": None,
+            "precompute_ref_logps": True,
+            "f_divergence_type": "reverse_kl",
+            "loss_types": ["sigmoid"],
+            "loss_weights": [1.0],
+            "label_smoothing": 0.0,
+            "use_weighting": False,
+            "beta": 0.1,
+            "_metrics": defaultdict(lambda: defaultdict(list)),
+            "_total_train_tokens": 0,
+            "_tp_size": 1,
+        }
+        inputs = {"completion_mask": whole, "ref_chosen_logps": half[0], "ref_rejected_logps": half[1]}
+        inputs |= {"input_ids": torch.zeros(whole.shape, dtype=torch.long), "attention_mask": whole}
+        return type(trainer).compute_loss(trainer, lambda **_: outputs, inputs)
+
+    _backward(trainer, model, compute_loss, accumulation)
+
+
+def fused_outputs(log_probabilities: Tensor, mask: Tensor) -> SimpleNamespace:
+    """What a model gives whose head is fused; what is logged of it is zero."""
+    zero = torch.zeros_like(log_probabilities)
+    return SimpleNamespace(
+        log_probs=log_probabilities, label_mask=mask, entropy=zero, mean_logits=zero, is_top1=zero.bool()
+    )
+
+
+def sft_loss(model: nn.Module, log_probabilities: Tensor, mask: Tensor, tokens: Tensor) -> Tensor:
+    """What `SFTTrainer.compute_loss` gives for a micro-batch, where two ranks have `tokens` in all.
+
+    Args:
+        model: whose loss it is.
+        log_probabilities: `[sequences, positions]`, 0 where there is no token.
+        mask: `[sequences, positions]` where there are tokens.
+        tokens: how many there are in all micro-batches and ranks.
+    """
+    trainer = object.__new__(package_or_skip("trl").SFTTrainer)
+    trainer.__dict__ |= {
+        "model": model,
+        "aux_loss_enabled": False,
+        "accelerator": _accelerator(2, parallelism_config=None, gather_for_metrics=lambda x: x),
+        "compute_loss_func": None,
+        "label_smoother": None,
+        "args": SimpleNamespace(loss_type="nll", average_tokens_across_devices=True),
+        "is_deepspeed_enabled": False,
+        "_metrics": defaultdict(lambda: defaultdict(list)),
+        "_total_train_tokens": 0,
+        "_tp_size": 1,
+    }
+    inputs = {"attention_mask": mask, "labels": torch.zeros(mask.shape, dtype=torch.long)}
+    outputs = fused_outputs(log_probabilities, mask)
+    return trainer.compute_loss(lambda **_: outputs, inputs, num_items_in_batch=tokens)
+
+
+def _backward(trainer: Any, model: nn.Module, compute_loss: Callable[[], Tensor], accumulation: int) -> None:
+    """`Trainer.training_step`, of a model that takes a count, which a batch without labels has not."""
     backward = SimpleNamespace(distributed_type="NO", backward=lambda loss: loss.backward())
 
-    def compute_loss(*_: Any, **__: Any) -> Tensor:
-        trainer.accelerator = _accelerator(1)
-        loss = _loss(trainer, model, log_probabilities, mask, old_logps=old)
+    def computed(*_: Any, **__: Any) -> Tensor:
+        trainer.accelerator = _accelerator(1, device="cpu", gather_for_metrics=lambda x: x)
+        loss = compute_loss()
         trainer.accelerator = backward
         return loss
 
@@ -110,7 +189,7 @@ def rloo_backward(
         "model_accepts_loss_kwargs": True,
         "compute_loss_func": None,
         "current_gradient_accumulation_steps": accumulation,
-        "compute_loss": compute_loss,
+        "compute_loss": computed,
         "compute_loss_context_manager": nullcontext,
         "_prepare_context_parallel_inputs": lambda _, inputs: (nullcontext, inputs),
         "_prepare_inputs": lambda inputs: inputs,
