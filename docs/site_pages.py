@@ -173,7 +173,7 @@ def _gallery() -> Iterator[str]:
     yield "# Gallery of figures\n"
     yield "Drawn from the reference run by `gradsuite plot RUN --kind KIND --out FILE`.\n"
     for kind, about in FIGURES.items():
-        yield f"## {kind}\n\n{about}\n\n![{about}]({kind}.svg)\n"
+        yield f"## {kind}\n\n{about}\n\n[![{about}]({kind}.svg)]({kind}.svg)\n"
 
 
 def _python() -> Iterator[str]:

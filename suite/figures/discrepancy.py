@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class Heatmap:
             the largest residual; pairs that no case has are missing.
         cases: over which.
         batches: of which batches, in words.
+        apart: by name, those of `same` that other batches of the run tell from it.
     """
 
     names: tuple[str, ...]
@@ -39,6 +40,7 @@ class Heatmap:
     pairs: Mapping[tuple[str, str], Pair]
     cases: tuple[str, ...]
     batches: str = ""
+    apart: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def draw(figure: Figure, found: Heatmap) -> None:
@@ -176,4 +178,6 @@ def _same(found: Heatmap, columns: int) -> str:
     several = (several if len(found.cases) > 1 else "") + (f"Of {found.batches}. " if found.batches else "")
     told = "; ".join(f"{first} = {', '.join(others)}" for first, others in found.same.items() if others)
     lines = several + (f"* the same on these batches: {told}." if told else "")
+    apart = "; ".join(f"{', '.join(others)} from {first}" for first, others in found.apart.items())
+    lines += f" Other batches of the run tell apart: {apart}." if apart else ""
     return without_math(textwrap.fill(lines, columns, break_on_hyphens=False))

@@ -38,7 +38,7 @@ def draw(figure: Figure, found: Mapping[str, NoiseScale]) -> None:
     axes.set_yticks(range(len(order)), [without_math(case) for case in order])
     axes.tick_params(axis="y", length=0)
     wide = figure.get_figwidth() > 4
-    where = ", in samples, at the initial weights" if wide else ""
+    where = ", in samples, at the initial weights, over the batches of the largest size" if wide else ""
     axes.set_xlabel(f"critical batch size: tr Σ / |G|²{where}")
     axes.grid(axis="x", lw=0.3, color="#dddddd")
     axes.set_axisbelow(True)

@@ -51,7 +51,11 @@ def draw(figure: Figure, curves: Sequence[Curve], reference: str, cases: int) ->
     least = 2.2 if len(panels) == 1 else 1.0 if wide else 0.72
     heights = [max(least, max(map(len, row)) * size * 1.3 / 72) for row in rows]
     width = figure.get_figwidth()
-    foot = textwrap.fill(f"The same as {reference}: {', '.join(same)}.", int(width * 22)) if same else ""
+    foot = (
+        textwrap.fill(f"On full batches the same as {reference}: {', '.join(same)}.", int(width * 22))
+        if same
+        else ""
+    )
     below = FOOT + 0.1 * (foot.count("\n") + 1 if foot else 0)
     height(figure, sum(heights) + GAP * (len(rows) - 1) + HEAD + below)
     figure.set_layout_engine("none")
@@ -73,7 +77,7 @@ def draw(figure: Figure, curves: Sequence[Curve], reference: str, cases: int) ->
                 axes.set_xlabel("batch size n")
         top -= tall + GAP
     over = f", mean of {cases} cases" if cases > 1 else ""
-    more = ", full batches; a power of n where all cases have it" if wide else ""
+    more = ", full batches" + ("; a power of n where all cases have it" if wide else "")
     title = without_math(f"Gradient ÷ that of {reference}{over}{more}")
     figure.text(0.01, 1 - 0.03 / total, title, va="top", fontsize=7 if wide else 6)
     figure.text(

@@ -37,6 +37,7 @@ class TrainingPath:
         optimizer: of both.
         remedy: `equivalent`, `unchanged`, `best constant` or `each step`: the one side's hyperparameters.
         distances: `[steps]` relative; None where the training diverged.
+        batch_size: of the batches of both.
     """
 
     case: str
@@ -45,6 +46,7 @@ class TrainingPath:
     optimizer: str
     remedy: str
     distances: tuple[float | None, ...]
+    batch_size: int
 
 
 def draw(figure: Figure, paths: Sequence[TrainingPath]) -> None:
@@ -90,7 +92,9 @@ def _of(paths: Sequence[TrainingPath], columns: int) -> str:
     cases = list(dict.fromkeys(path.case for path in paths))
     several = "; many lines: their median, and their range" if len(paths) > MOST_LINES else ""
     pairs = len({(path.case, path.convention, path.reference) for path in paths})
-    text = f"{pairs} pair{'s' * (pairs != 1)} of conventions of {', '.join(cases)}{several}"
+    sizes = " and ".join(str(size) for size in sorted({path.batch_size for path in paths}))
+    of = f"of {', '.join(cases)}, batches of {sizes}"
+    text = f"{pairs} pair{'s' * (pairs != 1)} of conventions {of}{several}"
     return without_math(textwrap.fill(text, columns, break_on_hyphens=False))
 
 

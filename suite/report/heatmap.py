@@ -6,8 +6,9 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from suite.algebra.discrepancy import Verdict
 from suite.algebra.pairs import Pair, cell_of_pairs, table
 from suite.figures.discrepancy import Heatmap
 
@@ -30,7 +31,8 @@ def heatmap(report: RunResult) -> Heatmap:
     same = _same(order, found)
     names = tuple(same)
     kept = {ends: pooled[ends] for ends in itertools.product(names, names) if ends in pooled}
-    return Heatmap(names, same, kept, cases, batches_of([cell_of_pairs(rows, case) for case in cases]))
+    batches = batches_of([cell_of_pairs(rows, case) for case in cases])
+    return Heatmap(names, same, kept, cases, batches, _apart(same, report))
 
 
 def batches_of(cells: Sequence[tuple[int, str]]) -> str:
@@ -62,6 +64,30 @@ def _order(names: Mapping[str, None]) -> list[str]:
 
     known = [name for name in conventions.names if name in names]
     return known + [name for name in names if name not in known]
+
+
+def _apart(same: Mapping[str, tuple[str, ...]], report: RunResult) -> dict[str, tuple[str, ...]]:
+    """By name, what is the same on the batches of the map, and not on every batch of the run."""
+    reference = report.environment["reference"]
+    found: dict[str, dict[tuple[Any, ...], Pair]] = {reference: {}}
+    for row in report.of("discrepancy"):
+        if row["reference"] == reference:
+            batch = row["case"], row["batch_size"], row["batch"]
+            turned = row["residual"] if row["verdict"] == Verdict.DIRECTION.value else 0.0
+            found.setdefault(row["convention"], {})[batch] = Pair(row["scale"], turned)
+            found[reference][batch] = Pair(1.0, 0.0)
+
+    def differ(a: str, b: str) -> bool:
+        one, two = found.get(a, {}), found.get(b, {})
+        return any(_differ(one[batch], two[batch]) for batch in one.keys() & two.keys())
+
+    told = {first: tuple(name for name in others if differ(first, name)) for first, others in same.items()}
+    return {first: others for first, others in told.items() if others}
+
+
+def _differ(a: Pair, b: Pair) -> bool:
+    """By more than the six digits that the page has of a number."""
+    return any(f"{x or 0:.6g}" != f"{y or 0:.6g}" for x, y in ((a.scale, b.scale), (a.residual, b.residual)))
 
 
 def _same(names: list[str], found: Mapping[tuple[str, str], list[Pair]]) -> dict[str, tuple[str, ...]]:

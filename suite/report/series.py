@@ -82,7 +82,13 @@ def paths(report: RunResult) -> list[TrainingPath]:
     """Two for each training check."""
     return [
         TrainingPath(
-            row["case"], row["convention"], row["reference"], row["optimizer"], remedy, tuple(row[key])
+            row["case"],
+            row["convention"],
+            row["reference"],
+            row["optimizer"],
+            remedy,
+            tuple(row[key]),
+            row["batch_size"],
         )
         for row in report.of("training_check")
         for key, remedy in REMEDIES.items()

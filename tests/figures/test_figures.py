@@ -197,6 +197,26 @@ def test_trainings_that_never_meet_have_no_zero_on_the_axis() -> None:
     assert "0" not in labels[1]
 
 
+def test_a_figure_says_of_which_batches_it_is() -> None:
+    told = {name: " ".join(title_and_notes(drawn(draw))) for name, draw in KINDS.items()}
+    assert "one batch a case: the first of 8 samples" in told["discrepancy"]
+    assert "full batches" in told["scale"]
+    assert "batches of 8" in told["trajectory"]
+    assert "batches of the largest size" in told["noise-scale"]
+
+
+def title_and_notes(figure: Any) -> list[str]:
+    from matplotlib.text import Text
+
+    return [" ".join(one.get_text().split()) for one in figure.findobj(Text)]
+
+
+def test_what_only_full_batches_have_in_common_is_said_of_them_alone() -> None:
+    same = [discrepancy("one", size, "0", "alike", scale=1.0) for size in (2, 8)]
+    found = drawn(lambda figure: scale.draw(figure, curves(RunResult([*rows(), *same])), "mean", 2))
+    assert "On full batches the same as mean: alike." in title_and_notes(found)
+
+
 def test_weights_that_are_no_multiples_are_numbers() -> None:
     shown = weights.of_card({"weights": [0.25, 0.25, 0.25, 0.575], "samples": 4})
     assert "2.3/n" in lines(drawn(lambda figure: weights.draw(figure, shown)))

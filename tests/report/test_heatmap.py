@@ -34,6 +34,26 @@ def test_conventions_are_one_only_if_they_are_in_every_case() -> None:
     assert found.pairs["batchmean", "mean"] == Pair(2.0, 0.0)  # the scale that is farthest from 1
 
 
+def test_what_another_batch_of_the_run_tells_apart_is_named() -> None:
+    alike = [discrepancy("one", 8, "0", name, scale=1.0, verdict="identical") for name in ("a", "b", "c")]
+    others = [
+        discrepancy("one", 8, "last", "a", scale=1.0, verdict="identical"),
+        discrepancy("one", 8, "last", "b", scale=0.25),
+        discrepancy("one", 8, "last", "c", scale=1.0, verdict="direction", residual=0.58),
+    ]
+    found = heatmap(RunResult([*rows(("one",)), *alike, *others]))
+    assert found.same["mean"] == ("a", "b", "c")
+    assert found.apart == {"mean": ("b", "c")}
+
+
+def test_two_that_move_together_are_told_apart_by_no_batch() -> None:
+    both = [discrepancy("one", 8, batch, name, scale=scale)
+            for name in ("a", "b") for batch, scale in (("0", 0.3), ("last", 0.6))]  # fmt: skip
+    found = heatmap(RunResult([*rows(("one",)), *both]))
+    assert found.same["a"] == ("b",)
+    assert found.apart == {}
+
+
 def test_pairs_that_no_case_has_are_missing() -> None:
     report = RunResult([*rows(("one",)), discrepancy("alone", 8, "0", "gone")])
     assert ("gone", "sum") not in heatmap(report).pairs

@@ -25,7 +25,7 @@
     if (made.className !== "even") made.style.setProperty("--v", (0.08 + 0.92 * share).toFixed(3));
     return made;
   };
-  const show = ({ title, names, cells, same, of }) => {
+  const show = ({ title, names, cells, same, apart, of }) => {
     const count = names.length;
     const scales = cells.filter((value, k) => value > 0 && k % count > Math.floor(k / count));
     const reach = Math.max(Math.log(2), ...scales.map((scale) => Math.abs(Math.log(scale))));
@@ -51,7 +51,8 @@
       + "no case has both conventions, or no scale takes one to the other. "
       + (title === "all cases" && DATA.heatmaps.length > 2
       ? "Of all cases: each pair’s scale farthest from 1, and its largest direction. " : "")
-      + (same.length ? `The same on these batches: ${same.join("; ")}.` : "");
+      + (same.length ? `The same on these batches: ${same.join("; ")}.` : "")
+      + (apart.length ? ` Other batches of this run tell these apart: ${apart.join("; ")}.` : "");
   };
   DATA.heatmaps.forEach((map, k) => choice.append(option(map.title, k)));
   choice.addEventListener("change", () => show(DATA.heatmaps[choice.value]));

@@ -35,6 +35,7 @@
     body.append(part);
     shown = Math.min(found.length, shown + count);
     at("more").hidden = at("all").hidden = shown === found.length;
+    at("measurements").classList.toggle("cut", shown < found.length);
     at("found").textContent = `${found.length} of ${rows.length} measurements` + (shown < found.length ? `, the first ${shown} shown` : "");
   };
   const show = () => {

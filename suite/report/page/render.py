@@ -104,5 +104,17 @@ def _refused(report: RunResult) -> list[tuple[str, str, str, str]]:
     return [(*key, reason) for key, reason in sorted(found.items())]
 
 
-def _omitted(report: RunResult) -> list[tuple[str, str, str]]:
-    return sorted({(row["case"], row["convention"], row["reason"]) for row in report.of("omitted")})
+def _omitted(report: RunResult) -> list[dict[str, Any]]:
+    """What was left out, by reason: conventions that have it in the same cases are one line."""
+    cases: dict[tuple[str, str], list[str]] = {}
+    for case, convention, reason in sorted(
+        {(row["case"], row["convention"], row["reason"]) for row in report.of("omitted")}
+    ):
+        cases.setdefault((reason, convention), []).append(case)
+    lines: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (reason, convention), where in sorted(cases.items()):
+        lines.setdefault((reason, tuple(where)), []).append(convention)
+    return [
+        {"reason": reason, "conventions": names, "cases": where, "pairs": len(names) * len(where)}
+        for (reason, where), names in lines.items()
+    ]

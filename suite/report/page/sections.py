@@ -121,7 +121,8 @@ def _charts(report: RunResult) -> dict[str, str]:
         ticks=ticks,
         log_x=False,
     )
-    return {"scales": scales, "trajectories": apart}
+    sizes = sorted({row["batch_size"] for row in report.of("training_check")})
+    return {"scales": scales, "trajectories": apart, "trained": " and ".join(map(str, sizes))}
 
 
 _REMEDIES = {
@@ -183,6 +184,7 @@ def heatmap_data(report: RunResult, overall: Heatmap) -> list[dict[str, Any]]:
     found = [_matrix("all cases", overall.names, overall.pairs)]
     found[0]["of"] = overall.batches
     found[0]["same"] = [f"{name} = {', '.join(others)}" for name, others in overall.same.items() if others]
+    found[0]["apart"] = [f"{', '.join(others)} from {name}" for name, others in overall.apart.items()]
     by_case: dict[str, list[Row]] = {}
     for kind in ("discrepancy", "pair"):
         for row in report.of(kind):
@@ -203,7 +205,7 @@ def _matrix(title: str, names: Sequence[str], pairs: Any) -> dict[str, Any]:
         for j, b in enumerate(names):
             pair = pairs.get((a, b))
             cells.append(None if pair is None or i == j else _short(pair.scale if j > i else pair.residual))
-    return {"title": title, "names": list(names), "cells": cells, "same": []}
+    return {"title": title, "names": list(names), "cells": cells, "same": [], "apart": []}
 
 
 def slug(*parts: object) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +120,27 @@ def test_nothing_overflows_a_narrow_screen(small: Any) -> None:
 def test_printing_opens_what_is_folded(small: Any) -> None:
     small.execute_script("dispatchEvent(new Event('beforeprint'))")
     assert small.execute_script("return document.querySelectorAll('details:not([open])').length") == 0
+
+
+def printed(browser: Any) -> int:
+    """How many sheets of A4 the open page has."""
+    sheet = browser.execute_cdp_cmd("Page.printToPDF", {"paperWidth": 8.27, "paperHeight": 11.69})
+    return len(re.findall(rb"/Type\s*/Page\b", base64.b64decode(sheet["data"])))
+
+
+def test_a_list_that_is_not_all_shown_is_not_printed_and_says_so(browser: Any, folder: Path) -> None:
+    open_(browser, page(folder, "long", many(400)))
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    paper = browser.find_element("css selector", "#measurements .on-paper")
+    rows_ = browser.find_element("id", "rows")
+    assert paper.is_displayed()
+    assert not rows_.is_displayed()
+    few = printed(browser)
+    browser.execute_script("document.getElementById('all').click()")
+    assert rows_.is_displayed()
+    assert not paper.is_displayed()
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert printed(browser) > few
 
 
 def test_ten_thousand_rows_open_in_three_seconds_and_fit_in_five_megabytes(

@@ -11,7 +11,7 @@ import pytest
 from suite.report.load import load_run
 from suite.report.page.render import render
 from suite.report.run_result import RunResult
-from tests.report.rows import ENVIRONMENT, HOSTILE, hostile, row, rows, write
+from tests.report.rows import ENVIRONMENT, HOSTILE, discrepancy, hostile, row, rows, write
 
 
 def page(tmp_path: Path, found: list[dict]) -> str:
@@ -50,6 +50,26 @@ def test_the_data_for_the_script_are_json(tmp_path: Path) -> None:
 def test_a_run_that_measured_nothing_has_a_page_too(tmp_path: Path) -> None:
     found = page(tmp_path, [dict(ENVIRONMENT), row("failure", case="one", reason="no data")])
     assert "no data" in found
+
+
+def test_what_was_left_out_is_one_line_for_all_that_share_reason_and_cases(tmp_path: Path) -> None:
+    left = [
+        row("omitted", case=case, batch_size=2, batch=batch, convention=name, reason="no tokens")
+        for case in ("one", "two")
+        for name in ("token-mean", "position-mean")
+        for batch in "01"
+    ]
+    found = page(tmp_path, [*rows(), *left])
+    assert "Left out where they do not apply: 4 pairs of case and convention" in found
+    assert found.count("no tokens") == 1
+    assert "<td>position-mean, token-mean</td><td>one, two</td>" in found
+
+
+def test_the_map_says_what_other_batches_tell_apart(tmp_path: Path) -> None:
+    more = [discrepancy("one", 8, "0", "alike", scale=1.0), discrepancy("one", 8, "9", "alike", scale=2.0)]
+    found = page(tmp_path, [*rows(("one",)), *more])
+    text = re.search(r'<script type="application/json" id="data">(.*?)</script>', found, re.S)[1]
+    assert json.loads(text)["heatmaps"][0]["apart"] == ["alike from mean"]
 
 
 def test_a_run_of_an_installed_copy_has_no_commit(tmp_path: Path) -> None:
