@@ -18,6 +18,7 @@ from suite.algebra.units import Column
 from suite.recovery import counts
 from suite.recovery.correct_loops import TORCH_ADDS, Slack
 from suite.recovery.identify import Match
+from suite.recovery.plainness import formula_plainness, is_of_shape, is_weight
 from suite.recovery.solve import Root, Solution
 from suite.recovery.terms import has_terms, of_terms
 
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 HEARD, NOT_ZERO = "units with a gradient", "losses that are not zero"
 CLIPPED = Formula(((CLIP, 1),))
-COUNTED = 1.2
-"""How much rather a formula is made of the units table than of a number that happens to be in the batch."""
 Fits = Callable[[Column], bool]
 
 
@@ -45,6 +44,7 @@ class Explanation:
         shape: what the weights are proportional to, where nothing gives the constant, or None.
         constant: the constant with which that gives the weights, or None.
         by_part: a formula for each loss term, where the terms have none in common; else empty.
+        by_part_also: for each of these terms the other formulas that give its weights, the plainest first.
         hints: sentences on what the weights go with, where nothing gives them.
     """
 
@@ -55,6 +55,7 @@ class Explanation:
     shape: Formula | None = None
     constant: float | None = None
     by_part: tuple[tuple[str, Formula], ...] = ()
+    by_part_also: tuple[tuple[Formula, ...], ...] = ()
     hints: tuple[str, ...] = ()
 
 
@@ -145,6 +146,9 @@ def explained(
     if not formulas:
         numbered = sorted(_with_numbers(weights, error, first), key=_constant)
         formulas = dict.fromkeys(f for f in numbered if fits(first.column(f)))
+    elif any(map(is_of_shape, next(iter(formulas)).symbols)):
+        weighed = sorted((f for f in _with_numbers(weights, error, first) if is_weight(f)), key=_constant)
+        formulas |= dict.fromkeys(f for f in weighed if fits(first.column(f)))
     if formulas:
         return _of(tuple(formulas), quantities, fits)
     terms = _of_terms(weights, error, quantities, fits, each)
@@ -152,24 +156,6 @@ def explained(
         return terms
     shape = next((s for s in shapes(weights, error, first) if s.formula.powers and _sure(s)), None)
     return Explanation() if shape is None else Explanation(shape=shape.formula, constant=shape.constant)
-
-
-def formula_plainness(formula: Formula) -> float:
-    """What orders formulas: their complexity, and more for each number that is in the batch alone.
-
-    More still for the size of an axis, which everybody has and few divide by: 2/n, rather than 1/4 by chance.
-    None for what is counted in a mask that stands in the formula too: over its entries, rather than n².
-    """
-    weighs = [
-        name.strip("[").partition(" ")[0] for name in formula.symbols if name.strip("[").startswith("batch")
-    ]
-    doubts = sum(
-        (" " in name) + name.startswith("size")
-        for name in formula.symbols
-        if not any(tensor in name for tensor in weighs)
-    )
-    added = sum(" + " in name for name in formula.symbols)  # to a divisor, rather than nothing
-    return formula.complexity + COUNTED * doubts + 0.01 * added
 
 
 def product_formulas(found: list[Match], quantities: Quantities) -> list[Formula]:
@@ -215,8 +201,9 @@ def _of_terms(
     if terms is None or not fits(terms.values):
         return None
     return Explanation(
-        by_part=terms.by_part, values=terms.values, numbers=terms.numbers, columns=terms.columns
-    )
+        by_part=terms.by_part, by_part_also=terms.also, values=terms.values, numbers=terms.numbers,
+        columns=terms.columns,
+    )  # fmt: skip
 
 
 def of_gradient(root: Root, solution: Solution, slack: Slack, units: Units) -> Fits:
@@ -253,15 +240,22 @@ def _with_numbers(weights: Column, error: Column, quantities: Quantities) -> Ite
         yield from with_number(shape, quantities)
 
 
-def _constant(formula: Formula) -> tuple[bool, int, int]:
+def _constant(formula: Formula) -> tuple[bool, bool, int, int]:
     """What orders formulas with a number that nothing counts.
 
-    A bare whole number comes first, then small ones; 0.3 before 2.4/n, and 0.3/n before 0.0375.
+    What is divided by the size of something comes last: 10/n, rather than 5/4. A bare whole number comes
+    first, then small ones; 0.3 before 2.4/n, and 0.3/n before 0.0375.
     """
+    shaped = any(map(is_of_shape, formula.symbols))
     decimal = next((name for name in formula.symbols if numeral(name) is not None and "." in name), None)
     if decimal is not None:
-        return True, len(decimal.replace(".", "").strip("0")), -len(formula.powers)
-    return False, len(formula.powers), max((int(n) for n in formula.symbols if n.isdigit()), default=1)
+        return shaped, True, len(decimal.replace(".", "").strip("0")), -len(formula.powers)
+    return (
+        shaped,
+        False,
+        len(formula.powers),
+        max((int(n) for n in formula.symbols if n.isdigit()), default=1),
+    )
 
 
 def _sure(shape: Shape) -> bool:

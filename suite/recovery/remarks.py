@@ -6,18 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from suite.algebra.formula import Formula
-from suite.algebra.symbols import CLIP, LITERAL_COST, SYMBOLS, numeral
-from suite.recovery.explanation import formula_plainness
+from suite.algebra.symbols import SYMBOLS, numeral
+from suite.recovery.alternatives import alternatives, listed, the
 from suite.recovery.findings import Findings
-from suite.recovery.weight_lines import label, named, substituted
+from suite.recovery.weight_lines import label, named, part_name, substituted
 
-PLAUSIBLE = 1.5
-"""How much more complex than the plainest a formula may be to be told; `.formulas` has them all."""
-ALTERNATIVES = 3
 RESTORED = 6
-MEASURES = ("size", "sum", "largest", "standard", "biased", "mean", "root")
-"""What names of numbers begin with that are no counts."""
 ASKED = {
     "microbatch": "'microbatch' (with window=)",
     "rank": "'rank' (with world_size=)",
@@ -29,7 +23,7 @@ ASKED = {
 def remarks(found: Findings) -> list[str]:
     """All of them, in order."""
     return [
-        *_beneath(found), *_mistakes(found), *_counted(found), *_same(found), *_alternatives(found),
+        *_beneath(found), *_mistakes(found), *_counted(found), *_same(found), *alternatives(found),
         *_asked(found), *_untold(found), *_conditions(found), _digits(found),
     ]  # fmt: skip
 
@@ -57,97 +51,10 @@ def _same(found: Findings) -> Iterator[str]:
         yield f"Rounding of {found.rounding} cannot tell it from {', '.join(found.unresolved)}."
 
 
-def _alternatives(found: Findings) -> Iterator[str]:
-    """Formulas that are no registered convention's and give the same numbers."""
-    formulas = found.explanation.formulas
-    if not formulas:
-        return
-    first, seen = formulas[0], {_full(formula, found) for formula in (formulas[0], *found.products)}
-    # That a number of the batch is worth a product of the table, or a size what was counted.
-    chance = not named_in(first) and not any(numeral(name) for name in first.symbols)
-    counted = any(" " in name and not _of_shape(name) for name in first.symbols)
-    # Nobody can look up a constant: one that is another constant over a count is as likely.
-    constant = any((numeral(name) or 2) != 2 for name in first.symbols)
-    room = PLAUSIBLE + (LITERAL_COST if constant else 0.0)
-    likely: list[Formula] = []
-    for formula in formulas[1:]:
-        same = _full(formula, found)
-        by_size = counted and any(map(_of_shape, formula.symbols))
-        doubtful = (chance and named_in(formula)) or by_size or _by_shape(first / formula)
-        if (
-            same not in seen
-            and not doubtful
-            and formula_plainness(formula) <= formula_plainness(first) + room
-        ):
-            likely.append(formula)
-        seen.add(same)
-    if not likely:
-        return
-    worth = substituted(first, named(found))
-    written = [(substituted(formula, named(found)), formula) for formula in likely[:ALTERNATIVES]]
-    said = ", ".join(str(formula) if text == worth else text for text, formula in written)
-    more = f" and {len(likely) - ALTERNATIVES} more" if len(likely) > ALTERNATIVES else ""
-    if CLIP in first.symbols:
-        yield (
-            f"Clipping hides constant factors: it may be {said}{more}; a batch that is not clipped "
-            "would tell."
-        )
-    else:
-        differ = _differ(first, likely[0])
-        yield f"This batch cannot tell it from {said}{more}; a batch in which {differ} would."
-
-
-def _by_shape(quotient: Formula) -> bool:
-    """Whether two formulas differ by the axes of one tensor only: its entries are their product."""
-    tensors = {name.rpartition(" of ")[2] for name in quotient.symbols if " of batch" in name}
-    inside = all(name == "n" or _of_shape(name) for name in quotient.symbols)
-    return len(tensors) == 1 and inside
-
-
-def _of_shape(name: str) -> bool:
-    """Whether a number is the size of something, which everybody has and few divide by."""
-    return name.startswith(("entries of", "size of axis"))
-
-
-def named_in(formula: Formula) -> bool:
-    """Whether a number that was counted from the batch stands in a formula."""
-    return any(" " in name for name in formula.symbols)
-
-
-def _full(formula: Formula, found: Findings) -> Formula:
-    """The formula in one of two symbols that are the same here: K in a full window, R for all ranks."""
-    numbers = dict(found.explanation.numbers)
-    pairs = [("W", "K"), ("S", "R")]
-    same = {a: b for a, b in pairs if a in numbers and numbers.get(b, numbers[a]) == numbers[a]}
-    if len(found.units.parts) <= 1:
-        whole = {"m_i": "d", "V_i": "d"} if "d" in numbers else {}
-        same |= {"m_u": whole.get("m_i", "m_i"), "V_u": whole.get("V_i", "V_i"), **whole}
-    return formula.replaced({a: Formula(((b, 1),)) for a, b in same.items()})
-
-
-def _differ(first: Formula, second: Formula) -> str:
-    """What must differ for two formulas to give different numbers."""
-    symbols = [name for name in (first / second).symbols if numeral(name) is None]
-    if len(symbols) == 1:
-        return f"{the(symbols[0])} is another number"
-    return f"{', '.join(map(the, symbols[:-1]))} and {the(symbols[-1])} do not agree"
-
-
-def the(name: str) -> str:
-    """A symbol, or a number of the batch by what it is."""
-    if name in SYMBOLS:
-        return name
-    return f"the {name}" if name.startswith(MEASURES) else f"the number of {name}"
-
-
 def _counted(found: Findings) -> Iterator[str]:
     """What the numbers of the formula are: counts of the batch, quantities of the table, constants."""
     numbers = dict(found.explanation.numbers)
-    for part, its in found.explanation.by_part:
-        for name, power in its.powers:
-            if name in numbers and name not in SYMBOLS:
-                place = "divisor" if power < 0 else "factor"
-                yield f"The {place} for {part} is {numbers[name]:.6g}, {the(name)}."
+    yield from _counted_of_terms(found)
     formula = found.formula
     if formula is None:
         return
@@ -164,6 +71,18 @@ def _counted(found: Findings) -> Iterator[str]:
             yield f"The {place} is {numbers[name]:.6g}, {chance}{the(name)}."
         elif (numeral(name) or 2) != 2:
             yield f"The {place} {name} is a constant: neither the batch nor the units table counts it."
+
+
+def _counted_of_terms(found: Findings) -> Iterator[str]:
+    """What the counts in the formulas of loss terms are, once for all terms that have them."""
+    numbers = dict(found.explanation.numbers)
+    parts: dict[tuple[str, str], list[str]] = {}
+    for part, formula in found.explanation.by_part:
+        for name, power in formula.powers:
+            if name in numbers and name not in SYMBOLS:
+                parts.setdefault(("divisor" if power < 0 else "factor", name), []).append(part_name(part))
+    for (place, name), those in parts.items():
+        yield f"The {place} for {listed(those)} is {numbers[name]:.6g}, {the(name)}."
 
 
 def _asked(found: Findings) -> Iterator[str]:
@@ -189,9 +108,7 @@ def _asked(found: Findings) -> Iterator[str]:
             f"micro-batches or ranks, say so in the column 'microbatch' (with window={len(runs)}) or 'rank'."
         )
     elif lacking:
-        *others, last = lacking
-        said = f"{', '.join(others)} or {last}" if others else last
-        yield f"The units table could say more: it has no column {said}."
+        yield f"The units table could say more: it has no column {listed(lacking, 'or')}."
 
 
 def _equal_shares(found: Findings) -> list[int]:

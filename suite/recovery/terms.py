@@ -14,6 +14,7 @@ from suite.algebra.shapes import shapes
 from suite.algebra.symbols import numeral
 from suite.algebra.units import Column, Units
 from suite.recovery.correct_loops import Slack
+from suite.recovery.plainness import doubt
 from suite.recovery.solve import Root, Solution
 
 MOST_TERMS = 8
@@ -23,6 +24,8 @@ ALONE = 1.0
 """How much less readily people weigh sums, or means over what they count, than means: 0.3/n, not 0.0375."""
 ROOM = 0.8
 """How much more complex formulas of the same quantities may be than the plainest."""
+AS_LIKELY, FACTORS_TOLD, SAME_BASE = 1.0, 2, 2.0
+"""How much less plain other formulas may be to be told: of a few of any quantities, and of other terms'."""
 Plainness = Callable[[Formula], float]
 
 
@@ -35,12 +38,14 @@ class Terms:
         values: `[units]` what they give.
         numbers: what the numbers in them are worth, by symbol.
         columns: `[units]` what the quantities in them are worth that vary between units, by symbol.
+        also: for each term the other formulas that give its weights, the plainest first.
     """
 
     by_part: tuple[tuple[str, Formula], ...]
     values: Column
     numbers: tuple[tuple[str, float], ...]
     columns: tuple[tuple[str, Column], ...]
+    also: tuple[tuple[Formula, ...], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,18 +120,22 @@ def of_terms(
         if not candidates:
             return None
         found.append(candidates)
-    chosen = _alike(found)
+    chosen, joint = _alike(found)
     values = np.full(len(units), np.nan)
     for index, candidate in enumerate(chosen):
         mine = units.part == index
-        told = (
-            weights if alone and _is_number(candidate.formula) else candidate.known.column(candidate.formula)
-        )
-        values = np.where(mine, told, values)
-    numbers = {n: c.known.numbers[n] for c in chosen for n in c.formula.symbols if n in c.known.numbers}
-    columns = {n: c.known.columns[n] for c in chosen for n in c.formula.symbols if n in c.known.columns}
+        number = alone and _is_number(candidate.formula)
+        values = np.where(mine, weights if number else candidate.known.column(candidate.formula), values)
+    others = [
+        _others(index, chosen, candidates, [some[index] for some in joint])
+        for index, candidates in enumerate(found)
+    ]
+    told = [*chosen, *(other for some in others for other in some)]
+    numbers = {n: c.known.numbers[n] for c in told for n in c.formula.symbols if n in c.known.numbers}
+    columns = {n: c.known.columns[n] for c in told for n in c.formula.symbols if n in c.known.columns}
     by_part = tuple((part, c.formula) for part, c in zip(units.parts, chosen, strict=True))
-    return Terms(by_part, values, tuple(numbers.items()), tuple(columns.items()))
+    also = tuple(tuple(dict.fromkeys(other.formula for other in some)) for some in others)
+    return Terms(by_part, values, tuple(numbers.items()), tuple(columns.items()), also)
 
 
 def _candidates(weights: Column, error: Column, known: Quantities, plainness: Plainness) -> list[_Candidate]:
@@ -149,17 +158,43 @@ def _is_number(formula: Formula) -> bool:
     return bool(formula.powers) and all(numeral(name) is not None for name in formula.symbols)
 
 
-def _alike(found: list[list[_Candidate]]) -> list[_Candidate]:
-    """One of each, all with the same quantities where that can be, the plainest."""
+def _others(
+    index: int, chosen: list[_Candidate], candidates: list[_Candidate], joint: list[_Candidate]
+) -> list[_Candidate]:
+    """The other candidates for a term that people could have meant, the plainest first.
+
+    Beside a bare number that is what has another term's quantities: 14.4/n for 0.9, where that has 0.1/n.
+    """
+    mine, bases = chosen[index], {candidate.base for candidate in chosen}
+    room = SAME_BASE if _is_number(mine.formula) else 0.0
+    few = (c for c in candidates if sum(abs(power) for _, power in c.formula.powers) <= FACTORS_TOLD)
+    near = [c for c in few if c.plainness <= mine.plainness + (room if c.base in bases else AS_LIKELY)]
+    told = (c for c in (*joint, *near) if c.formula != mine.formula and not _is_literal(c.formula))
+    return sorted(told, key=lambda one: one.plainness)
+
+
+def _is_literal(formula: Formula) -> bool:
+    """Whether it is a whole number alone, or one over it."""
+    return _is_number(formula) and all(name.isdigit() for name in formula.symbols)
+
+
+def _alike(found: list[list[_Candidate]]) -> tuple[list[_Candidate], list[list[_Candidate]]]:
+    """One of each, all with the same quantities where that can be, the plainest; and others that are alike.
+
+    A number of the batch that all of them have is doubted but once: 1/80 and 0.25/80, over 80 entries.
+    """
 
     def best(candidates: list[_Candidate]) -> _Candidate:
         return min(candidates, key=lambda one: (one.plainness, len(one.formula.powers)))
 
     def total(chosen: list[_Candidate]) -> float:
-        return sum(candidate.plainness for candidate in chosen)
+        again = [doubt(name) for name in chosen[0].base.symbols if " " in name] * (len(chosen) - 1)
+        together = len({candidate.base for candidate in chosen}) == 1
+        return sum(candidate.plainness for candidate in chosen) - (sum(again) if together else 0.0)
 
     plainest = [best(one) for one in found]
-    common = set.intersection(*({candidate.base for candidate in one} for one in found))
+    common = set.intersection(*({candidate.base for candidate in one} for one in found)) - {Formula()}
     every = [[best([c for c in one if c.base == base]) for one in found] for base in common]
-    alike = min(every, key=lambda chosen: (total(chosen), str(chosen[0].base)), default=plainest)
-    return alike if total(alike) <= total(plainest) + ROOM else plainest
+    every.sort(key=lambda chosen: (total(chosen), str(chosen[0].base)))
+    first = every[0] if every and total(every[0]) <= total(plainest) + ROOM else plainest
+    return first, [other for other in every if total(other) <= total(first) + SAME_BASE]

@@ -9,7 +9,7 @@ from suite.algebra.symbols import CLIP
 from suite.recovery.findings import Findings
 from suite.recovery.identify import LARGEST, simplicity
 from suite.recovery.remarks import remarks
-from suite.recovery.weight_lines import LINES, lines, named, substituted
+from suite.recovery.weight_lines import LINES, lines, named, part_name, substituted
 
 
 def as_text(found: Findings) -> str:
@@ -99,7 +99,7 @@ def _formula(found: Findings) -> str:
     if explanation.by_part:
         numbers = named(found)
         return "; ".join(
-            f"{substituted(formula, numbers)} for {part}" for part, formula in explanation.by_part
+            f"{substituted(formula, numbers)} for {part_name(part)}" for part, formula in explanation.by_part
         )
     return "" if explanation.shape is None else f"{explanation.constant:.6g} × {explanation.shape}"
 

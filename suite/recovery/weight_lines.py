@@ -172,8 +172,13 @@ def _by_part(units: Units, data: Index) -> str:
     if several and len(parts) > RANGES and len(parts) < len(units.parts):
         return ""  # tokens, rather than terms
     whole = not several or len(parts) == len(units.parts) > RANGES
-    names = "" if whole else " " + ", ".join(units.parts[part] for part in parts)
+    names = "" if whole else " " + ", ".join(part_name(units.parts[part]) for part in parts)
     return f"{'sample' if len(samples) == 1 else 'samples'} {_ranges(samples)}{names}"
+
+
+def part_name(name: str) -> str:
+    """A loss term by its name; `part 0` where nobody gave it one."""
+    return f"part {name}" if name.isdigit() else name
 
 
 def _by_order(units: Units, data: Index) -> str:

@@ -32,11 +32,11 @@ def three(model: nn.Module, batch: tuple[Tensor, Tensor, Tensor]) -> Tensor:
 @pytest.mark.parametrize(
     ("factors", "says"),
     [
-        ((1 / N, 0.05 / N, -0.01 / N), "1/n for 0; 0.05/n for 1; −0.01/n for 2"),
-        ((0.7315 / N, 1.381 / N, 0.3 / N), "0.7315/n for 0; 1.381/n for 1; 0.3/n for 2"),
-        ((1.5, 0.001, 1.0), "1.5 for 0; 0.001 for 1; 1 for 2"),
-        ((0.3 / N, 11.2 / N, 2 / N), "0.3/n for 0; 11.2/n for 1; 2/n for 2"),
-        ((1 / N, 0.123456, 1 / N), "1/n for 0; 0.123456 for 1; 1/n for 2"),
+        ((1 / N, 0.05 / N, -0.01 / N), "1/n for part 0; 0.05/n for part 1; −0.01/n for part 2"),
+        ((0.7315 / N, 1.381 / N, 0.3 / N), "0.7315/n for part 0; 1.381/n for part 1; 0.3/n for part 2"),
+        ((1.5, 0.001, 1.0), "1.5 for part 0; 0.001 for part 1; 1 for part 2"),
+        ((0.3 / N, 11.2 / N, 2 / N), "0.3/n for part 0; 11.2/n for part 1; 2/n for part 2"),
+        ((1 / N, 0.123456, 1 / N), "1/n for part 0; 0.123456 for part 1; 1/n for part 2"),
     ],
 )
 def test_each_term_has_its_factor_in_the_digits_that_people_write(factors, says) -> None:
@@ -46,6 +46,106 @@ def test_each_term_has_its_factor_in_the_digits_that_people_write(factors, says)
     batch = (torch.randn(N, 6).double(), torch.arange(N) % 5, torch.randn(N, 5).double())
     found = recover(step, network(6, 5).double(), batch, three)
     assert f"the weights are {says}," in str(found)
+
+
+def with_soft_labels(n: int, classes: int) -> tuple[Tensor, ...]:
+    torch.manual_seed(0)
+    soft = torch.randn(n, classes).double().softmax(1)
+    return torch.randn(n, 6).double(), torch.randint(classes, (n,)), soft
+
+
+def hard_and_soft(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
+    out, hot = model(batch[0]), 4.0
+    soft = F.kl_div((out / hot).log_softmax(1), batch[2], reduction="none").sum(1)
+    return torch.stack([F.cross_entropy(out, batch[1], reduction="none"), soft], 1)
+
+
+def weighed(first: Callable[[Tensor], Tensor], second: Callable[[Tensor], Tensor]):
+    def step(model, batch) -> None:
+        one, two = hard_and_soft(model, batch).unbind(1)
+        (first(one) + second(two)).backward()
+
+    return step
+
+
+@pytest.mark.parametrize(
+    ("n", "first", "second", "says"),
+    [
+        (
+            16,
+            lambda one: 0.1 * one.mean(),
+            lambda two: 0.9 * 4.0**2 * two.mean(),
+            [
+                "the weights are 0.1/n for part 0; 0.9 for part 1,",
+                "For part 0, this batch cannot tell it from 1/160 (160 is the number of entries of "
+                "batch[2]); a batch in which the number of entries of batch[2] is not 10·n would.",
+                "For part 1, this batch cannot tell it from 14.4/n; a batch in which n is not 16 would.",
+            ],
+        ),
+        (
+            5,
+            lambda one: one.mean(),
+            lambda two: 0.1 * two.sum(),
+            [
+                "the weights are 1/n for part 0; 1/(2·n) for part 1,",
+                "For part 1, this batch cannot tell it from 0.1; a batch in which n is not 5 would.",
+            ],
+        ),
+        (
+            10,
+            lambda one: one.mean(),
+            lambda two: 2e-4 * two.sum(),
+            ["cannot tell it from 0.0002; a batch in which n is not 10 would."],
+        ),
+        (
+            8,
+            lambda one: one.sum() / 80,
+            lambda two: 0.25 * two.sum() / 80,
+            [
+                "0.1/n for part 0; 0.025/n for part 1,",
+                "For part 0, this batch cannot tell it from 1/80 (80 is",
+                "For part 1, this batch cannot tell it from 0.25/80 (80 is the number of entries of ",
+            ],
+        ),
+        (7, lambda one: one.mean(), lambda two: 0.3 * two.mean(), ["1/n for part 0; 0.3/n for part 1,"]),
+    ],
+)
+def test_a_weight_that_people_write_is_told_beside_a_count_that_is_worth_it(n, first, second, says) -> None:
+    batch = with_soft_labels(n, 10)
+    text = str(recover(weighed(first, second), network(6, 10).double(), batch, hard_and_soft))
+    assert not [part for part in says if part not in text], text
+    if n == 7:
+        assert "cannot tell it" not in text
+
+
+def test_a_mean_over_ten_outputs_may_be_a_tenth_of_the_mean() -> None:
+    batch = (torch.randn(7, 6).double(), torch.randn(7, 10).double())
+
+    def squares(model, batch) -> Tensor:
+        return (model(batch[0]) - batch[1]).square().sum(1)
+
+    text = str(
+        recover(lambda m, b: F.mse_loss(m(b[0]), b[1]).backward(), network(6, 10).double(), batch, squares)
+    )
+    assert "The divisor is 70, the number of entries of batch[1]." in text
+    assert "cannot tell it from 0.1/n; a batch in which the number of entries of batch[1] is not 10·n" in text
+
+
+def test_a_number_of_the_batch_that_several_terms_have_is_told_once() -> None:
+    torch.manual_seed(0)
+    batch = (torch.randn(4, 6).double(), [{"boxes": torch.rand(k, 4).double()} for k in (2, 1, 3, 1)])
+
+    def two(model, batch) -> Tensor:
+        boxes = model(batch[0]).reshape(-1, 5, 4)
+        apart = [b[: len(t["boxes"])] - t["boxes"] for b, t in zip(boxes, batch[1], strict=True)]
+        return torch.stack([torch.stack([a.abs().sum(), a.square().sum()]) for a in apart])
+
+    def step(model, batch) -> None:
+        (two(model, batch).sum(0) @ torch.tensor([5.0, 2.0]).double() / 7).backward()
+
+    text = str(recover(step, network(6, 20).double(), batch, two))
+    assert "5/7 for part 0; 2/7 for part 1," in text
+    assert 'The divisor for part 0 and part 1 is 7, the number of rows of batch[1][:]["boxes"].' in text
 
 
 def test_a_number_is_not_taken_for_one_of_few_digits_by_chance() -> None:

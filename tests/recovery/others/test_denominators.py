@@ -120,8 +120,7 @@ def triplets_that_are_not_easy() -> Case:
 
 @LOOPS.add(
     "https://github.com/GMvandeVen/continual-learning/issues/5",
-    "cannot tell it from 4/60",
-    "number of entries of batch[1]",
+    "cannot tell it from 0.4/n, 4/60 (60 is the number of entries of batch[1]); a batch in which ",
 )
 def soft_targets_averaged_over_classes() -> Case:
     def losses(model: nn.Module, batch: Any) -> Tensor:

@@ -401,7 +401,8 @@ def centralised_gradients() -> Case:
 
 @LOOPS.add(
     "https://github.com/tianheyu927/PCGrad/issues/4",
-    "those of no registered convention", "samples 0 – 7 0      0.20562", "samples 0 – 7 1      0.19258",
+    "those of no registered convention", "samples 0 – 7 part 0      0.20562",
+    "samples 0 – 7 part 1      0.19258",
 )  # fmt: skip
 def conflicting_gradients_projected() -> Case:
     """PCGrad: of two tasks, each gradient less its part against the other."""
