@@ -66,7 +66,7 @@ class Convention:
     def _counts_elements(self, units: Units) -> bool:
         """Whether the coefficients would be others if each unit had twice the elements."""
         twice = replace(units, elements=2 * units.elements)
-        gram = np.eye(len(units))
+        gram = np.eye(len(units) if self.uses_gram else 0)
         return not np.array_equal(self.coefficients(units, gram), self.coefficients(twice, gram))
 
     def coefficients(self, units: Units, gram: Gram) -> Column:

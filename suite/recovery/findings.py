@@ -48,6 +48,8 @@ class Findings:
         drawn: whether the losses draw random numbers, so that step and losses were given the same.
         restored: what the step and the losses changed and was put back after each run, by name.
         solved_on: the parameters that the weights were solved on, then proven on all; empty where on all.
+        within: the groups (`sample`, `micro-batch`, …) in which a formula gives the weights, where units
+            are too many to be solved for one by one; empty where they are not.
     """
 
     units: Units
@@ -77,6 +79,7 @@ class Findings:
     drawn: bool = False
     restored: tuple[str, ...] = ()
     solved_on: tuple[str, ...] = ()
+    within: str = ""
 
     @property
     def formula(self) -> Formula | None:

@@ -60,6 +60,35 @@ class FormedRows:
         kept = (place >= 0).nonzero()[:, 0]
         return FormedRows({name: block[kept] for name, block in self.blocks.items()})
 
+    def grouped(self, group: Tensor, weights: Tensor) -> FormedRows:
+        """The gradients of groups of units: `Σ weights[u] g_u` over the units of each group."""
+        count = int(group.max()) + 1
+        blocks = {}
+        for name, block in self.blocks.items():
+            rows = _flat(block) * weights.to(block.device)[:, None]
+            total = rows.new_zeros(count, rows.shape[1]).index_add_(0, group.to(block.device), rows)
+            blocks[name] = total.view(count, *block.shape[1:])
+        return FormedRows(blocks)
+
+    def sketch(
+        self,
+        units: int,  # noqa: ARG002  each has a row
+        directions: int,
+        generator: torch.Generator,
+        last: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """`[directions, units]` inner products with random directions; see `UnitRows.sketch`."""
+        total = torch.zeros((), dtype=torch.float64, device="cpu")
+        for name, block in self.blocks.items():
+            rows = _flat(block)
+            if last is not None:
+                rows = torch.cat([rows, last[name].double().flatten()[None]])
+            random = torch.randn(
+                directions, rows.shape[1], generator=generator, dtype=torch.float64, device="cpu"
+            )
+            total = total.to(rows.device) + random.to(rows.device) @ rows.T
+        return total / float(directions**0.5)
+
 
 def _flat(block: Tensor) -> Tensor:
     return block.unsqueeze(1).flatten(1).double()

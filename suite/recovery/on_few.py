@@ -52,6 +52,7 @@ class Proven:
         left: the norm of what the weights leave on the few parameters.
         names: of the parameters that were solved on.
         entries: `[samples]` or `[samples, parts]` the losses.
+        within: what has one weight, times a formula's; empty where each unit has its own.
     """
 
     root: Root
@@ -60,6 +61,7 @@ class Proven:
     left: float
     names: tuple[str, ...]
     entries: Tensor
+    within: str = ""
 
 
 def solved(
@@ -191,6 +193,11 @@ class Solved:
         """Whether these hear more units than others do, or are better conditioned."""
         mine, theirs = int(self.heard.sum()), int(other.heard.sum())
         return mine > theirs or (mine == theirs and self.equations.condition < other.equations.condition)
+
+    @property
+    def quiet(self) -> Tensor:
+        """`[units]` which units have no gradient by these parameters."""
+        return ~self.heard
 
     @property
     def column(self) -> Tensor:

@@ -33,6 +33,7 @@ from suite.recovery.formats import SeenFormats, Watch, is_narrow
 from suite.recovery.identify import simplicity
 from suite.recovery.in_float64 import UnitProblem, problem
 from suite.recovery.losses import Reading
+from suite.recovery.many_units import require_square_matrices
 from suite.recovery.recorded_on_few import are_many, divided, proven_of_recorded
 from suite.recovery.recovery import recovery
 from suite.recovery.result import Recovery
@@ -242,6 +243,7 @@ def _experiment(
         few = _on_few(tried, together, entries) or _on_few(tried, replace(together, replayed=True))
         if few is not None:
             return few
+        require_square_matrices(len(units), None)
         require_memory_for_all(model, len(units), None)
     with around.kept():
         try:
@@ -271,7 +273,7 @@ def _on_few(
         parts = known.split([one.elements.size for one in microbatches])
         entries = [part.reshape(one.elements.shape) for part, one in zip(parts, microbatches, strict=True)]
         whole = () if together.replayed else tried.counted
-        few = proven_of_recorded(tried.model, whole, losses_of, entries, tried.gradient)
+        few = proven_of_recorded(tried.model, whole, losses_of, entries, tried.gradient, tried.units)
     if few is None:
         return None
     return replace(tried, losses=replace(tried.losses, losses=together), few=few)

@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from suite.algebra.units import Units
 from suite.loops import batch as batches
+from suite.recovery.attempt import Attempt, Unfit
 from suite.recovery.eval_copy import in_eval_mode
 from suite.recovery.in_float64 import UnitProblem
 from suite.recovery.losses import differing
+from suite.recovery.many_units import weights_of
 from suite.recovery.on_few import Proven
-from suite.recovery.planner import Attempt, Unfit, proven
 from suite.recovery.step import GradientByName
 from suite.recovery.without_matrix import FORMED
 
@@ -78,6 +80,7 @@ def proven_of_recorded(
     losses_of: Read,
     entries: Sequence[Tensor],
     gradient: GradientByName,
+    units: Units,
 ) -> Proven | None:
     """The weights, solved for on few parameters and proven on all; None where that cannot be had.
 
@@ -87,6 +90,7 @@ def proven_of_recorded(
         losses_of: gives the losses of one micro-batch, by its place.
         entries: for each micro-batch, `[samples]` or `[samples, parts]` the losses as numbers.
         gradient: by parameter name, in the order of the trained parameters.
+        units: the units table.
     """
     several = any(each.ndim > 1 for each in entries)
     flat = torch.cat([each.flatten() for each in entries])
@@ -102,7 +106,7 @@ def proven_of_recorded(
         flat, 0, gradient, losses_of,
         tuple(each.numel() for each in entries), sum(map(len, entries)),
     )  # fmt: skip
-    return proven(attempt)
+    return weights_of(attempt, units, None)
 
 
 def divided(found: Proven, factor: float) -> Proven:

@@ -29,6 +29,7 @@ from suite.recovery.hints import hints
 from suite.recovery.identify import Match, coinciding, matching, suspected
 from suite.recovery.losses import Reading, differing
 from suite.recovery.losses_reread import cuts, read_in
+from suite.recovery.many_units import require_square_matrices
 from suite.recovery.other_batch import other_batch
 from suite.recovery.result import Recovery
 from suite.recovery.samples import Collate, given_batch, with_samples
@@ -133,7 +134,8 @@ def experiment(
         step, model, batch, {}, around, first.reading, regulariser, units or Units.of(1), engine,
         memory=memory,
     )  # fmt: skip
-    many = asks_for_it(first, sum(p.numel() for p in model.parameters() if p.requires_grad), units)
+    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    many = asks_for_it(first, parameters, units, memory)
     if many:
         count = first.entries.numel() + (regulariser is not None)
         table = _units(units, count, batch, regulariser is not None)
@@ -142,6 +144,8 @@ def experiment(
         if few is not None:
             return few
         require_memory_for_all(model, count, memory)
+    elif first.entries.ndim in (1, 2):
+        require_square_matrices(first.entries.numel(), memory)
     random = _is_random(first.reading, in_eval_mode(model), batch)
     computed = (tried.found, tried.wide)
     table = _units(units, tried.found.shape[0], batch, regulariser is not None)
@@ -239,6 +243,7 @@ def recovery(tried: Experiment) -> Recovery:
         cause=cause,
         engine=tried.engine_used,
         solved_on=() if tried.few is None else tried.few.names,
+        within="" if tried.few is None else tried.few.within,
         drawn=tried.random,
         restored=tried.surroundings.changes,
     )

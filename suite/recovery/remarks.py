@@ -172,6 +172,11 @@ def _conditions(found: Findings) -> Iterator[str]:
     """What was done for the answer to hold."""
     if found.drawn and found.linear:
         yield "The losses draw random numbers: the step and the losses were given the same ones."
+    if found.within:
+        yield (
+            f"The units are too many to be solved for one by one: each group ({found.within}) has a weight "
+            "of its own, and a formula within. That no other weights have this gradient is not shown."
+        )
     if found.restored:
         names = ", ".join(found.restored[:RESTORED])
         more = f" and {len(found.restored) - RESTORED} more" if len(found.restored) > RESTORED else ""

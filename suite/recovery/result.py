@@ -54,6 +54,7 @@ class Recovery(Findings):
             "drawn": self.drawn,
             "restored": self.restored,
             "solved_on": self.solved_on,
+            "within": self.within,
         }
 
     def plot(self, path: str | Path, *, width: str = "two") -> None:

@@ -6,7 +6,7 @@ product belongs to that unit: `G_u = Σ_r b_r a_rᵀ` over the rows `r` of unit 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -163,7 +163,52 @@ class UnitRows:
             self, a=self.a[kept][order], b=self.b[kept][order], unit=unit[kept][order]
         )  # fmt: skip
 
+    def grouped(self, group: Tensor, weights: Tensor) -> UnitRows:
+        """The rows of groups of units: unit `u`, times `weights[u]`, belongs to group `group[u]`.
+
+        Args:
+            group: `[units]`.
+            weights: `[units]`.
+        """
+        order = group[self.unit].argsort(stable=True)
+        unit = self.unit[order]
+        b = self.b[order] * weights[unit].to(self.b)[:, None]
+        return replace(self, a=self.a[order], b=b, unit=group[unit], in_turn=False)
+
+    def sketch(
+        self,
+        units: int,
+        directions: int,
+        generator: torch.Generator,
+        last: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """`[directions, units]` inner products of the units' gradients with random outer products `s tᵀ`.
+
+        Their squares are those of the gradients in the mean, since `⟨b aᵀ, s tᵀ⟩ = (b · s)(a · t)`.
+
+        Args:
+            units: how many units there are.
+            directions: how many outer products.
+            generator: of the random numbers.
+            last: one more gradient, which becomes the last column.
+        """
+        a, b = self._inputs(), self.b.double()
+        t, s = (_random(part.shape[1], directions, generator).to(part) for part in (a, b))
+        inner = (a @ t).mul_(b @ s)
+        found = inner.new_zeros(units, directions).index_add_(0, self.unit, inner)
+        if last is not None:
+            matrix = last[self.weight].double()
+            matrix = matrix.T if self.turned else matrix.flatten(1)
+            if self.bias is not None:
+                matrix = torch.cat([matrix, last[self.bias].double()[:, None]], dim=1)
+            found = torch.cat([found, (s * (matrix @ t)).sum(0)[None]])
+        return found.T / float(directions**0.5)
+
     def _inputs(self) -> Tensor:
         """`[rows, inputs]` in float64, with a one for the bias."""
         a = self.a.double()
         return a if self.bias is None else torch.cat([a, a.new_ones(len(a), 1)], dim=1)
+
+
+def _random(size: int, directions: int, generator: torch.Generator) -> Tensor:
+    return torch.randn(size, directions, generator=generator, dtype=torch.float64, device="cpu")

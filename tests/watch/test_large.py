@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import suite
-from suite.recovery import recorded
+from suite.recovery import many_units, recorded
 from tests.watch.runs import Language, accumulate, batches, losses, sentences
 
 VALID = [6, 2, 3, 4]
@@ -84,3 +84,12 @@ def test_samples_weights_are_solved_on_few_parameters_too() -> None:
     (update,) = audit.updates
     assert update.solved_on
     np.testing.assert_allclose(update.weights, [1 / 6] * 3 + [1 / 4] * 2, rtol=1e-3)
+
+
+@pytest.mark.usefixtures("_none_formed")
+def test_tokens_that_are_too_many_are_audited_in_groups(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(many_units, "MOST_UNITS", 6)
+    update = audited(Wide().double())
+    assert update.within == "sample"
+    valid = update.units.elements == 1
+    np.testing.assert_allclose(update.weights[valid], [1 / 16] * 8 + [1 / 14] * 7, rtol=1e-9)
