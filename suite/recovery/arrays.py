@@ -43,18 +43,27 @@ def flat(value: Mapping[Any, Any], above: str = "") -> dict[str, Any]:
 
 
 def misfit(value: object, trained: Mapping[str, nn.Parameter]) -> str:
-    """What is amiss with a gradient by name, to be read after a message; empty where it is no gradient."""
-    named = flat(value) if isinstance(value, Mapping) else {}
+    """What is amiss with a gradient by name or in order, to be read after a message; empty for none."""
+    named = flat(value) if isinstance(value, Mapping) else _in_order(value, trained)
     arrays = {name: found for name, part in named.items() if (found := as_tensor(part)) is not None}
     if not arrays or all(part.ndim == 0 for part in arrays.values()):
         return ""  # the numbers that it logs
     other = [name for name in arrays if name not in trained]
     if other:
         return f"; by name: {_listed(other)} is none of the parameters {_listed(list(trained))}"
-    name = next(name for name, part in arrays.items() if part.shape != trained[name].shape)
+    name = next((name for name, part in arrays.items() if part.shape != trained[name].shape), None)
+    if name is None:
+        return ""
     given, wanted = list(arrays[name].shape), list(trained[name].shape)
     turned = "; transpose it" if given == wanted[::-1] else ""
-    return f"; by name: the gradient of {name} is {given}, the parameter {wanted}{turned}"
+    how = "by name" if isinstance(value, Mapping) else "in the order of the parameters"
+    return f"; {how}: the gradient of {name} is {given}, the parameter {wanted}{turned}"
+
+
+def _in_order(value: object, trained: Mapping[str, nn.Parameter]) -> dict[str, Any]:
+    """The parts of a list or tuple that has one for each parameter."""
+    listed = isinstance(value, list | tuple) and len(value) == len(trained)
+    return dict(zip(trained, value, strict=True)) if listed else {}  # type: ignore[arg-type]
 
 
 def _listed(names: list[str]) -> str:

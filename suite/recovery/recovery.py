@@ -20,6 +20,7 @@ from suite.loops.batch import Batch, Choose
 from suite.loops.given import described, require_function, require_model
 from suite.loops.loop import Losses, Regulariser
 from suite.machine.global_state import full_precision
+from suite.recovery.batch_parts import parts_hint
 from suite.recovery.causes import Cause, changing, clipped_by_norm, rounded_off, why
 from suite.recovery.eval_copy import in_eval_mode, with_shapes
 from suite.recovery.experiment import Experiment, Weighting
@@ -271,8 +272,9 @@ def _explanation(tried: Experiment, weighting: Weighting, cause: Cause | None) -
     found = explained(weights, error, quantities, weighting.matches, fits, each)
     if found.formulas or found.by_part or weighting.matches:
         return found
-    said = hints(weights, error, tried.units, tried.counted_batch, _losses(tried))
-    return replace(found, hints=tuple(said))
+    parts = tuple(parts_hint(weights, error, tried.units, batches.content(tried.batch)))
+    said = parts or tuple(hints(weights, error, tried.units, tried.counted_batch, _losses(tried)))
+    return replace(found, hints=said)
 
 
 def _beneath_rounding(tried: Experiment, weighting: Weighting) -> Explanation:

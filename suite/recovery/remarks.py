@@ -70,7 +70,8 @@ def _counted(found: Findings) -> Iterator[str]:
             chance = "a constant or " if power > 0 else ""  # people divide by counts
             yield f"The {place} is {numbers[name]:.6g}, {chance}{the(name)}."
         elif (numeral(name) or 2) != 2:
-            yield f"The {place} {name} is a constant: neither the batch nor the units table counts it."
+            drawn = ", or counts what the losses draw" if found.drawn and name.isdigit() else ""
+            yield f"The {place} {name} is a constant{drawn}: neither the batch nor the units table counts it."
 
 
 def _counted_of_terms(found: Findings) -> Iterator[str]:

@@ -1,9 +1,9 @@
 """Which samples a batch holds, however it is laid out: the losses say how many, the batch must agree.
 
 Tensors with samples along their first axis need nothing said. A list of samples, a list with an item for
-each beside such tensors (the targets of a detector), and parts with different numbers of samples (labelled
-and unlabelled ones, say), are recognised by the number of losses. For anything else, a function that picks
-samples is asked for.
+each beside such tensors (the targets of a detector), a table of pandas, and parts with different numbers of
+samples (labelled and unlabelled ones, say), are recognised by the number of losses. For anything else, a
+function that picks samples is asked for.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from torch import Tensor
 from suite.errors import UsageError, one_line, place
 from suite.loops import batch as batches
 from suite.loops.batch import Batch, Choose, ChosenBatch
+from suite.recovery.batch_parts import as_held, in_parts, is_shared
 
 Collate = Callable[[list[Any]], Any]
 
@@ -74,13 +75,16 @@ def with_samples(batch: Batch, entries: object) -> Batch:
     listed = listed and not hasattr(batch, "_fields")
     if listed and len(set(map(type, batch))) == 1:
         return ChosenBatch(batch, batch, _items, rows)
-    if _inside(batch) and all(_each_has(count, part) for part in _inside(batch)):
+    own = [part for part in _inside(batch) if not is_shared(part)]
+    if own and all(_each_has(count, part) for part in own):
         return ChosenBatch(batch, batch, partial(_of_each, count), rows)
     if listed:
         return ChosenBatch(batch, batch, _items, rows)
-    parts = _parts(batch)
-    if parts is not None and sum(_lengths(parts)) == count:
-        return ChosenBatch(batch, batch, _of_parts, rows)
+    if not lengths and hasattr(batch, "iloc") and len(batch) == count:
+        return ChosenBatch(batch, batch, _rows_of_table, rows)
+    parts = in_parts(batch, count)
+    if parts is not None:
+        return parts
     raise UsageError(
         f"there are losses of {count} samples, and the tensors of the batch have first axes of "
         f"{_listed(lengths)}: all must be the number of samples. Take out of the batch what has none (class "
@@ -101,6 +105,11 @@ def _tried(batch: ChosenBatch, count: int) -> ChosenBatch:
     return ChosenBatch(batch.value, batch.whole, batch.choose, tuple(range(count)))
 
 
+def _rows_of_table(batch: Any, rows: list[int]) -> Any:
+    """Samples of a table of pandas."""
+    return batch.iloc[rows]
+
+
 def _items(batch: Any, rows: list[int]) -> Any:
     """Samples of a list of samples."""
     return type(batch)(batch[row] for row in rows)
@@ -115,8 +124,10 @@ def _each_has(count: int, batch: Batch) -> bool:
     rows, items = _along_axis(count, batch), _is_list(count, batch)
     if rows or items:
         return rows != items
+    if is_shared(batch):
+        return True
     inside = _inside(batch)
-    return all(_each_has(count, part) for part in inside) if inside else _number_of_tensors(batch) == 0
+    return bool(inside) and all(_each_has(count, part) for part in inside)
 
 
 def _along_axis(count: int, batch: Batch) -> bool:
@@ -138,16 +149,9 @@ def _inside(batch: Batch) -> list[Batch]:
     return list(batch) if isinstance(batch, list | tuple) else []
 
 
-def _number_of_tensors(batch: Batch) -> int:
-    try:
-        return len(batches.tensors(batch))
-    except UsageError:
-        return -1
-
-
 def _of_each(count: int, batch: Any, rows: list[int]) -> Any:
     """Samples of a batch in which everything has `count`."""
-    return _as_held(batch, [_of_part(count, part, rows) for part in _inside(batch)])
+    return as_held(batch, [_of_part(count, part, rows) for part in _inside(batch)])
 
 
 def _of_part(count: int, part: Any, rows: list[int]) -> Any:
@@ -156,42 +160,6 @@ def _of_part(count: int, part: Any, rows: list[int]) -> Any:
     if _is_list(count, part):
         return _items(part, rows)
     return _of_each(count, part, rows) if _inside(part) else part
-
-
-def _as_held(batch: Any, parts: list[Any]) -> Any:
-    """Other parts in a container of the same kind."""
-    if isinstance(batch, Mapping):
-        return dict(zip(batch, parts, strict=True))
-    return type(batch)(*parts) if hasattr(batch, "_fields") else type(batch)(parts)
-
-
-def _parts(batch: Batch) -> list[Batch] | None:
-    """What a batch holds directly, where each has a number of samples of its own; None where one has none."""
-    if isinstance(batch, Mapping):
-        parts = list(batch.values())
-    elif isinstance(batch, tuple | list):
-        parts = list(batch)
-    else:
-        return None
-    try:
-        return parts if min(_lengths(parts), default=0) > 0 else None
-    except UsageError:
-        return None
-
-
-def _lengths(parts: list[Batch]) -> list[int]:
-    return [batches.size(part) for part in parts]
-
-
-def _of_parts(batch: Any, rows: list[int]) -> Any:
-    """Samples of parts one after the other, each part with those that are its own."""
-    parts = _parts(batch) or []
-    chosen, start = [], 0
-    for part, length in zip(parts, _lengths(parts), strict=True):
-        mine = [row - start for row in rows if start <= row < start + length]
-        chosen.append(batches.select(part, torch.tensor(mine, dtype=torch.int64, device="cpu")))
-        start += length
-    return _as_held(batch, chosen)
 
 
 def _listed(lengths: list[int]) -> str:

@@ -57,7 +57,7 @@ def gradient_of(
     with around.kept():
         around.rewind(seed)
         before = _storages(model)
-        gradient = left_by(step, model, given)
+        gradient = left_by(step, model, given, scaled=around.scaled)
         if _storages(model) != before:
             around.told.setdefault(STORAGE)
     if not all(map(same, copies, tensors(batch))):
@@ -65,8 +65,14 @@ def gradient_of(
     return gradient
 
 
-def left_by(step: Step, model: nn.Module, batch: Batch) -> GradientByName:
+def left_by(step: Step, model: nn.Module, batch: Batch, *, scaled: bool = False) -> GradientByName:
     """The gradient that one call leaves; nothing is put back but the optimizers that it drives.
+
+    Args:
+        step: see `gradient_of`.
+        model: see `gradient_of`.
+        batch: the step may change it.
+        scaled: whether the step has a GradScaler.
 
     Raises:
         UsageError: The step fails, or leaves no gradient, or one that is not finite.
@@ -96,7 +102,10 @@ def left_by(step: Step, model: nn.Module, batch: Batch) -> GradientByName:
     }
     bad = [name for name, part in gradient.items() if not all_finite(part)]
     if bad:
-        raise UsageError(f"the step's gradient of {bad[0]} is nan or infinite: no weights explain it")
+        skipped = "; a GradScaler skips such a step: give it a smaller init_scale" if scaled else ""
+        raise UsageError(
+            f"the step's gradient of {bad[0]} is nan or infinite: no weights explain it{skipped}"
+        )
     return gradient
 
 

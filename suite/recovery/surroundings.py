@@ -35,6 +35,8 @@ class Surroundings:
         """Remember the state of what `model` and the `others`, which have names, can reach."""
         self.transparent = True
         """Whether nothing is reached that may hold what cannot be put back."""
+        self.scaled = False
+        """Whether a GradScaler is reached."""
         self.left_values = False
         """Whether plain values, a count or a switch, had to be put back so far."""
         self.told: dict[str, None] = {}
@@ -47,6 +49,7 @@ class Surroundings:
         self._silent = {id(p.grad) for p in model.parameters()} | tensors
         for name, value in reachable({"model": model, **others}):
             self.transparent = self.transparent and not may_hide(value)
+            self.scaled = self.scaled or isinstance(value, GradScaler)
             self._save(name, value)
 
     @contextmanager

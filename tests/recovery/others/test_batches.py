@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -142,6 +143,70 @@ def gradients_of_another_library() -> Case:
     return Case(step, network(), (normal(6, 6), classes(6)), entropy)
 
 
+@LOOPS.add(
+    "https://github.com/lululxvi/deepxde/issues/982",
+    'batch["inside"] (samples 0 – 7, 1/8 each), batch["edge"] (samples 8 – 10, 10/3 each)',
+    "−column",
+)
+def points_inside_and_on_the_edge() -> Case:
+    """A PINN: the residual at eight points, the boundary at three, a mean each."""
+
+    def residual(model: nn.Module, places: Tensor) -> Tensor:
+        places = places.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(model(places).sum(), places, create_graph=True)
+        (bend,) = torch.autograd.grad(slope[:, 0].sum(), places, create_graph=True)
+        return (slope[:, 1] - 0.1 * bend[:, 0]).square()
+
+    def losses(model: nn.Module, batch: Any) -> Tensor:
+        return torch.cat([residual(model, batch["inside"]), model(batch["edge"]).square().sum(1)])
+
+    def step(model: nn.Module, batch: Any) -> None:
+        (residual(model, batch["inside"]).mean() + 10 * model(batch["edge"]).square().mean()).backward()
+
+    return Case(step, network(2, 1), {"inside": normal(8, 2), "edge": normal(3, 2, seed=4)}, losses)
+
+
+@LOOPS.add(
+    "https://github.com/google-research/crest/issues/6",
+    'batch["x"] and batch["y"] (samples 0 – 3, 1/4 each), batch["u"] (samples 4 – 11, 0.5/8 each)',
+)
+def images_labels_and_twice_as_many_unlabelled() -> Case:
+    """Entries of one length are one part."""
+
+    def parts(model: nn.Module, batch: Any) -> tuple[Tensor, Tensor]:
+        return entropy(model, (batch["x"], batch["y"])), model(batch["u"]).square().sum(1)
+
+    def step(model: nn.Module, batch: Any) -> None:
+        labelled, unlabelled = parts(model, batch)
+        (labelled.mean() + 0.5 * unlabelled.mean()).backward()
+
+    batch = {"x": normal(4, 6), "y": classes(4), "u": normal(8, 6, seed=4), "epoch": 3}
+    return Case(step, network(), batch, lambda model, batch: torch.cat(parts(model, batch)))
+
+
+@LOOPS.add("https://github.com/Computational-Biology-Aachen/MxlPy/issues/40", "those of mean.")
+def a_table_of_pandas() -> Case:
+    table = pd.DataFrame(normal(6, 6).numpy(), columns=list("abcdef")).assign(y=classes(6).numpy())
+
+    def losses(model: nn.Module, batch: Any) -> Tensor:
+        return entropy(
+            model, (torch.tensor(batch[list("abcdef")].to_numpy()), torch.tensor(batch["y"].to_numpy()))
+        )
+
+    return Case(mean_of(losses), network(), table, losses)
+
+
+@LOOPS.add("https://github.com/NVIDIA/NeMo-Aligner/issues/6", "those of sum.")
+def one_number_for_all() -> Case:
+    """A tensor without axes, a mask that is None, and a weight beside the samples."""
+    batch = {"x": normal(6, 6), "mask": None, "y": classes(6), "scale": 0.3, "tokens": torch.tensor(6.0)}
+
+    def losses(model: nn.Module, batch: Any) -> Tensor:
+        return batch["scale"] * entropy(model, (batch["x"], batch["y"])) / batch["tokens"]
+
+    return Case(lambda m, b: losses(m, b).sum().backward(), network(), batch, losses)
+
+
 @pytest.mark.parametrize("loop", LOOPS.all, ids=LOOPS.names)
 def test_any_batch_has_its_weights(loop: Loop) -> None:
     judge(loop)
@@ -152,3 +217,25 @@ def test_a_layout_that_nobody_can_guess_is_refused_with_what_to_do() -> None:
     options = {name: value for name, value in case.options.items() if name != "select"}
     with pytest.raises(UsageError, match="select"):
         found(case._replace(options=options))
+
+
+def test_one_array_for_each_parameter_that_does_not_fit_is_named() -> None:
+    """Flax keeps the kernel of a dense layer the other way round."""
+
+    def step(model: nn.Module, batch: Any) -> list[Any]:
+        slopes = torch.autograd.grad(entropy(model, batch).mean(), list(model.parameters()))
+        return [slope.numpy().T for slope in slopes]
+
+    with pytest.raises(UsageError, match=r"of 0.weight is \[6, 20\], the parameter \[20, 6\]; transpose it"):
+        found(Case(step, network(), (normal(6, 6), classes(6)), entropy))
+
+
+def test_parts_of_one_length_are_not_guessed_at() -> None:
+    """Four labelled samples and four others: nothing says which losses are whose."""
+    batch = {"x": normal(4, 6), "y": classes(4), "u": normal(4, 6, seed=4)}
+
+    def losses(model: nn.Module, batch: Any) -> Tensor:
+        return torch.cat([entropy(model, (batch["x"], batch["y"])), model(batch["u"]).square().sum(1)])
+
+    with pytest.raises(UsageError, match="8"):
+        found(Case(mean_of(losses), network(), batch, losses))
