@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -36,10 +37,11 @@ class EmbeddingRows:
         """Of the parameter."""
         return (self.weight,)
 
-    def _read(self) -> tuple[Tensor, Tensor]:
-        """The rows that are read at all, and `[samples, positions]` which of them each position reads."""
+    @cached_property
+    def _read(self) -> tuple[Tensor, Tensor, int]:
+        """The rows that are read, `[samples, positions]` which of them a position reads, how many are −1."""
         rows, index = self.tokens.unique(return_inverse=True)
-        return rows, index
+        return rows, index, int(len(rows) > 0 and bool(rows[0] < 0))
 
     def _form(self, index: Tensor, height: int, columns: slice) -> Tensor:
         samples, parts, _, _ = self.b.shape
@@ -52,25 +54,35 @@ class EmbeddingRows:
 
     def gram(self, total: Tensor) -> None:
         """`G Gᵀ` of the rows that are read, some columns at a time."""
-        rows, index = self._read()
+        rows, index, unlearnt = self._read
         units, width = self.b.shape[0] * self.b.shape[1], self.b.shape[3]
         column = units * len(rows) * self.b.itemsize
         step = max(1, min(width, self.memory // max(1, column)))
         for start in range(0, width, step):
             formed = self._form(index, len(rows), slice(start, start + step))
-            if rows[0] < 0:
-                formed = formed[:, 1:]
-            add_square(total, formed.flatten(1))
+            add_square(total, formed[:, unlearnt:].flatten(1))
 
     def reduce(self, rows: CoefficientRows, into: Mapping[str, Tensor]) -> None:
-        """`Σ_ut c_u b_ut`, added to the row that position `t` reads."""
+        """`Σ_ut c_u b_ut`, added to the row that position `t` reads; formed first where that is less work."""
         samples, parts, positions, width = self.b.shape
+        read = len(self._read[0])
+        if read <= len(rows) * positions and samples * parts * read * width <= self.memory // self.b.itemsize:
+            self._reduce_formed(rows, into[self.weight])
+            return
         learnt = (self.tokens >= 0)[:, None].expand(samples, parts, positions).reshape(-1)
         tokens = self.tokens[:, None].expand(samples, parts, positions).reshape(-1)[learnt]
         b = self.b.flatten(0, 1)
         for row, target in zip(rows.tensor, into[self.weight], strict=True):
             weighted = (b * row[:, None, None]).reshape(-1, width)[learnt]
             target.zero_().index_add_(0, tokens, weighted)
+
+    def _reduce_formed(self, rows: CoefficientRows, into: Tensor) -> None:
+        """Write `rows @ G` of the rows that are read, and zero elsewhere."""
+        read, index, unlearnt = self._read
+        formed = self._form(index, len(read), slice(None))
+        reduced = (rows.tensor @ formed.flatten(1)).view(len(rows), len(read), -1)
+        into.zero_()
+        into[:, read[unlearnt:]] = reduced[:, unlearnt:]
 
     def beside(self, rows: CoefficientRows, other: Blocks) -> Iterator[Beside]:
         """`rows @ G` of one row beside other gradients."""
@@ -83,10 +95,8 @@ class EmbeddingRows:
 
     def formed(self) -> Blocks:
         """The whole table for each unit."""
-        rows, index = self._read()
-        formed = self._form(index, len(rows), slice(None))
-        if rows[0] < 0:
-            rows, formed = rows[1:], formed[:, 1:]
+        rows, index, unlearnt = self._read
+        rows, formed = rows[unlearnt:], self._form(index, len(rows), slice(None))[:, unlearnt:]
         table = formed.new_zeros(len(formed), self.height, formed.shape[2])
         table[:, rows] = formed
         return {self.weight: table}

@@ -74,10 +74,11 @@ def test_clip_thresholds_are_reduced_as_one_by_one(found: Architecture, seed: in
     if with_mean:
         coefficients = np.concatenate([coefficients, coefficients * 3, np.full((1, len(norms)), 1.0)])
     size = float(np.abs(coefficients).sum(1).max() * norms.max())
-    for followed, mixed in ((streamed.FOLLOWED, 2), (1, 0)):
+    for followed, mixed, stacked in ((streamed.FOLLOWED, 2, 1 << 18), (streamed.FOLLOWED, 2, 0), (1, 0, 0)):
         with (
             mock.patch.object(streamed, "FOLLOWED", followed),
             mock.patch.object(outer_product, "MIXED", mixed),
+            mock.patch.object(outer_product, "STACKED", stacked),
             mock.patch.object(outer_product, "IN_CACHE", 64),
         ):
             got = STREAMING.compute(found.model, found.batch, found.losses)
@@ -137,6 +138,20 @@ def test_results_do_not_depend_on_how_much_is_formed_at_a_time(monkeypatch, make
     homes = {"FORMED_AT_A_TIME": compute, "CACHED": patches, "FORMED_NUMBERS": streamed, "HUGE_PAGES": syrk}
     monkeypatch.setattr(homes[name], name, 1)
     got = STREAMING.compute(found.model, found.batch, losses)
+    assert max(distances(got, found.unit_gradients(), 0)) < 1e-12
+
+
+@pytest.mark.parametrize("tokens", [
+    torch.tensor([[0, 1, 5, 1], [2, 0, 0, 0], [1, 1, 1, 1]]),  # 0 is padding
+    torch.zeros(3, 4, dtype=torch.int64),
+    torch.arange(12).view(3, 4),
+])  # fmt: skip
+@pytest.mark.parametrize("formed", [1, 1 << 24])
+def test_embeddings_are_reduced_alike_formed_or_not(monkeypatch, tokens, formed) -> None:
+    monkeypatch.setattr(sys.modules["suite.engines.streaming.compute"], "FORMED_AT_A_TIME", formed)
+    model = nn.Sequential(nn.Embedding(12, 3, padding_idx=0), nn.Flatten(), nn.Linear(12, 2)).double()
+    found = Architecture(model, (tokens,), losses)
+    got = STREAMING.compute(model, found.batch, losses)
     assert max(distances(got, found.unit_gradients(), 0)) < 1e-12
 
 
