@@ -108,7 +108,9 @@ word(
     unsplit="element-mean",
     typed="tf.distribute strategies with model.fit (TensorFlow backend)",
     source=_KERAS_LOSS,
+    known="run",
     tokens=False,
+    note="fit raises where the replicas of its first batch have other sizes; in a later batch they may.",
 )
 word(
     "optax:MultiSteps",

@@ -29,13 +29,20 @@ def papers_page(patterns: Sequence[str] = ()) -> str:
 
 def _html_row(row: PaperRow) -> str:
     name, *rest = row.cells
-    title = f"<br><small>{escape(row.paper.summary)}</small>"
+    title = f"<small>{escape(row.paper.summary)}</small>"
     links = "<br>".join(
-        f'<a href="{escape(source.url)}">{escape(f"{source.repository}: {source.function}")}</a>'
+        f'<a href="{escape(source.url)}">{breakable(f"{source.repository}: {source.function}")}</a>'
         for source in row.sources
     )
-    cells = "".join(f"<td>{escape(text)}</td>" for text in rest)
-    return f'<tr><th scope="row">{escape(name)}{title}</th>{cells}<td>{links}</td></tr>'
+    # The names are shown where the page is narrow, and a row is a block.
+    named = zip(PAPER_COLUMNS[1:], map(escape, rest), strict=True)
+    cells = "".join(f'<td data-name="{column}">{text}</td>' for column, text in (*named, ("read at", links)))
+    return f'<tr id="{escape(name)}"><th scope="row">{escape(name)}{title}</th>{cells}</tr>'
+
+
+def breakable(text: str) -> str:
+    """The text in HTML, which a line may break after a slash or a point."""
+    return escape(text).replace("/", "/<wbr>").replace(".", ".<wbr>")
 
 
 def papers_csv(patterns: Sequence[str] = ()) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tests.conventions.agreement import by_convention, distance, network, randn
 
 tf = pytest.importorskip(
-    "tensorflow", reason="TensorFlow is not installed; it is in no tox environment for its size"
+    "tensorflow", reason="TensorFlow is not installed: the tox environment `tensorflow` has it"
 )
 
 # tf.compat.v1.losses compute in float32 whatever they are given (`compute_weighted_loss`).

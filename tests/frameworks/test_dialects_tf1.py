@@ -12,7 +12,7 @@ from suite.equivalence.dialects.dialect import REQUIRED
 from tests.equivalence.following import START, deviation, follow, gradient
 
 tf = pytest.importorskip(
-    "tensorflow", reason="TensorFlow is not installed; it is in no tox environment for its size"
+    "tensorflow", reason="TensorFlow is not installed: the tox environment `tensorflow` has it"
 )
 train = tf.compat.v1.train
 

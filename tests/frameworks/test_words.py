@@ -191,6 +191,17 @@ def test_a_word_that_was_run_is_run_by_a_test() -> None:
     assert [w.name for w in words if w.known == "read" and f'"{w.name}"' in tests] == []
 
 
+def test_frameworks_that_people_train_with_have_words() -> None:
+    trained_with = (
+        "accelerate axolotl deepspeed detectron2 fairseq horovod keras lightning megatron mmdet nanogpt olmo "
+        "openrlhf optax torch torchtitan torchtune trainer trl ultralytics verl"
+    )
+    assert {word.framework for word in words} == {*trained_with.split()}
+    of_grpo = {f"trl:{name}" for name in "grpo bnpo dr_grpo dapo cispo sapo vespo luspo".split()}
+    of_verl = {f"verl:{name}" for name in "token-mean seq-mean-token-sum seq-mean-token-mean".split()}
+    assert {*of_grpo, *of_verl, "verl:seq-mean-token-sum-norm"} <= {word.name for word in words}
+
+
 def test_a_penalty_of_the_users_own_is_counted_as_the_data_are() -> None:
     sizes = Sizes(12, microbatches=3, ranks=2)
     counted = {"horovod:Sum": 6, "horovod:Average": 3, "deepspeed:sum": 2, "accelerate:accumulate": 1}

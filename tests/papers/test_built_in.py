@@ -61,6 +61,13 @@ def test_the_package_that_was_run_is_the_one_that_the_frameworks_environment_ins
     assert len(ran) >= 14
 
 
+def test_seventy_five_papers_have_a_card_most_were_read_in_code_and_fifty_have_a_step_that_agrees():
+    of_their_own = [paper for paper in papers if ":" not in paper.name]
+    assert len(of_their_own) >= 75
+    assert len([paper for paper in of_their_own if paper.verified in READ]) >= 60
+    assert len([paper for paper in of_their_own if paper.step is not None and paper.step.tested]) >= 50
+
+
 def test_hyperparameters_that_nobody_states_are_those_that_act_unsaid():
     assert unstated(papers["grpo-2024"])["weight_decay"] == 0.01
     assert "weight_decay" not in unstated(papers["dapo-2025"])

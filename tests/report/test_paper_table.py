@@ -147,3 +147,32 @@ def test_wrong_input_gets_one_line(capsys, arguments, says):
 def test_a_pattern_without_a_paper_is_refused():
     with pytest.raises(UsageError, match="no paper is named"):
         paper_rows(["nobody"])
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_in_a_browser_the_page_is_searched_and_sorted_and_fits_its_width(browser, tmp_path, width):
+    path = tmp_path / "papers.html"
+    path.write_text(papers_page(), encoding="utf-8")
+    metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        browser.get(path.as_uri())
+        script = browser.execute_script
+        assert script("return document.documentElement.scrollWidth") <= width
+        search = browser.find_element("id", "search")
+        search.send_keys("DQN baselines")
+        rows = "[...document.querySelectorAll('tbody tr')]"
+        assert script(f"return {rows}.filter(row => row.offsetHeight).map(row => row.id)") == [
+            "dqn-baselines"
+        ]
+        assert browser.find_element("id", "shown").text == "1"
+        search.send_keys("\b" * 20)
+        order = "return document.querySelector('tbody tr').id"
+        button = browser.find_element("css selector", "thead th button")
+        button.click()
+        assert script(order) == papers.names[0]
+        button.click()
+        assert script(order) == papers.names[-1]
+        assert button.find_element("xpath", "..").get_attribute("aria-sort") == "descending"
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
