@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from suite.algebra.formula import Formula
 from suite.algebra.quantities import Quantities
@@ -15,9 +14,9 @@ from suite.algebra.search import explain, with_constant, with_number
 from suite.algebra.shapes import Shape, shapes
 from suite.algebra.symbols import CLIP, numeral
 from suite.algebra.units import Column
-from suite.recovery import counts
-from suite.recovery.correct_loops import TORCH_ADDS, Slack
+from suite.recovery.correct_loops import Slack
 from suite.recovery.identify import Match
+from suite.recovery.label_weights import SYMBOL, by_label
 from suite.recovery.plainness import formula_plainness, is_of_shape, is_weight
 from suite.recovery.solve import Root, Solution
 from suite.recovery.terms import has_terms, of_terms
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from suite.conventions import Convention
     from suite.loops.batch import Batch
 
-HEARD, NOT_ZERO = "units with a gradient", "losses that are not zero"
 CLIPPED = Formula(((CLIP, 1),))
 Fits = Callable[[Column], bool]
 
@@ -46,6 +44,7 @@ class Explanation:
         by_part: a formula for each loss term, where the terms have none in common; else empty.
         by_part_also: for each of these terms the other formulas that give its weights, the plainest first.
         hints: sentences on what the weights go with, where nothing gives them.
+        notes: sentences on what stands in the formula and nowhere in the batch.
     """
 
     formulas: tuple[Formula, ...] = ()
@@ -57,66 +56,7 @@ class Explanation:
     by_part: tuple[tuple[str, Formula], ...] = ()
     by_part_also: tuple[tuple[Formula, ...], ...] = ()
     hints: tuple[str, ...] = ()
-
-
-def known(
-    units: Units, batch: Batch, heard: NDArray[np.bool_], root: Root, losses: Column, weights: Column
-) -> Iterator[Quantities]:
-    """The quantities of a batch; once more with what PyTorch adds to a norm, where there is a threshold.
-
-    Args:
-        units: the units table.
-        batch: the samples.
-        heard: `[units]` whether the unit's gradient is not zero.
-        root: the units' gradients.
-        losses: `[units]` their losses.
-        weights: `[units]` the weights, nan where they cannot be told.
-    """
-    plain = Quantities.of(units)
-    named = counts.numbers(batch, units.n, set(plain.numbers.values()))
-    loud = float(heard[units.data].sum())
-    if loud < units.data.sum() and loud not in plain.numbers.values():
-        named = _with_loud(NOT_ZERO if (losses != 0).sum() == loud else HEARD, loud, named)
-    varying = counts.columns(batch, units, list(plain.columns.values()))
-    for added in (units.added_to_norm, TORCH_ADDS) if units.max_norm is not None else (units.added_to_norm,):
-        table = replace(units, added_to_norm=added)
-        yield Quantities.of(table, numbers=named, columns=varying, gram=root.gram)
-    deviations = counts.deviations(batch, units.n)
-    if deviations:
-        centred = {name: column for name, column in varying.items() if name.endswith("less its mean)")}
-        yield Quantities.of(units, numbers=deviations, columns=centred, gram=root.gram)
-    for name, column in counts.grouped(batch, units):
-        if _proportional(weights, column):
-            yield Quantities.of(units, columns={name: column}, gram=root.gram)
-
-
-def of_losses(units: Units, losses: Column) -> Quantities:
-    """The quantities of a batch with what a loss may be divided by that is made of the losses themselves.
-
-    A root of a mean leaves one over twice that root; a loss over its own value leaves one over it.
-    """
-    mean = float(losses[units.data].sum()) / units.n
-    numbers = {"mean of the losses": mean, "root of the mean loss": mean**0.5} if mean > 0 else {}
-    return Quantities.of(units, numbers=numbers)
-
-
-def _proportional(weights: Column, column: Column) -> bool:
-    """Whether weights are a multiple of a column, wherever they can be told."""
-    told = np.isfinite(weights) & np.isfinite(column)
-    given, wanted = column[told], weights[told]
-    square = float(given @ given)
-    if len(given) < 3 or square == 0.0:
-        return False
-    rest = wanted - (float(given @ wanted) / square) * given
-    return float(np.abs(rest).max()) <= 1e-6 * float(np.abs(wanted).max())
-
-
-def _with_loud(name: str, loud: float, named: dict[str, float]) -> dict[str, float]:
-    """The counts of a batch, and that of what is heard; one that is the same number has both names."""
-    same = next((other for other, value in named.items() if value == loud), None)
-    if same is None:
-        return {name: loud, **named}
-    return {f"{name} or the {same}": loud, **{k: v for k, v in named.items() if k != same}}
+    notes: tuple[str, ...] = ()
 
 
 def explained(
@@ -156,6 +96,21 @@ def explained(
         return terms
     shape = next((s for s in shapes(weights, error, first) if s.formula.powers and _sure(s)), None)
     return Explanation() if shape is None else Explanation(shape=shape.formula, constant=shape.constant)
+
+
+def of_labels(weights: Column, error: Column, units: Units, batch: Batch, fits: Fits) -> Explanation | None:
+    """The weights as a table by label over a sum, if that is no chance."""
+    found = by_label(weights, error, units, batch)
+    if found is None:
+        return None
+    under = found.numbers[0][1] if found.numbers else 1.0
+    values = found.column / under
+    if not fits(values):
+        return None
+    return Explanation(
+        formulas=(found.formula,), numbers=found.numbers, columns=((SYMBOL, found.column),), values=values,
+        notes=(found.says,),
+    )  # fmt: skip
 
 
 def product_formulas(found: list[Match], quantities: Quantities) -> list[Formula]:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 
 from suite.algebra.units import Column, Units
-from suite.recovery.contents import named_tensors
-from suite.recovery.counts import is_whole
+from suite.recovery.label_weights import explaining
 
 RISING = 5  # weights that rise with the losses without exception: one chance in 5! otherwise
 
@@ -31,10 +30,10 @@ def hints(weights: Column, error: Column, units: Units, batch: Any, losses: Colu
     apart = slack.max() + 1e-9 * np.abs(known).max()
     if np.ptp(known) <= 2 * apart:
         return
-    label = next(_labels(known, apart, units.sample[told], units.n, batch), None)
-    if label is not None:
+    labels = next(explaining(weights, error, units, batch), None)
+    if labels is not None:
         yield (
-            f"Samples of one value of {label} have one weight: if these are class weights, "
+            f"Samples of one value of {labels.name} have one weight: if these are class weights, "
             "say so in the column 'weight'."
         )
         return
@@ -56,17 +55,3 @@ def hints(weights: Column, error: Column, units: Units, batch: Any, losses: Colu
             f"The larger a sample's loss, the {larger} its weight, without exception: it may be a function "
             "of the loss, as in focal losses."
         )
-
-
-def _labels(known: Column, apart: float, samples: Any, n: int, batch: Any) -> Iterator[str]:
-    """The tensors of labels whose values say what the weights are."""
-    for name, tensor in named_tensors(batch, n):
-        if len(tensor) != n or tensor.numel() != n or tensor.is_complex():
-            continue
-        if not is_whole(tensor):
-            continue
-        values = tensor.reshape(-1).double().cpu().numpy()
-        groups = [known[values[samples] == value] for value in np.unique(values[samples])]
-        several = 1 < len(groups) < len(known)
-        if several and all(np.ptp(group) <= 2 * apart for group in groups):
-            yield name

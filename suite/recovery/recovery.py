@@ -21,10 +21,11 @@ from suite.loops.given import described, require_function, require_model
 from suite.loops.loop import Losses, Regulariser
 from suite.machine.global_state import full_precision
 from suite.recovery.batch_parts import parts_hint
+from suite.recovery.batch_quantities import known, of_losses
 from suite.recovery.causes import Cause, changing, clipped_by_norm, rounded_off, why
 from suite.recovery.eval_copy import in_eval_mode, with_shapes
 from suite.recovery.experiment import Experiment, Weighting
-from suite.recovery.explanation import Explanation, explained, known, of_gradient, of_losses, product_formulas
+from suite.recovery.explanation import Explanation, explained, of_gradient, of_labels, product_formulas
 from suite.recovery.first_reading import first_reading
 from suite.recovery.hints import hints
 from suite.recovery.identify import Match, coinciding, matching, suspected
@@ -272,6 +273,9 @@ def _explanation(tried: Experiment, weighting: Weighting, cause: Cause | None) -
     found = explained(weights, error, quantities, weighting.matches, fits, each)
     if found.formulas or found.by_part or weighting.matches:
         return found
+    labelled = of_labels(weights, error, tried.units, tried.counted_batch, fits)
+    if labelled is not None:
+        return labelled
     parts = tuple(parts_hint(weights, error, tried.units, batches.content(tried.batch)))
     said = parts or tuple(hints(weights, error, tried.units, tried.counted_batch, _losses(tried)))
     return replace(found, hints=said)

@@ -64,6 +64,7 @@ def _counted(found: Findings) -> Iterator[str]:
         plain = [f"Formula: {substituted(formula, named(found))}", *plain]
     if plain:
         yield f"{', '.join(plain)}."
+    yield from found.explanation.notes
     for name, power in powers.items():
         place = "divisor" if power < 0 else "factor"
         if name in numbers and name not in SYMBOLS:

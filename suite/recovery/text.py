@@ -84,7 +84,8 @@ def _weights(found: Findings) -> str:
     if convention is not None and found.scale == 1:
         return f"the {whose} {convention.name}"
     if written:
-        name = "those of no registered convention" if convention is None else _multiple(found)
+        unnamed = "" if found.explanation.notes else "those of no registered convention"
+        name = unnamed if convention is None else _multiple(found)
         return f"the weights are {written}" + (f", {name}" if name else "")
     if convention is not None:
         return f"the {whose} {_scale(found)} × {convention.name}"

@@ -256,7 +256,9 @@ def advantages_of_groups() -> Case:
 
 @LOOPS.add(
     "https://github.com/pytorch/pytorch/issues/91383",
-    "Samples of one value of batch[1] have one weight: if these are class weights",
+    "the weights are w_y/Σw.",
+    "w_y is one weight for each value of batch[1], up to a common factor: 1 for 0, 3 for 1, 10 for 2, "
+    "2 for 3. With these in the column 'weight' of the units table, the step is weighted-mean.",
 )
 def class_weights_that_the_table_lacks() -> Case:
     weights = torch.tensor([1.0, 3.0, 10.0, 2.0], dtype=torch.float64)
