@@ -237,7 +237,7 @@ def _experiment(
         units=units,
         engine=engine,
         formats_seen=seen,
-        counted=_whole(batch),
+        counted=_counted(batch),
     )
     if not wide and not autocast and are_many(len(units), model):
         few = _on_few(tried, together, entries) or _on_few(tried, replace(together, replayed=True))
@@ -272,7 +272,7 @@ def _on_few(
             known = replace(together, detached=True)(in_eval_mode(tried.model), tried.batch)
         parts = known.split([one.elements.size for one in microbatches])
         entries = [part.reshape(one.elements.shape) for part, one in zip(parts, microbatches, strict=True)]
-        whole = () if together.replayed else tried.counted
+        whole = () if together.replayed else _whole(tried.batch)
         few = proven_of_recorded(tried.model, whole, losses_of, entries, tried.gradient, tried.units)
     if few is None:
         return None
@@ -347,9 +347,19 @@ def _formats(model: nn.Module, batch: list[Batch], reading: Reading) -> tuple[Te
 
 def _whole(batch: list[Any]) -> Batch:
     """The micro-batches as one batch, where their tensors have the same shapes; else nothing."""
+    return _joined(batch, lambda tensor: tensor)
+
+
+def _counted(batch: list[Any]) -> Batch:
+    """The same; where their tensors have other shapes, `[entries, 1]` what stands in each of them."""
+    whole = _whole(batch)
+    return whole if batches.tensors(whole) else _joined(batch, lambda tensor: tensor.reshape(-1, 1))
+
+
+def _joined(batch: list[Any], shaped: Callable[[Tensor], Tensor]) -> Batch:
     try:
         parts = [batches.tensors(given) for given in batch]
-        joined = iter([torch.cat(list(same)) for same in zip(*parts, strict=True)])
+        joined = iter([torch.cat([shaped(tensor) for tensor in same]) for same in zip(*parts, strict=True)])
         return batches.map_tensors(lambda _: next(joined), batch[0])
     except (RuntimeError, ValueError):
         return ()

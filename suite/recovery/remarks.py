@@ -160,8 +160,9 @@ def _untold(found: Findings) -> Iterator[str]:
             else f"only their {'sum' if group.duplicates else 'weighted sum'} can be told: {group.total:.6g}"
         )
         yield f"{_listed(found, group.units)} {what}: {known}."
-    if found.silent:
-        yield f"{_listed(found, found.silent)}: no gradient, so no weight can be told."
+    unheard = tuple(unit for unit in found.silent if found.units.elements[unit] > 0)  # no padding
+    if unheard:
+        yield f"{_listed(found, unheard)}: no gradient, so no weight can be told."
     grouped = {unit for group in found.groups for unit in group.units} | set(found.silent)
     rest = [unit for unit in np.flatnonzero(~found.identifiable).tolist() if unit not in grouped]
     if len(rest) == 1:

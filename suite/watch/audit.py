@@ -21,7 +21,7 @@ from suite.watch.errors import AuditWarning, UnexpectedUpdateError
 from suite.watch.hooks import Hooks
 from suite.watch.ranks import Ranks, Report
 from suite.watch.seen import SeenUpdate
-from suite.watch.update import AuditedUpdate
+from suite.watch.update import AuditedUpdate, without_numbers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,7 +144,7 @@ class RunAudit:
 
     def discarded(self) -> None:
         """Say that the micro-batches since the last update are part of none: their gradient overflowed."""
-        self._hooks.calls.forget()
+        self._hooks.calls.forget(overflowed=True)
 
     def epoch_ended(self) -> None:
         """Say that the last update was the last one of an epoch."""
@@ -177,7 +177,9 @@ class RunAudit:
         return report.audit_frame(self.updates)
 
     def __str__(self) -> str:
-        return report.audit_text(self.updates, self.failures, self.seen, self._auditor.ranks.rank)
+        return report.audit_text(
+            self.updates, self.failures, self.seen, self._hooks.unused, self._auditor.ranks.rank
+        )
 
     __repr__ = __str__
 
@@ -214,8 +216,9 @@ class RunAudit:
         self._warn(f"the audit failed, the training goes on: {says}", says)
 
     def _warn(self, says: str, key: str = "") -> None:
-        if (key or says) not in self._warned:
-            self._warned.add(key or says)
+        kind = without_numbers(key) or says
+        if kind not in self._warned:
+            self._warned.add(kind)
             warnings.warn(says, AuditWarning, stacklevel=2)
 
     def _missed(self) -> None:
@@ -260,5 +263,6 @@ def _uncalled(hooks: Hooks) -> str:
         )
     return (
         "the model was not called since the update before: give watch the module that the loop calls "
-        "(inside or outside its wrappers), or hand batches over, `for batch in audit.see(loader):`"
+        "(inside or outside its wrappers; as model(x), not model.forward(x)), or hand batches over, `for "
+        "batch in audit.see(loader):`"
     )

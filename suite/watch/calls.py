@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,7 +11,8 @@ from torch.utils.hooks import RemovableHandle
 
 from suite.watch.errors import UnexpectedUpdateError
 from suite.watch.microbatch import Call, Circumstances, as_batch, called_with, same_storage
-from suite.watch.seen import UNCHANGED, gradient_norms, local
+from suite.watch.passes import BackwardPasses
+from suite.watch.seen import Around
 
 
 class ModelCalls:
@@ -42,9 +42,8 @@ class ModelCalls:
         self._given: list[Any] = []  # what the calls were made with, to tell recomputations
         self._looking: list[RemovableHandle] = []
         self._bare: list[Tensor] = []  # parameters that had no hooks before
-        self._backwards = self._heard = False  # since the last call
-        self._norms: dict[str, float] | None = None  # after the last backward pass
-        self._between: dict[int, float] = {}
+        self._passes = BackwardPasses(inner)
+        self._versions: list[tuple[int, int]] = []  # of the parameters at the first call
 
     @property
     def looking(self) -> bool:
@@ -64,21 +63,35 @@ class ModelCalls:
                 handle.remove()
             self._looking = []
             _without_hooks(self._bare)
-            self.forget()
+            self._calls, self._given = [], []
+            self._passes = BackwardPasses(self.inner)
 
-    def forget(self) -> None:
+    def forget(self, *, overflowed: bool = False) -> None:
         """The micro-batches since the last update are part of none."""
-        self._calls, self._given, self._between = [], [], {}
+        self._passes.drop(len(self._calls), overflowed=overflowed)
+        self._calls, self._given = [], []
 
-    def taken(self) -> tuple[list[Call], dict[str, float] | None, dict[int, float]]:
-        """The micro-batches of a window that is over, the norms after its last backward pass, `between`."""
-        window = self._calls, self._norms, self._between
-        self._norms = None
-        self.forget()
-        return window
+    def taken(self, *, elsewhere: bool) -> tuple[list[Call], Around]:
+        """The micro-batches of a window that is over, and what was done to the gradient in it.
+
+        Args:
+            elsewhere: whether the gradient is accumulated where the parameters do not hold it.
+        """
+        moved = bool(self._calls) and self._versions != _versions(self.inner)
+        gone, around = self._passes.taken(len(self._calls), moved=moved, elsewhere=elsewhere)
+        window = self._calls[gone:]
+        self._calls, self._given = [], []
+        return window, around
+
+    @property
+    def unused(self) -> int:
+        """How many micro-batches since the last update have a gradient that no update used."""
+        return self._passes.done + self._passes.dropped
 
     def hand_over(self, batch: Any) -> None:
         """A micro-batch that the loop is about to train on, where its targets never reach the model."""
+        if not self.handed_over:  # calls before the first are none of these
+            self._calls, self._given = [], []
         self.handed_over = True
         if self._looking:
             self._note(batch)
@@ -98,45 +111,40 @@ class ModelCalls:
 
     def _note(self, given: Any) -> None:
         self.begins()
-        if self._calls and self._backwards:
-            if self._discarded():
-                self.forget()
-            else:
-                self._compare()
-        self._backwards = self._heard = False
+        if self._calls and self._passes.since_call and self._passes.gone():
+            self.forget()
+        self._passes.called()
+        if not self._calls:
+            self._passes.anew()
+            self._versions = _versions(self.inner)
         batch, left = as_batch(given)
         self._given.append(given)
         self._calls.append(Call(batch, Circumstances.now(self.inner), left_out=left))
 
-    def _discarded(self) -> bool:
-        """Whether the gradient of the calls is gone, though no optimizer used it: it overflowed, say."""
-        gradients = [p.grad for p in self.inner.parameters()]
-        if all(gradient is None for gradient in gradients):
-            return True
-        return self._heard and not any(g is not None and bool(local(g).any()) for g in gradients)
-
-    def _compare(self) -> None:
-        """Whether the gradient was changed after the backward pass, though more is to be added."""
-        norms = gradient_norms(self.inner) if self._norms else None
-        if not norms or not self._norms:
-            return
-        before, after = (math.hypot(*each.values()) for each in (self._norms, norms))
-        if 0.0 < before < math.inf and abs(after / before - 1) > UNCHANGED:
-            self._between[len(self._calls) - 1] = after / before
-
     # The backward pass.
 
     def _backward(self, gradient: Tensor) -> None:
-        self._backwards = True
         torch.autograd.Variable._execution_engine.queue_callback(self._ended)  # noqa: SLF001
-        self._heard = self._heard or bool(local(gradient.detach()).any())
+        if self.paused:
+            return
+        try:
+            self._passes.begins(gradient)
+        except Exception as error:  # noqa: BLE001  an audit never ends a training
+            self.failed(error)
 
     def _ended(self) -> None:
         """A backward pass is over."""
+        if self.paused:
+            return
         try:
-            self._norms = gradient_norms(self.inner) or self._norms
+            self._passes.ended(len(self._calls))
         except Exception as error:  # noqa: BLE001  an audit never ends a training
             self.failed(error)
+
+
+def _versions(model: nn.Module) -> list[tuple[int, int]]:
+    """What changes where parameters are changed in place or put elsewhere; nothing of those in shards."""
+    return [(p._version, p.data_ptr()) for p in model.parameters() if not hasattr(p, "full_tensor")]  # noqa: SLF001
 
 
 def _without_hooks(bare: list[Tensor]) -> None:

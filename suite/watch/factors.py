@@ -8,18 +8,29 @@ which the clipped gradient alone would hide.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
+
+import numpy as np
 
 from suite.algebra.formula import Formula
 from suite.algebra.symbols import CLIP
+from suite.conventions import conventions
 from suite.recovery.causes.cause import norm_of
 from suite.recovery.recorded import ROUND_NORM, RecordedGradient, recover_recorded, round_norm
 from suite.recovery.result import Recovery
+from suite.recovery.suspects import Suspect
+from suite.recovery.text import verdict
 from suite.watch.seen import UNCHANGED, SeenUpdate
 from suite.watch.update import AuditedUpdate
 
 ALIKE = 1e-4
 """How far the factors of two tensors' norms may be apart that were multiplied by one number in float32."""
+
+MOVED = (
+    "Parameters were changed between the model's call and the optimizer's step: the gradient may be that of "
+    "other parameters, as sharpness-aware methods take it."
+)
 
 LARGE_TENSOR = 1 << 16
 """Numbers in a tensor whose norm float32 tells to four digits only."""
@@ -34,19 +45,49 @@ def explained_update(tried: RecordedGradient, seen: SeenUpdate, max_norm: float 
         max_norm: the clip threshold, where it is known.
     """
     found = _of_the_last(tried, seen, max_norm)
-    return replace(found, mistake=found.mistake or _inside(seen))
+    mistake = found.mistake or _inside(seen) or ("" if found.linear else _left(tried, seen))
+    elsewhere = not found.linear and not mistake and seen.around.moved
+    return replace(found, mistake=mistake, notes=(*found.notes, *((MOVED,) if elsewhere else _dropped(seen))))
 
 
 def _inside(seen: SeenUpdate) -> str:
     """What was done to the gradient while more was to be added to it; empty where nothing was."""
-    if not seen.between:
+    between = seen.around.between
+    if not between:
         return ""
-    places = ", ".join(map(str, seen.between))
+    places = ", ".join(map(str, between))
     return (
         f"after micro-batch {places} (from 0) the accumulated gradient was multiplied by "
-        f"{min(seen.between.values()):.3g}, though more was still to be added: clip or scale it before the "
+        f"{min(between.values()):.3g}, though more was still to be added: clip or scale it before the "
         "optimizer's step only."
     )
+
+
+def _left(tried: RecordedGradient, seen: SeenUpdate) -> str:
+    """That something was left of a gradient before, shown by what remains without it; else empty."""
+    left = seen.around.left
+    factor = _factor(seen) if seen.around.norms else 1.0
+    if tried.few is not None or factor is None or seen.loss_scale != 1 or not left:
+        return ""
+    whole = {
+        name: part / factor - left[name] if name in left else part / factor
+        for name, part in tried.gradient.items()
+    }
+    rest = recover_recorded(replace(tried, gradient=whole))
+    if not rest.linear or rest.spans or rest.norm == 0.0:
+        return ""
+    norm = norm_of(dict(left))
+    return (
+        f"the gradient was not zero before the first micro-batch (its norm was {norm:.3g}), as without "
+        f"zero_grad(). In what was added to it {verdict(rest)}."
+    )
+
+
+def _dropped(seen: SeenUpdate) -> Iterator[str]:
+    for count, why in ((seen.around.dropped, "was set to zero"), (seen.around.overflowed, "overflowed")):
+        if count:
+            some = "1 micro-batch" if count == 1 else f"{count} micro-batches"
+            yield f"Before this update the gradient of {some} {why}: no update used it."
 
 
 def _of_the_last(tried: RecordedGradient, seen: SeenUpdate, max_norm: float | None) -> AuditedUpdate:
@@ -78,10 +119,12 @@ def _known(tried: RecordedGradient, max_norm: float | None) -> Recovery:
 def _clipped(tried: RecordedGradient, factor: float, mistake: str) -> AuditedUpdate:
     beneath = replace(recover_recorded(tried.divided(factor)), restored=())
     explanation = beneath.explanation
+    suspects = tuple(s for s in beneath.suspects if not _by_a_factor(s, tried))
     formulas = tuple(formula * Formula(((CLIP, 1),)) for formula in explanation.formulas[:1])
     values = None if explanation.values is None else factor * explanation.values
     found = replace(
         beneath,
+        suspects=suspects,
         weights=factor * beneath.weights,
         error=factor * beneath.error,
         norm=factor * beneath.norm,
@@ -99,7 +142,23 @@ def _clipped(tried: RecordedGradient, factor: float, mistake: str) -> AuditedUpd
             constant=explanation.constant and factor * explanation.constant,
         ),
     )
-    return AuditedUpdate.of(found, factor=factor, beneath=beneath, mistake=mistake)
+    return AuditedUpdate.of(
+        found, factor=factor, beneath=replace(beneath, suspects=suspects), mistake=mistake
+    )
+
+
+def _by_a_factor(suspect: Suspect, tried: RecordedGradient) -> bool:
+    """Whether a mistake differs from what may be meant by a factor only, which clipping hides.
+
+    A division that is made after the last backward pass is part of what clipping is seen to have done.
+    """
+    fault = suspect.fault
+    if fault.against is None or conventions[fault.against].missing(tried.units) is not None:
+        return False
+    gram = np.eye(len(tried.units))  # the mistakes of clipping are no factors
+    found, meant = (c.coefficients(tried.units, gram) for c in (fault, conventions[fault.against]))
+    norms = float(np.linalg.norm(found) * np.linalg.norm(meant))
+    return abs(float(found @ meant)) >= (1 - 1e-12) * norms
 
 
 def _is_threshold(norm: float, max_norm: float | None, slack: float) -> bool:
@@ -116,16 +175,17 @@ def _slack(seen: SeenUpdate) -> float:
 
 def _factor(seen: SeenUpdate) -> float | None:
     """What all tensors were multiplied by after the last backward pass; None where that is not one number."""
-    if seen.before is None or not seen.before.keys() >= seen.gradient.keys():
+    norms = seen.around.norms
+    if norms is None or not norms.keys() >= seen.gradient.keys():
         return None
-    before = math.sqrt(sum(seen.before[name] ** 2 for name in seen.gradient))
+    before = math.sqrt(sum(norms[name] ** 2 for name in seen.gradient))
     after = norm_of(dict(seen.gradient))
     if not (0.0 < before < math.inf and after > 0.0):
         return None
     factor = after / before
     for name, part in seen.gradient.items():
         norm = float(part.double().square().sum().sqrt())
-        apart = abs(norm - factor * seen.before[name])
-        if apart > ALIKE * factor * seen.before[name] + UNCHANGED * after:
+        apart = abs(norm - factor * norms[name])
+        if apart > ALIKE * factor * norms[name] + UNCHANGED * after:
             return None
     return factor

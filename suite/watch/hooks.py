@@ -61,7 +61,7 @@ class Hooks:
         self.every, self.listener, self.frozen = every, listener, frozen
         self.update = 0
         """The number of the update that the run is working on, from 0."""
-        self.steps = 0
+        self.steps = self.unused = 0
         self.calls = ModelCalls(model, inner, self._begins, listener.failed)
         self._names = {id(p): name for name, p in inner.named_parameters()}
         self._mine: dict[int, tuple[Optimizer, bool]] = {}
@@ -81,6 +81,7 @@ class Hooks:
     def end(self) -> None:
         """Look no more; an update whose optimizers have stepped is told."""
         self._tell()
+        self.unused = self.calls.unused
         self.calls.look(due=False)
         for handle in self._handles:
             handle.remove()
@@ -101,6 +102,9 @@ class Hooks:
     def _before(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[Any, Any] | None:
+        if torch.compiler.is_compiling():  # a compiled step: the audit is not to be compiled into it
+            found: tuple[Any, Any] | None = self._before_compiled(optimizer, args, kwargs)
+            return found
         if optimizer is self._idle and len(args) == 1 and not kwargs:  # nobody looks
             number = self.update + 1
             if number % self.every and (number + 1) % self.every:
@@ -130,6 +134,12 @@ class Hooks:
             return loss
 
         return args[:1], {**kwargs, "closure": closed}
+
+    @torch._dynamo.disable  # type: ignore[untyped-decorator]  # noqa: SLF001
+    def _before_compiled(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, Any] | None:
+        return self._before(optimizer, args, kwargs)
 
     def _after(self, *_: Any) -> None:
         self.calls.paused = False
@@ -169,8 +179,8 @@ class Hooks:
         if id(optimizer) in self._stepped:
             self._next()
         if not self._stepped:
-            calls, norms, between = self.calls.taken()
-            self._seen = SeenUpdate({}, calls, before=norms, between=between)
+            calls, around = self.calls.taken(elsewhere=optimizer is None)
+            self._seen = SeenUpdate({}, calls, around=around)
             self._audited = self.update % self.every == 0
             self.calls.look(due=(self.update + 1) % self.every == 0)
         self._stepped.add(id(optimizer))
@@ -203,7 +213,7 @@ class Hooks:
             seen,
             gradient={**seen.gradient, **gradient},
             loss_scale=_loss_scale(),
-            before=before or seen.before,
+            around=seen.around if before is None else replace(seen.around, norms=before),
             at=at or seen.at,
         )
         if self._complete():

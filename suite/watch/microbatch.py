@@ -60,7 +60,7 @@ class Call:
         batch: samples along the first axis; a copy.
         circumstances: of the call.
         rank: the process that called it.
-        left_out: names of what the model was called with that has no sample axis.
+        left_out: what the model was called with that has no sample axis, in words.
         ranks: `[positions]` the process of each position, where several share a sequence.
     """
 
@@ -89,7 +89,7 @@ def called_with(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, An
 
 
 def as_batch(given: Any) -> tuple[Batch, tuple[str, ...]]:
-    """A copy of the tensors that have a sample axis; and the names of what is left out.
+    """A copy of the tensors that have a sample axis; and what is left out or repeated, in words.
 
     A tensor whose first axis is 1 is repeated for all samples (positions, for example). What is no tensor
     (flags, caches), has no axis (a count of the window's items) or another first axis belongs to no sample.
@@ -115,8 +115,10 @@ def _kept(value: Any, samples: int, name: str, left: list[str]) -> Any:
         if value.ndim and len(value) == samples:
             return value.detach().clone()
         if value.ndim > 1 and len(value) == 1:
+            left.append(f"{name or 'it'} is repeated, its first axis is 1")
             return value.detach().expand(samples, *value.shape[1:]).clone()
-        left.append(name)
+        axis = f"its first axis is {len(value)}" if value.ndim else "it is a number"
+        left.append(f"{name or 'it'} is left out, {axis}")
         return MISSING
     if isinstance(value, Mapping):
         found = {key: _kept(part, samples, str(key), left) for key, part in value.items()}
@@ -127,8 +129,8 @@ def _kept(value: Any, samples: int, name: str, left: list[str]) -> Any:
         if hasattr(value, "_fields") and len(kept) == len(parts):
             return type(value)(*kept)
         return (list(kept) if isinstance(value, list) else tuple(kept)) if kept else MISSING
-    if value is not None:
-        left.append(name)
+    if value is not None and not isinstance(value, bool | int | float | str):
+        left.append(f"{name or 'it'} is left out, a {type(value).__name__}")
     return MISSING
 
 

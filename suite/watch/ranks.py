@@ -18,6 +18,8 @@ from torch import distributed
 from suite.watch.microbatch import Call, Circumstances
 
 POLL = 0.002  # seconds
+LATE = 1.0
+"""How many seconds a rank is waited for that left nothing last time: its training may be over."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +50,7 @@ class Ranks:
         self.rank = distributed.get_rank() if on else 0
         self.count = distributed.get_world_size() if on else 1
         self.timeout = timeout
+        self._late: set[int] = set()  # ranks that left nothing last time
         self._prefix = f"gradsuite/watch/{number}"
         self._store: Any = distributed.distributed_c10d._get_default_store() if self.count > 1 else None  # noqa: SLF001
 
@@ -69,13 +72,16 @@ class Ranks:
 
     def _of(self, update: int, rank: int) -> Report:
         key, ended = f"{self._prefix}/{update}/{rank}", f"{self._prefix}/ended/{rank}"
-        until = time.monotonic() + self.timeout
+        timeout = min(self.timeout, LATE) if rank in self._late else self.timeout
+        until = time.monotonic() + timeout
+        self._late.add(rank)
         while not self._store.check([key]):
             if self._store.check([ended]) and not self._store.check([key]):
                 return Report([], missing="it had ended")
             if time.monotonic() > until:
-                return Report([], missing=f"it left nothing within {self.timeout:g} seconds")
+                return Report([], missing=f"it left nothing within {timeout:g} seconds")
             time.sleep(POLL)
+        self._late.discard(rank)
         found = unpacked(self._store.get(key), rank)
         self._store.delete_key(key)
         return found

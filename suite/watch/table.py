@@ -18,6 +18,9 @@ from suite.recovery.eval_copy import in_eval_mode
 from suite.recovery.recorded import Microbatch
 from suite.watch.microbatch import Call
 
+SHOWN_PARTS = 4
+"""How many parts of a batch that were left out are told."""
+
 
 def measured(model: nn.Module, calls: Sequence[Call], losses: Losses) -> list[Microbatch]:
     """The micro-batches with what their units hold.
@@ -34,18 +37,22 @@ def measured(model: nn.Module, calls: Sequence[Call], losses: Losses) -> list[Mi
     for call in calls:
         batch = batches.map_tensors(lambda t: t.to(device), call.batch)
         samples = batches.size(batch)
-        entries = _read(evaluated, batch, losses)
+        shown = _shown(batch, call.left_out)
+        entries = _read(evaluated, batch, losses, shown)
         if entries.ndim not in (1, 2) or len(entries) != samples:
+            reduced = entries.ndim == 0
             raise UsageError(
                 f"losses(model, batch) gave {list(entries.shape)}; for a micro-batch of {samples} samples "
-                f"it must be unreduced, [{samples}] or [{samples}, parts]: use reduction='none'"
+                f"it must be unreduced, [{samples}] or [{samples}, parts]: "
+                + ("use reduction='none'" if reduced else "samples lie along the first axis of its tensors")
+                + f"; the batch is {shown}"
             )
         counted = _elements(losses, batch, entries)
         found.append(Microbatch(batch, counted, call.rank, call.circumstances))
     return found
 
 
-def _read(model: nn.Module, batch: batches.Batch, losses: Losses) -> Tensor:
+def _read(model: nn.Module, batch: batches.Batch, losses: Losses, shown: str) -> Tensor:
     try:
         entries = values(lambda: losses(model, batch))
     except (UsageError, CaseError):
@@ -53,7 +60,7 @@ def _read(model: nn.Module, batch: batches.Batch, losses: Losses) -> Tensor:
     except Exception as error:
         raise UsageError(
             f"the losses failed{place(error)}: {one_line(error)}; they are called as losses(model, batch), "
-            f"with the batch as the model was called with it: {_shown(batch)}"
+            f"with the batch as the model was called with it or as it was handed over: {shown}"
         ) from error
     if not isinstance(entries, Tensor):
         raise UsageError(f"losses(model, batch) gave a {type(entries).__name__}: a tensor is needed")
@@ -139,7 +146,18 @@ def _by_position(call: Call, samples: int, width: int) -> NDArray[np.int64]:
     return np.tile(places[:width], samples)
 
 
-def _shown(batch: batches.Batch) -> str:
-    if isinstance(batch, dict):
-        return "a dict of " + ", ".join(map(repr, batch))
-    return f"a tensor {list(batch.shape)}" if isinstance(batch, Tensor) else f"a {type(batch).__name__}"
+def _shown(batch: batches.Batch, left_out: Sequence[str]) -> str:
+    """What losses are called with, and what they are not."""
+    if isinstance(batch, Tensor):
+        found = f"a tensor {list(batch.shape)}"
+    elif isinstance(batch, dict):
+        found = "a dict of " + ", ".join(f"{key!r}{_shape(value)}" for key, value in batch.items())
+    else:
+        found = f"a {type(batch).__name__} of " + ", ".join(f"{_shape(value).strip()}" for value in batch)
+    told = list(dict.fromkeys(left_out))
+    more = [f"and {len(told) - SHOWN_PARTS} more"] if len(told) > SHOWN_PARTS else []
+    return found + (f" ({'; '.join([*told[:SHOWN_PARTS], *more])})" if told else "")
+
+
+def _shape(value: batches.Batch) -> str:
+    return f" {list(value.shape)}" if isinstance(value, Tensor) else f" {type(value).__name__}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -66,13 +67,22 @@ class AuditedUpdate(Recovery):
         """What is the same in two updates that are made in the same way, whatever they are called."""
         found = self.beneath or self
         cause = found.cause.name if found.cause else None
-        return found.linear, cause, found.norm == 0.0, self.mistake, self.over_full, bool(self.conventions)
+        mistake = without_numbers(self.mistake)
+        return found.linear, cause, found.norm == 0.0, mistake, self.over_full, bool(self.conventions)
 
     @property
     def conventions(self) -> frozenset[str]:
         """The names of what it computes at scale 1; empty where it computes no convention."""
         found = self.beneath or self
         return frozenset(found.names) if found.linear and found.scale == 1 else frozenset()
+
+    @property
+    def explained(self) -> bool:
+        """Whether its weights have a name or a formula."""
+        found = self.beneath or self
+        explanation = found.explanation
+        named = found.convention is not None or found.formula is not None
+        return named or bool(explanation.by_part) or explanation.shape is not None
 
     @property
     def weighting(self) -> tuple[object, ...]:
@@ -119,3 +129,8 @@ class AuditedUpdate(Recovery):
         found = super().frame
         found.insert(0, "update", self.number)
         return found
+
+
+def without_numbers(says: str) -> str:
+    """A sentence in which numbers do not count."""
+    return re.sub(r"\d[\d.e+-]*(, \d+)*", "#", says)

@@ -312,9 +312,10 @@ def goes_on(model: nn.Module, see: Any) -> None:
         optimizer.step()
 
 
-def test_a_batch_that_failed_is_one_whose_weight_is_zero() -> None:
+def test_a_batch_that_failed_is_told_and_left_out() -> None:
     model = plain()
     with suite.watch(model, losses) as audit:
         goes_on(model, audit.see)
-    assert [update.units.n for update in audit.updates] == [3, 6, 5]
-    np.testing.assert_allclose(audit.updates[1].weights, [0, 0, 1 / 4, 1 / 4, 1 / 4, 1 / 4], atol=1e-6)
+    assert [update.units.n for update in audit.updates] == [3, 4, 5]
+    audit.assert_convention("mean")
+    assert "Micro-batch 0 (from 0) has weight 0" in audit.updates[1].notes[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import types
 from typing import Any
 
@@ -48,6 +49,52 @@ def test_a_compiled_model_is_audited_from_outside_and_from_inside(inside) -> Non
             (F.cross_entropy(compiled(x), y) / 2).backward()
         optimizer.step()
     np.testing.assert_allclose(audit.updates[0].weights, UNEVEN)
+
+
+def compiled(backend: str, *, watched: bool) -> tuple[list[Tensor], suite.watch.RunAudit | None]:
+    """Three updates of a compiled model by a compiled step; the first before anybody looks."""
+    model = network(dtype=torch.float32)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
+    forward, step = torch.compile(model, backend=backend), torch.compile(optimizer.step, backend=backend)
+    loader, audit = batches(4, 2, 4, 2, 4, 2, dtype=torch.float32), None
+
+    def trained(pairs: Any) -> None:
+        for number, (x, y) in enumerate(pairs):
+            (F.cross_entropy(forward(x), y) / 2).backward()
+            if number % 2:
+                step()
+                optimizer.zero_grad()
+
+    trained(loader[:2])
+    if watched:
+        with suite.watch(forward, losses) as audit:
+            trained(audit.see(loader[2:]))
+    else:
+        trained(loader[2:])
+    return [p.detach().clone() for p in model.parameters()], audit
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        "eager",
+        pytest.param(
+            "inductor",
+            marks=[
+                pytest.mark.slow,
+                pytest.mark.skipif(not shutil.which("g++"), reason="inductor needs a C++ compiler"),
+            ],
+        ),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning")  # the compiler's own
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_compiled_step_ends_in_its_own_bits_and_is_audited(backend) -> None:
+    (alone, _), (watched, audit) = (compiled(backend, watched=each) for each in (False, True))
+    assert all(torch.equal(a, b) for a, b in zip(alone, watched, strict=True))
+    assert audit is not None
+    assert len(audit.updates) == 2
+    audit.assert_convention("mean-of-microbatch-means")
 
 
 class Scaling:
