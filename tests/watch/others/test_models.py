@@ -121,7 +121,10 @@ def clipped_policy(model: nn.Module, batch: Any) -> Tensor:
 
 @LOOPS.add(
     "https://github.com/ikostrikov/pytorch-a2c-ppo-acktr-gail/issues/160",
-    "the weights are 1/n for 0; 1/(2·n) for 1; 0.01/n for 2, those of no registered convention, then clipped",
+    "the weights are 1/n for ",
+    "; 1/(2·n) for ",
+    "; 0.01/n for ",
+    "then clipped by norm to 0.5.",
 )
 def policy_value_and_entropy() -> RunAudit:
     model = ActorCritic()
