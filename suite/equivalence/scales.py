@@ -192,9 +192,11 @@ def scale_between(
     pair = _meant(source), _meant(target)
     for convention in pair:
         _refuse_data(convention)
-        missing = convention.missing(sizes.units())
+        units = sizes.units()
+        missing = convention.missing(units)
         if missing is not None:
-            options = [size.option for need in convention.needs if (size := NEEDS[need].size)]
+            asked = [NEEDS[need].size for need in convention.needs if units.missing((need,)) is not None]
+            options = [size.option for size in asked if size]
             hint = f"; give {' and '.join(options)}" if options else ""
             raise UsageError(f"{convention.name} does not apply: {missing}{hint}")
     source, target = (convention.name for convention in pair)

@@ -12,7 +12,7 @@ from suite.algebra.formula import Formula
 from suite.algebra.quantities import Quantities
 from suite.algebra.units import REGULARISER
 from suite.conventions import Convention, conventions
-from suite.errors import spelling, unknown
+from suite.errors import UsageError, spelling, unknown
 from suite.registry import Registry
 
 if TYPE_CHECKING:
@@ -212,10 +212,12 @@ def convention_of(name: str) -> Convention:
         return conventions[name]
     if name in words:
         return words[name].convention
-    framework, colon, _ = name.partition(":")
+    framework, colon, rest = name.partition(":")
     frameworks = sorted({one.framework for one in words})
+    own = [one.name for one in words if spelling(one.framework) == spelling(framework)]
+    if own and not rest:
+        raise UsageError(f"{name!r} is a framework and no word of one: choose {', '.join(own)}")
     if colon and framework in frameworks:
-        own = [one.name for one in words if one.framework == framework]
         raise unknown("word of a framework", name, own, "gradsuite list frameworks")
     known = [*conventions.names, *words.names]
     if colon and framework != "fault" and spelling(name) not in map(spelling, known):

@@ -89,6 +89,7 @@ CARD_VARIANT: Keys = {
 _CHOICES = {"verified": VERIFIED, "clip_over": CLIPPED_OVER, "select": SELECT}
 _ZERO = ("weight_decay", "lr_factor", "gradient_factor", "moving_decay")
 """Numbers that may be 0."""
+_BELOW = {"year": 10_000, "moving_decay": 1}
 
 
 def check_card(file: str, prefix: str, table: Mapping[str, Any], keys: Keys) -> None:
@@ -126,6 +127,8 @@ def _check_value(file: str, name: str, value: Any, kind: type, *, needed: bool) 
         return
     if kind in (int, float) and not 0 < value <= sys.float_info.max:
         raise UsageError(f"{file}: {name} is {shortened(value)}; it must be positive and finite")
+    if key in _BELOW and value >= _BELOW[key]:
+        raise UsageError(f"{file}: {name} is {shortened(value)}; it must be below {_BELOW[key]}")
     if key in _CHOICES and value not in _CHOICES[key]:
         raise UsageError(f"{file}: {name} is {value!r}; it must be one of {', '.join(_CHOICES[key])}")
 

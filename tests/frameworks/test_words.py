@@ -197,8 +197,9 @@ def test_frameworks_that_people_train_with_have_words() -> None:
         "openrlhf optax torch torchtitan torchtune trainer trl ultralytics verl"
     )
     assert {word.framework for word in words} == {*trained_with.split()}
-    of_grpo = {f"trl:{name}" for name in "grpo bnpo dr_grpo dapo cispo sapo vespo luspo".split()}
-    of_verl = {f"verl:{name}" for name in "token-mean seq-mean-token-sum seq-mean-token-mean".split()}
+    losses = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "vespo", "luspo")
+    of_grpo = {f"trl:{name}" for name in losses}
+    of_verl = {f"verl:{name}" for name in ["token-mean", "seq-mean-token-sum", "seq-mean-token-mean"]}
     assert {*of_grpo, *of_verl, "verl:seq-mean-token-sum-norm"} <= {word.name for word in words}
 
 
@@ -221,6 +222,12 @@ def test_a_penalty_of_the_users_own_is_counted_as_the_data_are() -> None:
         ("ver:token-mean", "no framework is named 'ver': did you mean 'verl'"),
         ("abc:token-mean", "no framework is named 'abc': there are [0-9]+; `gradsuite list frameworks`"),
         ("keras:mirrored", "there are: keras:gradient_accumulation_steps, keras:strategy"),
+        (
+            "openrlhf",
+            "'openrlhf' is a framework and no word of one: choose openrlhf:token, openrlhf:sequence",
+        ),
+        ("TRL:", "'TRL:' is a framework and no word of one: choose trl:grpo, "),
+        (":grpo", "no framework is named ''"),
         ("token_mean", "did you mean 'token-mean'"),
         ("Sum", "did you mean 'sum'"),
         ("fault:never_zeroed", "did you mean 'fault:never-zeroed'"),

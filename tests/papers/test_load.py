@@ -72,6 +72,12 @@ def test_the_papers_that_were_asked_for_are_there():
         ("year = 2020", "year = true", "year is True; a whole number is needed"),
         ('arxiv = "2001.00001"\n', "", "one of arxiv, doi or url is needed"),
         ("year = 2020", "yaer = 2020", "did you mean 'year'"),
+        ("year = 2020", "year = 20200", "year is 20200; it must be below 10000"),
+        (
+            "max_norm = 1",
+            "moving_start = 100.0\nmoving_decay = 1.5",
+            r"gradient\.moving_decay is 1\.5; it must be below 1",
+        ),
         ('convention = "sum"', 'convention = "summ"', r"gradient\.convention: no convention is named 'summ'"),
         ('also = ["mean"]', 'also = ["meen"]', r"gradient\.also: no convention is named 'meen'"),
         ('also = ["mean"]', "also = [1]", r"gradient\.also must be a list of texts"),
