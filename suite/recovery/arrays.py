@@ -62,8 +62,9 @@ def misfit(value: object, trained: Mapping[str, nn.Parameter]) -> str:
 
 def _in_order(value: object, trained: Mapping[str, nn.Parameter]) -> dict[str, Any]:
     """The parts of a list or tuple that has one for each parameter."""
-    listed = isinstance(value, list | tuple) and len(value) == len(trained)
-    return dict(zip(trained, value, strict=True)) if listed else {}  # type: ignore[arg-type]
+    if not isinstance(value, list | tuple) or len(value) != len(trained):
+        return {}
+    return dict(zip(trained, value, strict=True))
 
 
 def _listed(names: list[str]) -> str:

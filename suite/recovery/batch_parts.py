@@ -51,6 +51,7 @@ def parts_of(batch: Batch, count: int) -> tuple[Part, ...] | None:
     sizes = {name: _size(value) for name, value in _entries(batch).items() if not is_shared(value)}
     if len(sizes) < 2 or min(sizes.values()) < 1:
         return None
+    groups: list[tuple[tuple[str, ...], int]]
     if sum(sizes.values()) == count:
         groups = [((name,), size) for name, size in sizes.items()]
     elif sum(set(sizes.values())) == count and len(set(sizes.values())) > 1:
