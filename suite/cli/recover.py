@@ -85,18 +85,19 @@ def execute(arguments: argparse.Namespace) -> int:
     expected = None if arguments.expect is None else conventions[arguments.expect]
     memory = parse_bytes(arguments.memory)
     if arguments.file.endswith(".safetensors"):
-        return _of_update(arguments)
+        return _of_update(arguments, memory)
     if arguments.definitions is not None:
         raise UsageError(
             f"--with is for an update that was recorded, STEP.safetensors; {arguments.file} is none"
         )
     from suite.machine.global_state import full_precision
+    from suite.machine.stages import stages_shown
     from suite.recovery.assertion import complaint
     from suite.recovery.recovery import experiment, recovery
     from suite.recovery.samples import given_batch
 
     try:
-        with aside(), full_precision():  # what the step prints is not the answer
+        with stages_shown(), aside(), full_precision():  # what the step prints is not the answer
             given = _given(arguments.file)
             select, collate = given.pop("select"), given.pop("collate")
             if collate is not None and not _of_samples(given["batch"]):
@@ -114,16 +115,18 @@ def execute(arguments: argparse.Namespace) -> int:
     return 1 if advice else 0
 
 
-def _of_update(arguments: argparse.Namespace) -> int:
+def _of_update(arguments: argparse.Namespace, memory: int | None) -> int:
     """Print what was recovered from an update that was recorded."""
+    from suite.machine.stages import stages_shown
     from suite.watch.elsewhere import recover_saved
 
     try:
-        with aside():
+        with stages_shown(), aside():
             found = recover_saved(
                 Path(arguments.file),
                 None if arguments.definitions is None else _definitions(arguments.definitions),
                 engine=arguments.engine,
+                memory=memory,
             )
     except CaseError as error:
         print(f"gradsuite recover: {one_line(error)}", file=sys.stderr)

@@ -15,6 +15,7 @@ from suite.conventions import Convention
 from suite.engines.per_sample_gradients import Checked
 from suite.loops.batch import Batch
 from suite.loops.loop import Regulariser
+from suite.machine.stages import begins
 from suite.recovery.correct_loops import Slack
 from suite.recovery.formats import SINGLE, Formats, formats_of, in_formats
 from suite.recovery.identify import Match, applying, matches
@@ -347,6 +348,7 @@ class Experiment(Runs):
 
     def _weighted_now(self, column: Column) -> GradientByName:
         """The same at the parameters as they are now."""
+        begins("an experiment: the losses once more, weighted")
         exact = problem(self.model, self.batch, self.losses, self.regulariser, wide=self.wide)
         return dict(zip(self.gradient, weighted(exact, column), strict=True))
 

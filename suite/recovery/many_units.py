@@ -7,6 +7,7 @@ import torch
 from suite.algebra.units import Units
 from suite.errors import CaseError
 from suite.machine.memory import format_bytes, free_bytes
+from suite.machine.stages import begins
 from suite.recovery.attempt import Attempt
 from suite.recovery.in_groups import proven_in_groups
 from suite.recovery.on_few import Proven
@@ -31,7 +32,11 @@ def most_units(memory: int | None) -> int:
 def weights_of(attempt: Attempt, units: Units, memory: int | None) -> Proven | None:
     """The weights, each unit's own or those of a formula in groups; None where they cannot be had so."""
     most = most_units(memory)
-    return proven(attempt) if attempt.units <= most else proven_in_groups(attempt, units, most)
+    if attempt.units > most:
+        begins(f"the weights of {attempt.units} units in groups: more than {most} are not solved for singly")
+        return proven_in_groups(attempt, units, most)
+    begins(f"the weights of {_cost(attempt.units)}")
+    return proven(attempt)
 
 
 def require_square_matrices(units: int, memory: int | None) -> None:
@@ -42,10 +47,13 @@ def require_square_matrices(units: int, memory: int | None) -> None:
     """
     most = most_units(memory)
     if units > most:
-        needed = SQUARE_MATRICES * 8 * units**2
         raise CaseError(
-            f"the weights of {units} units take {units}³ operations and matrices of {format_bytes(needed)}, "
-            f"where {most} units are allowed, and no formula within groups has this gradient: allow more "
-            "(--memory, memory=), say which micro-batch and rank each sample is in (units=), or give losses "
-            "of fewer units, such as sums over the tokens of a sequence"
+            f"the weights of {_cost(units)}, where {most} units are allowed, and no formula within groups "
+            "has this gradient: allow more (--memory, memory=), say which micro-batch and rank each sample "
+            "is in (units=), or give losses of fewer units, such as sums over the tokens of a sequence"
         )
+
+
+def _cost(units: int) -> str:
+    needed = format_bytes(SQUARE_MATRICES * 8 * units**2)
+    return f"{units} units take {units}³ operations and matrices of {needed}"

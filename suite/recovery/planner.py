@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
+from suite.machine.stages import begins
 from suite.recovery.attempt import Attempt, Unfit, penalty
 from suite.recovery.captured_rows import cheap_ones, choices_of, first_rows, formed_rows, rows_of_the_rest
 from suite.recovery.on_few import WELL_CONDITIONED, Proven, Solved, solved
@@ -84,6 +85,7 @@ def proof(attempt: Attempt, found: Solved, graph: Tensor | None) -> Proven | Non
     column = found.column
     quiet = found.quiet
     left = Remainder(attempt.gradient, attempt.given.model)
+    begins("the proof on all parameters: one weighted backward pass")
     pieces = attempt.pieces
     for piece in pieces:
         entries = attempt.read(piece) if graph is None else graph

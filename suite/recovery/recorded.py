@@ -142,6 +142,7 @@ def recorded_gradient(
     *,
     engine: str = "opacus",
     autocast: frozenset[tuple[str, torch.dtype]] = frozenset(),
+    memory: int | None = None,
 ) -> RecordedGradient:
     """A gradient that was seen, with the gradients of the units that are held against it.
 
@@ -159,12 +160,13 @@ def recorded_gradient(
             elements are taken to have no gradient.
         engine: the engine that is to compute the units' gradients where each sample has one loss.
         autocast: the kinds of device that the run had under autocast, and to which dtype.
+        memory: how many bytes the units' gradients may take; half of what is free if None.
 
     Raises:
         UsageError: The losses fail, or do not fit.
         CaseError: The units' gradients cannot be computed.
     """
-    tried = _experiment(model, microbatches, losses, gradient, units, engine, autocast)
+    tried = _experiment(model, microbatches, losses, gradient, units, engine, autocast, memory)
     if not tried.whole.linear and any(one.enter is not None for one in microbatches):
         again = _replayed(tried, microbatches, losses)
         if again is not None and again.whole.linear and not again.whole.spans:
@@ -213,6 +215,7 @@ def _experiment(
     units: Units,
     engine: str,
     autocast: frozenset[tuple[str, torch.dtype]],
+    memory: int | None,
 ) -> RecordedGradient:
     around = Surroundings(model)
     together = _InTurn(losses, microbatches)
@@ -238,13 +241,14 @@ def _experiment(
         engine=engine,
         formats_seen=seen,
         counted=_counted(batch),
+        memory=memory,
     )
     if not wide and not autocast and are_many(len(units), model):
         few = _on_few(tried, together, entries) or _on_few(tried, replace(together, replayed=True))
         if few is not None:
             return few
-        require_square_matrices(len(units), None)
-        require_memory_for_all(model, len(units), None)
+        require_square_matrices(len(units), memory)
+        require_memory_for_all(model, len(units), memory)
     with around.kept():
         try:
             found = _unit_gradients(model, batch, together, engine, wide=wide)
@@ -273,7 +277,9 @@ def _on_few(
         parts = known.split([one.elements.size for one in microbatches])
         entries = [part.reshape(one.elements.shape) for part, one in zip(parts, microbatches, strict=True)]
         whole = () if together.replayed else _whole(tried.batch)
-        few = proven_of_recorded(tried.model, whole, losses_of, entries, tried.gradient, tried.units)
+        few = proven_of_recorded(
+            tried.model, whole, losses_of, entries, tried.gradient, tried.units, tried.memory
+        )
     if few is None:
         return None
     return replace(tried, losses=replace(tried.losses, losses=together), few=few)

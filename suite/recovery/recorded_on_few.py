@@ -81,6 +81,7 @@ def proven_of_recorded(
     entries: Sequence[Tensor],
     gradient: GradientByName,
     units: Units,
+    memory: int | None,
 ) -> Proven | None:
     """The weights, solved for on few parameters and proven on all; None where that cannot be had.
 
@@ -91,6 +92,7 @@ def proven_of_recorded(
         entries: for each micro-batch, `[samples]` or `[samples, parts]` the losses as numbers.
         gradient: by parameter name, in the order of the trained parameters.
         units: the units table.
+        memory: how many bytes may be taken; half of what is free if None.
     """
     several = any(each.ndim > 1 for each in entries)
     flat = torch.cat([each.flatten() for each in entries])
@@ -106,7 +108,7 @@ def proven_of_recorded(
         flat, 0, gradient, losses_of,
         tuple(each.numel() for each in entries), sum(map(len, entries)),
     )  # fmt: skip
-    return weights_of(attempt, units, None)
+    return weights_of(attempt, units, memory)
 
 
 def divided(found: Proven, factor: float) -> Proven:

@@ -13,12 +13,15 @@ from torch import Tensor, nn
 from suite.errors import UsageError
 from suite.loops.batch import Batch, map_tensors, tensors
 from suite.loops.norms import root_of_sum, square
+from suite.machine.stages import begins
 from suite.recovery.drawing import Drawing, drawing, hushed
 from suite.recovery.formats import Watch
 from suite.recovery.put_back import same
 from suite.recovery.step import GradientByName, Step, gradient_of, left_by
 from suite.recovery.surroundings import Surroundings, same_state
 from suite.recovery.switches import switched, switches
+
+WATCHED = "an experiment: the step once more, unchanged, and what it calls is noted"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +56,15 @@ class Runs:
             UsageError: The step fails under these circumstances.
         """
         given = self.batch if batch is None else batch
+        what = "an experiment: the step once more"
+        what += ", with other random numbers" * (seed is not None) + ", with other samples" * (
+            batch is not None
+        )
+        what += f", without {' and '.join(without)}" * bool(without)
         with switched(without), hushed(without):
-            return gradient_of(self.step, self.model, given, seed=seed, surroundings=self.surroundings)
+            return gradient_of(
+                self.step, self.model, given, seed=seed, surroundings=self.surroundings, what=what
+            )
 
     @cached_property
     def control(self) -> GradientByName:
@@ -63,6 +73,11 @@ class Runs:
         Where the step fails when it is called once more, that of the first call.
         """
         return self._observed[0]
+
+    @property
+    def _cost(self) -> float | None:
+        """How many seconds a call takes."""
+        return self.surroundings.seconds
 
     @property
     def reruns(self) -> bool:
@@ -115,7 +130,9 @@ class Runs:
     def _observed(self) -> tuple[GradientByName, set[str], Watch]:
         with switched() as seen, Watch() as watch:
             try:
-                gradient = gradient_of(self.step, self.model, self.batch, surroundings=self.surroundings)
+                gradient = gradient_of(
+                    self.step, self.model, self.batch, surroundings=self.surroundings, what=WATCHED
+                )
             except UsageError:
                 gradient = self.gradient
         return gradient, seen.names, watch
@@ -123,6 +140,7 @@ class Runs:
     def changed_batch(self) -> Batch | None:
         """The batch as one call of the step leaves it; None where it leaves it as it was."""
         given = map_tensors(torch.clone, self.batch)
+        begins("an experiment: the step once more, to see what it does to its batch", self._cost)
         with self.surroundings.kept():
             self.surroundings.rewind()
             left_by(self.step, self.model, given)
@@ -152,6 +170,7 @@ class Runs:
         Raises:
             UsageError: The step fails.
         """
+        begins("an experiment: the step once more, at other parameters or from another state", self._cost)
         self.surroundings.rewind()
         with switched(without), hushed(without):
             return left_by(

@@ -7,6 +7,7 @@ or else what is left in `.grad`. Whatever the step can reach and changes is put 
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -19,6 +20,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from suite.errors import UsageError, one_line, place
 from suite.loops.batch import Batch, content, map_tensors, tensors
 from suite.loops.norms import all_finite
+from suite.machine.stages import begins
 from suite.recovery.arrays import as_tensor, flat, is_array, misfit
 from suite.recovery.put_back import same
 from suite.recovery.surroundings import Surroundings
@@ -36,6 +38,7 @@ def gradient_of(
     *,
     seed: int | None = None,
     surroundings: Surroundings | None = None,
+    what: str = "the step is called",
 ) -> GradientByName:
     """The gradient that `step(model, batch)` leaves, by parameter name, in the parameters' shapes.
 
@@ -47,6 +50,7 @@ def gradient_of(
         batch: the step receives a copy.
         seed: of all random states, or None to take them as the surroundings know them.
         surroundings: all that is put back after; by default what the model and the step reach now.
+        what: is said to whoever listens, with what a call is known to cost.
 
     Raises:
         UsageError: The step fails, or leaves no gradient, or one that is not finite.
@@ -54,12 +58,15 @@ def gradient_of(
     around = Surroundings(model, step=step) if surroundings is None else surroundings
     given = map_tensors(torch.clone, batch)
     copies = tensors(given)  # whatever the step does to the containers
+    begins(what, around.seconds)
+    start = time.monotonic()
     with around.kept():
         around.rewind(seed)
         before = _storages(model)
         gradient = left_by(step, model, given, scaled=around.scaled)
         if _storages(model) != before:
             around.told.setdefault(STORAGE)
+    around.seconds = time.monotonic() - start
     if not all(map(same, copies, tensors(batch))):
         around.told.setdefault(BATCH)
     return gradient

@@ -39,6 +39,8 @@ class Surroundings:
         """Whether a GradScaler is reached."""
         self.left_values = False
         """Whether plain values, a count or a switch, had to be put back so far."""
+        self.seconds: float | None = None
+        """How long the step's last call took; None before its first."""
         self.told: dict[str, None] = {}
         """What had to be put back so far beyond the model's numbers, modes and optimizers, in order."""
         self._saved: list[tuple[str, PutBack]] = []

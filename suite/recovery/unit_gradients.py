@@ -11,6 +11,7 @@ from suite.loops.batch import Batch
 from suite.loops.loop import Losses
 from suite.machine.cuda import devices_of
 from suite.machine.memory import format_bytes, free_bytes
+from suite.machine.stages import begins
 from suite.recovery.eval_copy import in_eval_mode
 from suite.recovery.formats import Watch, is_narrow
 from suite.recovery.in_float64 import UnitProblem, problem
@@ -38,6 +39,7 @@ def unit_gradients(given: UnitProblem, engine: str, memory: int | None = None) -
 
 
 def _computed(given: UnitProblem, engine: str, memory: int | None) -> Checked:
+    begins(f"the gradients of all units, by the engine {engine} or the next")
     return per_sample_gradients(
         given.model, given.batch, given.losses, engine=engine, regulariser=given.regulariser, memory=memory
     )

@@ -20,13 +20,16 @@ from suite.watch.table import measured, units_table
 from suite.watch.update import AuditedUpdate
 
 
-def recover_saved(path: Path, given: tuple[Any, Losses] | None, *, engine: str = "opacus") -> AuditedUpdate:
+def recover_saved(
+    path: Path, given: tuple[Any, Losses] | None, *, engine: str = "opacus", memory: int | None = None
+) -> AuditedUpdate:
     """The recovery of an update in a file.
 
     Args:
         path: of the file, whose format is in docs/step-format.md.
         given: the model, or a function that makes it, and `losses(model, batch)`.
         engine: the engine that computes the units' gradients where each sample has one loss.
+        memory: how many bytes the units' gradients may take; half of what is free if None.
 
     Raises:
         UsageError: The file does not hold what is needed, or another model's, or the losses do not fit.
@@ -48,7 +51,7 @@ def recover_saved(path: Path, given: tuple[Any, Losses] | None, *, engine: str =
     longest = getattr(losses, "max_elements", None)
     units = units_table(microbatches, full=full, world_size=world, max_elements=longest)
     units = _with_columns(path, units, step)
-    tried = recorded_gradient(model, microbatches, losses, step.gradient, units, engine=engine)
+    tried = recorded_gradient(model, microbatches, losses, step.gradient, units, engine=engine, memory=memory)
     found = explained_update(tried, SeenUpdate(step.gradient, list(step.calls)), settings.get("max_norm"))
     return replace(
         found, number=int(settings.get("update", 0)), microbatches=len(step.calls), full=full * world
