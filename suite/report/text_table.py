@@ -18,6 +18,8 @@ from suite.report.cells import spreadsheet_text
 _POWER = re.compile(r"(\d(?:\.\d+)?)e([+-]\d+)")
 _SYMBOL = re.compile(r"(?<![\w.])([Vcmnwλℓσ])_([a-z]{1,2})(?!\w)")
 """A symbol of a formula with its index, as in `1/V_k`."""
+_LINE, _PAGE = 72, 38
+"""Characters of a line of LaTeX's `article` in small type, and lines of a table that a page of it holds."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Table:
         paragraphs: the columns that LaTeX wraps, by header.
         numbers: the columns that are flush right, by header.
         label: for LaTeX's \ref.
-        pages: whether LaTeX may break it over pages.
+        pages: whether LaTeX breaks it over pages, whatever its size.
     """
 
     name: str
@@ -77,8 +79,11 @@ class Table:
         return "\n\n".join([self.caption, body, *self.notes]) + "\n"
 
     def latex(self) -> str:
-        """A `table` environment with booktabs rules, after a comment with the packages that it needs."""
-        if self.pages:
+        """A `table` environment with booktabs rules, after a comment with the packages that it needs.
+
+        What is too large for a page is a `longtable`.
+        """
+        if self.pages or not self._fits_a_page():
             return self._longtable()
         wide, width = ("tabularx", r"{\linewidth}") if self.paragraphs else ("tabular", "")
         columns = "".join("X" if h in self.paragraphs else self._side(h)[0] for h in self.headers)
@@ -101,10 +106,12 @@ class Table:
 
     def _longtable(self) -> str:
         """The same as a `longtable`, its columns as wide as what is in them."""
-        needs = [self.widths.get(h) or self._longest(k) for k, h in enumerate(self.headers)]
+        needs = self._shares()
+        room = 0.99 - 0.0145 * len(needs)  # the rest is between the columns
         columns = "".join(
-            rf">{{\raggedright\arraybackslash}}p{{{0.91 * need / sum(needs):.3f}\linewidth}}"
-            for need in needs
+            rf">{{\ragged{'left' if h in self.numbers else 'right'}\arraybackslash}}"
+            rf"p{{{room * need / sum(needs):.3f}\linewidth}}"
+            for h, need in zip(self.headers, needs, strict=True)
         )
         head = " & ".join(map(latex_escape, self.headers)) + r" \\"
         lines = [
@@ -122,6 +129,26 @@ class Table:
             "}",
         ]
         return "\n".join([f"% {_needs(lines)}", *lines]) + "\n"
+
+    def _shares(self) -> Sequence[float]:
+        """Room for the longest word of each column, and of the rest what its longest cell needs."""
+        if any(header in self.widths for header in self.headers) and self.pages:
+            return [self.widths.get(h) or self._longest(k) for k, h in enumerate(self.headers)]
+        columns = list(zip(self.headers, *self.rows, strict=True))
+        words = [max(len(w) for cell in c for w in re.split(r"(?<=-)|\s", cell)) + 1 for c in columns]
+        more = [min(self._longest(k), _LINE) - word for k, word in enumerate(words)]
+        left = max(1.35 * _LINE - sum(words), 0) / max(sum(map(abs, more)), 1)  # the type is smaller
+        return [word + left * max(wish, 0) for word, wish in zip(words, more, strict=True)]
+
+    def _fits_a_page(self) -> bool:
+        """Whether a line has room for the columns, and a page for the rows."""
+        wrapped = [k for k, header in enumerate(self.headers) if header in self.paragraphs]
+        others = [self._longest(k) + 1 for k in range(len(self.headers)) if k not in wrapped]
+        room = (_LINE - sum(others)) // max(len(wrapped), 1)
+        if room < (10 if wrapped else 0):
+            return False
+        lines = [max([1, *(-(-len(row[k]) // room) for k in wrapped)]) for row in self.rows]
+        return sum(lines) <= _PAGE
 
     def _longest(self, column: int) -> int:
         return max(len(row[column]) for row in [self.headers, *self.rows])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 
 import pytest
 
@@ -19,6 +20,30 @@ def test_numbers_are_flush_right_everywhere() -> None:
     assert '<td style="text-align:right">12</td>' in TABLE.html()
     assert "--------:|" in TABLE.markdown()
     assert TABLE.text().splitlines()[4].endswith("2.2e-16")
+
+
+@pytest.mark.parametrize(
+    ("headers", "rows", "paragraphs"),
+    [
+        (("a", "b"), [["x", "y"]] * 39, ()),  # too many lines
+        (("a", "b"), [["x" * 40, "y" * 40]], ()),  # too wide
+        (("a", "b"), [["x", "a word " * 500]], ("b",)),  # one cell fills the page
+        (("a", "b"), [["x" * 70, "a word"]], ("b",)),  # no room for the column that wraps
+    ],
+)
+def test_what_is_too_large_for_a_page_is_broken_over_pages(
+    headers: tuple[str, ...], rows: list[list[str]], paragraphs: tuple[str, ...]
+) -> None:
+    made = Table("t", "c", headers, rows, paragraphs=paragraphs, numbers=("a",)).latex()
+    assert made.startswith(r"% \usepackage{booktabs} \usepackage{longtable} \usepackage{array}")
+    assert r"\begin{table}" not in made
+    assert r">{\raggedleft\arraybackslash}p{" in made
+    shares = [float(share) for share in re.findall(r"p\{([\d.]+)\\linewidth\}", made)]
+    assert 0.9 < sum(shares) < 1
+
+
+def test_what_a_page_holds_is_one_table() -> None:
+    assert r"\begin{table}" in Table("t", "c", ("a", "b"), [["x", "y"]] * 38).latex()
 
 
 def test_powers_of_ten_are_typeset_in_latex() -> None:
