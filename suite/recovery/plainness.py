@@ -12,9 +12,9 @@ COUNTED = 1.2
 def formula_plainness(formula: Formula) -> float:
     """What orders formulas: their complexity, and more for each number that is in the batch alone.
 
-    More still for the entries of a tensor and the size of an axis, which everybody has and few divide by:
-    2/n, rather than 1/4 by chance. None for what is counted in a mask that stands in the formula too: over
-    its entries, rather than n².
+    More still for the entries of a tensor, the size of an axis and distinct values, which everybody has and
+    few divide by: 2/n, rather than 1/4 by chance. None for what is counted in a mask that stands in the
+    formula too: over its entries, rather than n².
     """
     return formula.complexity + sum(map(doubt, _counted(formula)))
 
@@ -22,7 +22,7 @@ def formula_plainness(formula: Formula) -> float:
 def doubt(name: str) -> float:
     """How much less likely a formula is for this number of the batch in it."""
     added = 0.01 * (" + " in name)  # to a divisor, rather than nothing
-    return COUNTED * (1 + is_of_shape(name)) + added
+    return COUNTED * (1 + (is_of_shape(name) or name.startswith("distinct"))) + added
 
 
 def _counted(formula: Formula) -> list[str]:

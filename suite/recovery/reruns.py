@@ -20,6 +20,7 @@ from suite.recovery.put_back import same
 from suite.recovery.step import GradientByName, Step, gradient_of, left_by
 from suite.recovery.surroundings import Surroundings, same_state
 from suite.recovery.switches import switched, switches
+from suite.recovery.visited import visiting
 
 WATCHED = "an experiment: the step once more, unchanged, and what it calls is noted"
 
@@ -120,6 +121,16 @@ class Runs:
             self.again(without=without)
         moved = {name: p for name, p in there.items() if p.shape == before[name].shape}
         return {name: p for name, p in moved.items() if not torch.equal(p, before[name])}
+
+    def visited(self, without: Sequence[str] = (), batch: Batch | None = None) -> list[GradientByName]:
+        """The values of the parameters at which a call runs the network, or a copy of it.
+
+        Raises:
+            UsageError: The step fails under these circumstances.
+        """
+        with visiting(self.model) as places:
+            self.again(without=without, batch=batch)
+        return places
 
     @property
     def watched(self) -> Watch:

@@ -190,7 +190,10 @@ def _catch(caught: GradientByName, parameters: list[nn.Parameter], names: Mappin
         if parameter.grad is None:
             continue
         if name in caught:
-            raise UsageError(f"the step updates {name} more than once: give a step that makes one update")
+            raise UsageError(
+                f"the step updates {name} more than once: give a step that makes one update, or that returns "
+                "what its updates take together, [before − after for each parameter]"
+            )
         caught[name] = _dense(parameter.grad).detach().clone()
 
 

@@ -21,6 +21,7 @@ from suite.recovery.causes.elsewhere import elsewhere
 from suite.recovery.causes.hooks import hooked
 from suite.recovery.causes.rows import by_row
 from suite.recovery.causes.signs import SIGNS, signs_alone
+from suite.recovery.causes.updates import several_updates, unexplained_updates
 from suite.recovery.experiment import Experiment
 
 
@@ -33,10 +34,11 @@ def _nothing_else(trial: Trial) -> Cause | None:
 
 EXPLANATIONS: tuple[Look, ...] = (
     _nothing_else, hooked, signs_alone, clipped_values, by_tensor, by_row, decayed, changed_inputs, elsewhere,
+    several_updates,
 )  # fmt: skip
 """What may explain a gradient exactly, with the weights beneath; a new one is added here."""
 
-LAST: tuple[Look, ...] = (noise, unchanged_part, coupled_losses, other_function)
+LAST: tuple[Look, ...] = (noise, unchanged_part, coupled_losses, unexplained_updates, other_function)
 """What shows where nothing explains the gradient exactly."""
 
 
