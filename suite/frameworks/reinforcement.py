@@ -191,7 +191,7 @@ word(
     "1/(K·R·V_kr)",
     "Each micro-batch's token mean, then the mean over micro-batches and ranks.",
     unsplit="token-mean",
-    typed="actor.loss_agg_mode=token-mean, use_dynamic_bsz=False, in the FSDP actor, gone in 0.9",
+    typed="actor.loss_agg_mode=token-mean, use_dynamic_bsz=False, in the FSDP actor, gone in 0.8",
     source=_VERL_ACTOR,
     known="run",
 )
@@ -200,7 +200,7 @@ word(
     "n_kr/(n_r·R·V_kr)",
     "Each micro-batch's token mean times its share of the rank's sequences, then the mean over ranks.",
     unsplit="token-mean",
-    typed="actor.loss_agg_mode=token-mean, use_dynamic_bsz=True, in the FSDP actor, gone in 0.9",
+    typed="actor.loss_agg_mode=token-mean, use_dynamic_bsz=True, in the FSDP actor, gone in 0.8",
     source=_VERL_ACTOR,
     known="run",
     note="DAPO's script trains so.",
