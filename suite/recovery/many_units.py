@@ -12,7 +12,7 @@ from suite.recovery.attempt import Attempt
 from suite.recovery.in_groups import proven_in_groups
 from suite.recovery.on_few import Proven
 from suite.recovery.planner import proven
-from suite.recovery.unit_gradients import SQUARE_MATRICES
+from suite.recovery.unit_gradients import SQUARE_MATRICES, memory_for_all
 
 MOST_UNITS = 1 << 14
 """Beyond, N³ operations are minutes: more units are solved for one by one only where memory is given."""
@@ -36,7 +36,9 @@ def weights_of(attempt: Attempt, units: Units, memory: int | None) -> Proven | N
         begins(f"the weights of {attempt.units} units in groups: more than {most} are not solved for singly")
         return proven_in_groups(attempt, units, most)
     begins(f"the weights of {_cost(attempt.units)}")
-    return proven(attempt)
+    formable = memory_for_all(attempt.given.model, len(units), memory) is None
+    found = proven(attempt, formable=formable)
+    return found if found is not None or formable else proven_in_groups(attempt, units, most)
 
 
 def require_square_matrices(units: int, memory: int | None) -> None:

@@ -195,6 +195,11 @@ class Solved:
         return mine > theirs or (mine == theirs and self.equations.condition < other.equations.condition)
 
     @property
+    def formed(self) -> bool:
+        """Whether these are gradients of samples that an engine formed, which may couple them unseen."""
+        return any(isinstance(part, FormedRows) for part in self.few.rows)
+
+    @property
     def quiet(self) -> Tensor:
         """`[units]` which units have no gradient by these parameters."""
         return ~self.heard

@@ -21,6 +21,7 @@ from suite.recovery.attempt import Attempt, Unfit, penalty
 from suite.recovery.captured_rows import cheap_ones, choices_of, first_rows, formed_rows, rows_of_the_rest
 from suite.recovery.on_few import WELL_CONDITIONED, Proven, Solved, solved
 from suite.recovery.owned_rows import Codes
+from suite.recovery.random_directions import directions_of
 from suite.recovery.step import GradientByName
 from suite.recovery.weighted_pass import Remainder
 
@@ -29,17 +30,27 @@ class HeardElsewhere(Exception):  # noqa: N818  it is an answer
     """Units that the chosen parameters do not hear are heard by others."""
 
 
-def proven(attempt: Attempt) -> Proven | None:
-    """The weights, solved for on few parameters and proven on all; None where that cannot be had."""
+def proven(attempt: Attempt, *, formable: bool = True) -> Proven | None:
+    """The weights, solved for on few parameters and proven on all; None where that cannot be had.
+
+    Args:
+        attempt: the step's gradient and the losses.
+        formable: whether the gradients of all units can be formed instead. If not, random directions are
+            tried last.
+    """
     size = sum(part.numel() for part in attempt.gradient.values())
     if not attempt.solvable or size <= attempt.units:
         return None
-    try:
-        for found, graph in _candidates(attempt, penalty(attempt)):
-            with suppress(HeardElsewhere):
-                return proof(attempt, found, graph)
-    except Unfit:
-        pass
+    last = penalty(attempt)
+    for source in (_candidates,) if formable else (_candidates, _on_directions):
+        try:
+            for found, graph in source(attempt, last):
+                with suppress(HeardElsewhere):
+                    shown = proof(attempt, found, graph)
+                    if shown is not None or formable or not found.formed:
+                        return shown
+        except Unfit:
+            continue
     return None
 
 
@@ -70,6 +81,14 @@ def _candidates(attempt: Attempt, last: GradientByName | None) -> Iterator[tuple
     if attempt.parts == 1:
         for found in _on_small_parameters(attempt, last):
             yield found, None
+
+
+def _on_directions(attempt: Attempt, last: GradientByName | None) -> Iterator[tuple[Solved, None]]:
+    """Weights on random directions of all parameters."""
+    rows, side, penalised = directions_of(attempt, last)
+    found = solved([rows], attempt.units, side, penalised, attempt.most_condition)
+    if found is not None:
+        yield found, None
 
 
 def _on_small_parameters(attempt: Attempt, last: GradientByName | None) -> Iterator[Solved]:

@@ -56,17 +56,24 @@ def require_memory_for_all(model: nn.Module, units: int, memory: int | None) -> 
     Raises:
         CaseError: They cannot.
     """
-    trained = [p for p in model.parameters() if p.requires_grad]
-    if not trained:
-        return
-    allowed = free_bytes(trained[0].device) // 2 if memory is None else memory
-    needed = units * sum(p.numel() * p.itemsize for p in trained) + SQUARE_MATRICES * 8 * units**2
-    if needed > allowed:
+    too_much = memory_for_all(model, units, memory)
+    if too_much is not None:
+        needed, allowed = map(format_bytes, too_much)
         raise CaseError(
             f"no few parameters prove weights of these {units} units, and all their gradients take "
-            f"{format_bytes(needed)}, where {format_bytes(allowed)} are allowed: allow more (--memory, "
+            f"{needed}, where {allowed} are allowed: allow more (--memory, "
             "memory=), or give losses of fewer units, such as sums over the tokens of a sequence"
         )
+
+
+def memory_for_all(model: nn.Module, units: int, memory: int | None) -> tuple[int, int] | None:
+    """How many bytes the gradients of all units take and may take; None where they fit."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if not trained:
+        return None
+    allowed = free_bytes(trained[0].device) // 2 if memory is None else memory
+    needed = units * sum(p.numel() * p.itemsize for p in trained) + SQUARE_MATRICES * 8 * units**2
+    return (needed, allowed) if needed > allowed else None
 
 
 def mixes_formats(model: nn.Module) -> bool:

@@ -59,10 +59,11 @@ class Block(nn.Module):
 
 
 class Experts(nn.Module):
-    """Each token goes to one of three networks, as a router says."""
+    """Each token goes to one of three networks, as a router says, or past them where that one is full."""
 
-    def __init__(self) -> None:
+    def __init__(self, capacity: int | None = None) -> None:
         super().__init__()
+        self.capacity = capacity
         self.router = nn.Linear(WIDTH, 3)
         self.experts = nn.ModuleList(
             nn.Sequential(nn.Linear(WIDTH, 16), nn.Tanh(), nn.Linear(16, WIDTH)) for _ in range(3)
@@ -73,7 +74,7 @@ class Experts(nn.Module):
         share, chosen = self.router(flat).softmax(-1).max(-1)
         total = torch.zeros_like(flat)
         for index, expert in enumerate(self.experts):
-            rows = (chosen == index).nonzero()[:, 0]
+            rows = (chosen == index).nonzero()[: self.capacity, 0]
             total = total.index_add(0, rows, expert(flat[rows]) * share[rows, None])
         return total.view_as(x)
 
@@ -109,6 +110,42 @@ class Translator(nn.Module):
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         return self.head(self.decoder(self.words(target), self.encoder(self.words(source))))
+
+
+class Gated(nn.Module):
+    """T5's decoder: a norm without a mean, relative positions, a gated network, a head that is the words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.near = nn.Embedding(WORDS, WIDTH), nn.Embedding(16, 1)
+        self.scale = nn.Parameter(torch.ones(WIDTH))
+        self.q, self.k, self.v, self.o = (nn.Linear(WIDTH, WIDTH, bias=False) for _ in range(4))
+        self.gate, self.up, self.down = nn.Linear(WIDTH, 20), nn.Linear(WIDTH, 20), nn.Linear(20, WIDTH)
+
+    def normed(self, x: Tensor) -> Tensor:
+        return self.scale * x * (x.square().mean(-1, keepdim=True) + 1e-6).rsqrt()
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        x, place = self.words(tokens), torch.arange(tokens.shape[1])
+        apart = place[:, None] - place
+        bias = self.near(apart.clamp(0, 15))[..., 0].masked_fill(apart < 0, -torch.inf)
+        y = self.normed(x)
+        x = x + self.o((self.q(y) @ self.k(y).mT + bias).softmax(-1) @ self.v(y))
+        y = self.normed(x)
+        x = x + self.down(F.gelu(self.gate(y)) * self.up(y))
+        return F.linear(self.normed(x) * WIDTH**-0.5, self.words.weight)
+
+
+class Recurrent(nn.Module):
+    """A network whose states mix all tokens before, and a head behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.states = nn.Embedding(WORDS, WIDTH), nn.LSTM(WIDTH, WIDTH, batch_first=True)
+        self.head = nn.Linear(WIDTH, WORDS)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.head(self.states(self.words(tokens))[0])
 
 
 class Graph(nn.Module):
@@ -160,6 +197,22 @@ def packed() -> Made:
     return replace(made, batch=(made.batch[0], segments, made.batch[1]))
 
 
+def full_experts() -> Made:
+    """Two tokens an expert: most pass by."""
+    made = tokens(own=Experts(2))
+    return replace(made, solved_on=experts().solved_on)
+
+
+def gated() -> Made:
+    made = tokens()
+    return replace(made, model=Gated(), solved_on=frozenset({"o", "gate", "up", "down"}))
+
+
+def recurrent() -> Made:
+    made = tokens()
+    return replace(made, model=Recurrent(), solved_on=frozenset({"head"}))
+
+
 def translation() -> Made:
     torch.manual_seed(0)
     source, target = torch.randint(WORDS, (3, 7)), torch.randint(WORDS, (3, 6))
@@ -197,6 +250,9 @@ NETS: dict[str, Callable[[], Made]] = {
     "packed sequences": packed,
     "tied embeddings": tied,
     "a mixture of experts": experts,
+    "experts that are full": full_experts,
+    "a gated decoder with relative positions": gated,
+    "a recurrent network": recurrent,
     "an encoder and a decoder": translation,
     "pixels": pixels,
     "nodes of a graph": nodes,
