@@ -213,7 +213,9 @@ def test_what_cannot_be_put_back_is_known(value, hides: bool) -> None:
 def test_a_step_that_can_keep_nothing_is_called_once(monkeypatch, step, calls: int) -> None:
     made, counted = nets.tokens(), []
     original = steps.left_by
-    monkeypatch.setattr(steps, "left_by", lambda *given, **how: (counted.append(1), original(*given, **how))[1])
+    monkeypatch.setattr(
+        steps, "left_by", lambda *given, **how: (counted.append(1), original(*given, **how))[1]
+    )
     found = recover(step, made.model, made.batch, made.losses)
     assert (found.convention.name, found.cause) == ("element-mean", None)
     assert len(counted) == calls
