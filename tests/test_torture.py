@@ -32,8 +32,9 @@ from suite.machine.global_state import pinned
 from suite.papers.load import load_card
 from suite.records import file as records
 from suite.report.heatmap import heatmap
+from suite.report.latex import latex_escape
 from suite.report.run_result import RunResult
-from suite.report.text_table import Table, latex_escape
+from suite.report.text_table import Table
 from tests.papers.test_load import CARD
 
 CASES = Path(__file__).with_name("torture_cases.py")

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from typing import TYPE_CHECKING, Any
+
+from suite.cli.bench_text import table_of
+from suite.machine.terminal import columns_of
 
 if TYPE_CHECKING:
     import torch
@@ -94,7 +98,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"environment": environment, "rows": rows}, indent=2))
     else:
-        _print(rows)
+        print(table_of(rows, columns_of(sys.stdout)))
     return 0
 
 
@@ -232,29 +236,3 @@ def _columns(units: Any, gram: Any, count: int) -> list[Any]:
     whole = full.T @ gram @ full
     columns = [c.coefficients(units, whole)[units.data] for c in chosen]
     return [columns[k % len(columns)] * (1 + k // len(columns)) for k in range(count)]
-
-
-def _print(rows: list[dict[str, Any]]) -> None:
-    header = (
-        "case", "units", "params", "engine",
-        "tables", "checked", "and gradients", "checked", "peak memory",
-    )  # fmt: skip
-    lines = [header]
-    for row in rows:
-        pieces = f" ({row['chunks']} pieces)" if row.get("chunks", 1) > 1 else ""
-        start = (row["case"], str(row["units"]), str(row["params"]), row["engine"] + pieces)
-        if "refused" in row:
-            lines.append((*start, f"refused: it {row['refused']}", "", "", "", ""))
-            continue
-        memory = "–" if row["peak"] is None else f"{row['peak'] / 1e6:.1f} MB"
-        kinds = ("tables", "tables_checked", "reduced", "reduced_checked")
-        lines.append((*start, *(f"{row[kind]:.2f} ×" for kind in kinds), memory))
-    widths = [
-        max(len(line[k]) for line in lines if not line[4].startswith("refused")) for k in range(len(header))
-    ]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-    ordinary = {row["case"]: row for row in rows if "ordinary" in row}
-    for case, row in ordinary.items():
-        memory = "" if row["ordinary_peak"] is None else f", {row['ordinary_peak'] / 1e6:.1f} MB"
-        print(f"1 × of {case}: one forward and backward pass, {row['ordinary'] * 1e3:.2f} ms{memory}")

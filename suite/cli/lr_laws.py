@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from suite.cli.lr_text import factor
-from suite.machine.terminal import columns_of, fitted, header_widths
+from suite.machine.terminal import columns_of, fitted, header_widths, wrapped
 
 if TYPE_CHECKING:
     from suite.equivalence.law import Law
@@ -25,8 +25,11 @@ def print_laws(*, as_json: bool) -> None:
 
     rows = [[law.name, _row(law), _state(law), law.limits or "exact"] for law in LAWS]
     print(
-        "If every gradient is multiplied by s, multiply by these factors to keep the trajectory.\n"
-        "What is not named is multiplied by 1: momentum, betas, counts and options.\n"
+        wrapped(
+            "If every gradient is multiplied by s, multiply by these factors to keep the trajectory.\n"
+            "What is not named is multiplied by 1: momentum, betas, counts and options.\n",
+            columns_of(sys.stdout),
+        )
     )
     head = ["optimizer", "hyperparameters", "state", "holds"]
     widths = fitted(head, rows, columns_of(sys.stdout), [None, 36, 34, 50])
@@ -34,8 +37,11 @@ def print_laws(*, as_json: bool) -> None:
         tabulate(rows, head, tablefmt="simple", maxcolwidths=widths, maxheadercolwidths=header_widths(widths))
     )
     print(
-        "\nA clip threshold: s. Exact for min(1, C/‖g‖) and clip_grad_value_; "
-        "torch's clip_grad_norm_ adds 1e-6 to ‖g‖, which is not scaled."
+        wrapped(
+            "\nA clip threshold: s. Exact for min(1, C/‖g‖) and clip_grad_value_; "
+            "torch's clip_grad_norm_ adds 1e-6 to ‖g‖, which is not scaled.",
+            columns_of(sys.stdout),
+        )
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from suite.machine.terminal import columns_of, fitted, header_widths
+from suite.machine.terminal import columns_of, fitted, header_widths, wrapped
 
 if TYPE_CHECKING:
     from suite.equivalence.equivalent import Equivalence
@@ -25,9 +25,10 @@ def conversion_text(
 
     rows = [[c.name, _show(c.old), _show(c.new), factor(c.exponent), c.why] for c in result.changes]
     head = ["hyperparameter", scaling.source, scaling.target, "factor", "why"]
-    widths = fitted(head, rows, columns_of(sys.stdout))
+    room = columns_of(sys.stdout)
+    widths = fitted(head, rows, room)
     blocks = [
-        _headline(scaling, result),
+        wrapped(_headline(scaling, result), room),
         tabulate(
             rows,
             head,
@@ -36,12 +37,13 @@ def conversion_text(
             maxcolwidths=widths,
             maxheadercolwidths=header_widths(widths),
         ),
-        f"{_verdict(scaling, result, within)}.",
+        wrapped(f"{_verdict(scaling, result, within)}.", room),
         result.python,
     ]
     blocks += [_schedule(result)] if result.schedule else []
-    blocks += ["\n".join(f"Note: {note}." for note in _notes(scaling))] if _notes(scaling) else []
-    blocks += [_measured(check)] if check is not None else []
+    notes = "\n".join(f"Note: {note}." for note in _notes(scaling))
+    blocks += [wrapped(notes, room)] if notes else []
+    blocks += [wrapped(_measured(check), room)] if check is not None else []
     return "\n\n".join(block.rstrip() for block in blocks)
 
 

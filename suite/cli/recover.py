@@ -11,6 +11,7 @@ from typing import Any
 from suite.discovery import load_python
 from suite.errors import CaseError, UsageError, one_line
 from suite.machine.streams import aside
+from suite.machine.terminal import columns_of, wrapped
 
 NAMES = ("step", "model", "batch", "losses")
 OPTIONAL = ("units", "regulariser", "select", "collate")
@@ -109,7 +110,7 @@ def execute(arguments: argparse.Namespace) -> int:
     except CaseError as error:
         print(f"gradsuite recover: {one_line(error)}", file=sys.stderr)
         return 1
-    print(_json(found.card()) if arguments.json else found)
+    print(_json(found.card()) if arguments.json else wrapped(str(found), columns_of(sys.stdout)))
     if advice:
         print(f"\nThe step does not compute {arguments.expect!r}. {advice}", file=sys.stderr)
     return 1 if advice else 0
@@ -131,7 +132,8 @@ def _of_update(arguments: argparse.Namespace, memory: int | None) -> int:
     except CaseError as error:
         print(f"gradsuite recover: {one_line(error)}", file=sys.stderr)
         return 1
-    print(_json(found.card()) if arguments.json else f"{found.place.capitalize()}. {found}")
+    text = f"{found.place.capitalize()}. {found}"
+    print(_json(found.card()) if arguments.json else wrapped(text, columns_of(sys.stdout)))
     if arguments.expect is None or found.computes(arguments.expect):
         return 0
     print(f"\nThe update does not compute {arguments.expect!r}: {found.says}.", file=sys.stderr)

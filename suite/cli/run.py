@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 from suite.machine.signals import exit_code
 from suite.machine.streams import OutputError, aside
+from suite.machine.terminal import columns_of, wrapped
 from suite.running.declaration import add_to, parsed
 from suite.running.options import RunOptions
 
@@ -60,7 +62,7 @@ def execute(arguments: argparse.Namespace) -> int:
             print(report)
             print()
         for line in report.remarks:
-            print(line)
+            print(wrapped(line, columns_of(sys.stdout)))
         print(f"Records and tables: {folder}", flush=True)
     except OutputError as error:
         raise OutputError(f"{error}; what was measured is kept in {folder}") from None

@@ -18,6 +18,8 @@ _TITLES = {
     "discrepancies": "Discrepancy of gradient conventions",
     "learning_rates": "Hyperparameters that take the same steps, as factors",
 }
+_SPARE = ("denominator", "distance", "distance_unchanged")
+"""The columns that a narrow terminal does without, unless somebody asked for them."""
 
 
 def measurements(
@@ -70,6 +72,7 @@ def measurements(
         notes=notes(report, chosen),
         numbers=numbers,
         label=label,
+        spare=[c.header for c in chosen if c.name in _SPARE and not columns],
     )
 
 

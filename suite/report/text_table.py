@@ -7,17 +7,15 @@ import io
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 
 from tabulate import tabulate
 
-from suite.machine.terminal import fitted, header_widths
+from suite.machine.terminal import fitted, header_widths, narrowest
 from suite.report.cells import spreadsheet_text
+from suite.report.latex import breakable_latex, latex_cell, latex_escape, packages
 
-_POWER = re.compile(r"(\d(?:\.\d+)?)e([+-]\d+)")
-_SYMBOL = re.compile(r"(?<![\w.])([Vcmnwλℓσ])_([a-z]{1,2})(?!\w)")
-"""A symbol of a formula with its index, as in `1/V_k`."""
 _LINE, _PAGE = 72, 38
 """Characters of a line of LaTeX's `article` in small type, and lines of a table that a page of it holds."""
 
@@ -37,6 +35,7 @@ class Table:
         numbers: the columns that are flush right, by header.
         label: for LaTeX's \ref.
         pages: whether LaTeX breaks it over pages, whatever its size.
+        spare: the columns that a narrow terminal does without, by header, in this order.
     """
 
     name: str
@@ -49,6 +48,7 @@ class Table:
     numbers: Sequence[str] = ()
     label: str = ""
     pages: bool = False
+    spare: Sequence[str] = ()
 
     def text(self, room: int | None = None) -> str:
         """For the terminal, with wide columns wrapped.
@@ -56,6 +56,9 @@ class Table:
         Args:
             room: the columns of the terminal, into which all is fitted; None where they are not known.
         """
+        for header in self.spare:
+            if room is not None and self.rows and narrowest(self.headers, self.rows) > room:
+                return self._without(header).text(room)
         given = [self.widths.get(header) for header in self.headers]
         widths = fitted(self.headers, self.rows, room, given)
         body = tabulate(
@@ -70,6 +73,20 @@ class Table:
         notes = [textwrap.fill(note, width=min(room or 130, 130)) for note in self.notes]
         caption = self.caption if room is None else textwrap.fill(self.caption, room)
         return "\n".join([caption, "", body, *notes])
+
+    def _without(self, header: str) -> Table:
+        """The table without one of its columns, and a note of it."""
+        place = list(self.headers).index(header)
+        left, said = [h for h in self.spare if h != header], "Left out on a terminal this narrow: "
+        notes = [note for note in self.notes if not note.startswith(said)]
+        out = [note.removeprefix(said).removesuffix(".") for note in self.notes if note.startswith(said)]
+        return replace(
+            self,
+            headers=[*self.headers[:place], *self.headers[place + 1 :]],
+            rows=[[*row[:place], *row[place + 1 :]] for row in self.rows],
+            notes=[*notes, f"{said}{'; '.join([*out, header])}."],
+            spare=left,
+        )
 
     def markdown(self) -> str:
         """GitHub's table, the caption above it and the notes below."""
@@ -96,13 +113,13 @@ class Table:
             r"    \toprule",
             "    " + " & ".join(map(latex_escape, self.headers)) + r" \\",
             r"    \midrule",
-            *("    " + " & ".join(map(_latex_cell, row)) + r" \\" for row in self.rows),
+            *("    " + " & ".join(map(latex_cell, row)) + r" \\" for row in self.rows),
             r"    \bottomrule",
             rf"  \end{{{wide}}}",
             *(rf"  \par\footnotesize {latex_escape(note)}" for note in self.notes),
             r"\end{table}",
         ]
-        return "\n".join([f"% {_needs(lines)}", *lines]) + "\n"
+        return "\n".join([f"% {packages(lines)}", *lines]) + "\n"
 
     def _longtable(self) -> str:
         """The same as a `longtable`, its columns as wide as what is in them."""
@@ -123,12 +140,15 @@ class Table:
             rf"  \toprule {head} \midrule \endfirsthead",
             rf"  \toprule {head} \midrule \endhead",
             r"  \bottomrule \endlastfoot",
-            *("  " + " & ".join(_breakable(_latex_cell(cell)) for cell in row) + r" \\" for row in self.rows),
+            *(
+                "  " + " & ".join(breakable_latex(latex_cell(cell)) for cell in row) + r" \\"
+                for row in self.rows
+            ),
             r"\end{longtable}",
             *(rf"\par {latex_escape(note)}" for note in self.notes),
             "}",
         ]
-        return "\n".join([f"% {_needs(lines)}", *lines]) + "\n"
+        return "\n".join([f"% {packages(lines)}", *lines]) + "\n"
 
     def _shares(self) -> Sequence[float]:
         """Room for the longest word of each column, and of the rest what its longest cell needs."""
@@ -191,55 +211,3 @@ class Table:
             for header, text in zip(self.headers[1:], rest, strict=True)
         ]
         return f'<th scope="row">{escape(first)}</th>' + "".join(cells)
-
-
-def _needs(lines: Sequence[str]) -> str:
-    """What the preamble of a document with these lines needs."""
-    text = "\n".join(lines)
-    packages = [
-        "booktabs",
-        *(name for name in ("tabularx", "longtable") if f"{{{name}}}" in text),
-        *(["array"] if "arraybackslash" in text else []),
-        *(["amsmath"] if "frac" in text else []),
-    ]
-    engine = "" if text.isascii() else "; compile with XeLaTeX or LuaLaTeX, and a font with all its letters"
-    return " ".join(rf"\usepackage{{{name}}}" for name in packages) + engine
-
-
-def latex_escape(text: str) -> str:
-    """`text` as LaTeX prints it, with the mathematical signs that the tables use."""
-    signs = {
-        "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
-        "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-        "·": r"$\cdot$", "×": r"$\times$", "–": "--", "−": r"$-$", "<": r"$<$", ">": r"$>$",
-        "½": r"$\tfrac12$", "≠": r"$\neq$", "Σ": r"$\sum$", "∈": r"$\in$", "√": r"$\surd$",
-        "²": r"$^2$", "≤": r"$\leq$", "≥": r"$\geq$", "→": r"$\rightarrow$", "∝": r"$\propto$",
-        "‖": r"$\|$", "θ": r"$\theta$", "δ": r"$\delta$", "λ": r"$\lambda$", "∞": r"$\infty$",
-        "“": "``", "”": "''", "ε": r"$\varepsilon$", "…": r"\ldots{}", "σ": r"$\sigma$", "γ": r"$\gamma$",
-        "β": r"$\beta$", "η": r"$\eta$", "ℓ": r"$\ell$",
-    }  # fmt: skip
-    pieces = _SYMBOL.split(
-        text.replace("\0", "").replace("--", "-\0-")
-    )  # text, symbol, index, text, symbol, index, …
-    return "".join(
-        "".join(signs.get(sign, sign) for sign in piece)
-        if kind == 0
-        else rf"${signs.get(piece, piece).strip('$')}"
-        if kind == 1
-        else rf"_{{{piece}}}$"
-        for kind, piece in zip((0, 1, 2) * len(pieces), pieces, strict=False)
-    ).replace("\0", "{}")
-
-
-def _breakable(latex: str) -> str:
-    """A cell that may be broken inside of a name, a call or a product too."""
-    return re.sub(r"(\\_|(?<=\w)=|\(|,|:|/|\$\\cdot\$)(?=\S)", r"\1\\allowbreak{}", latex)
-
-
-def _latex_cell(text: str) -> str:
-    """`text`, powers of ten as such."""
-    pieces = _POWER.split(text)  # text, mantissa, exponent, text, mantissa, …
-    return "".join(
-        latex_escape(piece) if kind == 0 else rf"${piece}" if kind == 1 else rf"\times10^{{{int(piece)}}}$"
-        for kind, piece in zip((0, 1, 2) * len(pieces), pieces, strict=False)
-    )

@@ -12,8 +12,8 @@ from suite.discovery import choose, load_claims
 from suite.papers.library import papers
 from suite.replication.gradient import gradient_complaints
 from suite.replication.measure import claims_of
+from suite.report.latex import latex_escape
 from suite.report.step_table import step_table
-from suite.report.text_table import latex_escape
 from tests.replication.test_steps import STEPS, step_of
 
 

@@ -16,9 +16,9 @@ from suite.discovery import load_claims
 from suite.errors import UsageError
 from suite.papers.library import papers
 from suite.replication.source import PaperStepSource
+from suite.report.latex import latex_escape
 from suite.report.paper_table import PAPER_COLUMNS, paper_rows, paper_table
 from suite.report.papers_page import papers_csv, papers_page
-from suite.report.text_table import latex_escape
 
 ROWS = {row.paper.name: row for row in paper_rows()}
 

@@ -8,10 +8,11 @@ import suite
 from suite.algebra.formula import Formula
 from suite.conventions import conventions
 from suite.discovery import load_claims
+from suite.report.latex import latex_escape
 from suite.report.learning_rates import pair_of
 from suite.report.run_result import RunResult
 from suite.report.tables import _scale, discrepancy_table, learning_rate_table
-from suite.report.text_table import Table, latex_escape
+from suite.report.text_table import Table
 
 TABLE = Table(
     "a_table", "Caption with 50 % & more", ("name", "value"), [["a_b", "x | y"]], ["A note."], {"value": 9}

@@ -8,7 +8,8 @@ import re
 
 import pytest
 
-from suite.report.text_table import Table, latex_escape
+from suite.report.latex import latex_escape
+from suite.report.text_table import Table
 
 TABLE = Table(
     "t", "A & B", ("name", "size"), [["a_b", "2.2e-16"], ["<i>|", "12"]], ["n & m"], numbers=("size",)
