@@ -103,7 +103,7 @@ def complaint(
     """
     missing = wanted.missing(tried.units)
     if missing is not None:
-        raise UsageError(f"convention {wanted.name!r} does not apply: {missing}; say so in units=")
+        raise UsageError(f"convention {wanted.name!r} does not apply: {missing}; if there is more to it, `units` must say so")
     column = wanted.coefficients(tried.units, tried.root.gram)
     if tried.blind:
         return (

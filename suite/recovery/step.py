@@ -28,7 +28,7 @@ from suite.recovery.surroundings import Surroundings
 Step = Callable[[nn.Module, Batch], Any]
 GradientByName = dict[str, Tensor]
 BATCH = "the batch"
-STORAGE = "the storage of parameters (half(), to() or .data)"
+STORAGE = "the storage of parameters (half(), to(), share_memory() or .data)"
 
 
 def gradient_of(

@@ -71,7 +71,7 @@ KINDS = [
     Kind("04 sys.exit(0) in the losses", "recover {exit in the losses}", 2, "the losses failed (exit_in_the_losses.py:"),
     Kind("05 a module that is added", "recover {a module that is added}", 2, "replaces, adds or removes parameters (9.weight"),
     Kind("05 a parameter that is replaced", "recover {a parameter that is replaced}", 2, "parameters (0.weight)"),
-    Kind("05 half()", "recover {half}", 0, "the storage of parameters (half(), to() or .data)"),
+    Kind("05 half()", "recover {half}", 0, "the storage of parameters (half(), to(), share_memory() or .data)"),
     Kind("12 a table over its records", "table {run} --out {run}/records.jsonl", 2, "a file of records, which would be lost"),
     Kind("12 a page over the records of another", "report {run} --out {folder}/records.jsonl.gz", 2, "would be lost"),
     Kind("12 a figure over what it reads", "plot {run} --kind scale --out {linked}.svg", 2, "would be lost"),

@@ -33,6 +33,8 @@ def state_of_its_own(tried: Experiment) -> Cause | None:
 
 def counted(tried: Experiment) -> Cause | None:
     """With the counters and switches that one call leaves behind, the next is another one."""
+    if not tried.surroundings.left_values:  # each call so far left none
+        return None
     after, names = tried.next_call()
     if after is None or not tried.differ(after, tried.gradient):
         return None
