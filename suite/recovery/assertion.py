@@ -103,7 +103,9 @@ def complaint(
     """
     missing = wanted.missing(tried.units)
     if missing is not None:
-        raise UsageError(f"convention {wanted.name!r} does not apply: {missing}; if there is more to it, `units` must say so")
+        raise UsageError(
+            f"convention {wanted.name!r} does not apply: {missing}; if there is more, say so in units="
+        )
     column = wanted.coefficients(tried.units, tried.root.gram)
     if tried.blind:
         return (

@@ -21,6 +21,8 @@ MOST = 10
 """Names that are offered: with more of them, more numbers agree by chance."""
 STABILISERS = (1e-8, 0.0, 1e-5, 1e-6, 1e-7, 1e-4, 1e-10, 1e-9)
 """What people add to a standard deviation that they divide by."""
+UNUSED = -100
+"""The label of tokens that have no loss, as torch and Hugging Face have it."""
 Counting = Callable[[Tensor], Tensor]
 
 
@@ -217,7 +219,14 @@ def _ignored(tensor: Tensor) -> list[float]:
 
 
 def _masks_first(batch: Any, n: int) -> list[tuple[str, Tensor]]:
-    return sorted(named_tensors(batch, n), key=lambda pair: not _is_mask(pair[1]))
+    """All tensors, and those of tokens without the first ones, which next-token losses have no use for."""
+    given = [pair for named in named_tensors(batch, n) for pair in (named, *_of_next_tokens(*named))]
+    return sorted(given, key=lambda pair: not _is_mask(pair[1]))
+
+
+def _of_next_tokens(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
+    if tensor.ndim == 2 and tensor.shape[1] > 2 and bool((tensor == UNUSED).any()):
+        yield f"{name}[:, 1:]", tensor[:, 1:]
 
 
 def _is_mask(tensor: Tensor) -> bool:

@@ -91,7 +91,8 @@ def explaining(weights: Column, error: Column, units: Units, batch: Any) -> Iter
         groups = {value: known[values == value] for value in np.unique(values).tolist()}
         several = 1 < len(groups) < len(known)
         if several and all(np.ptp(group) <= 2 * apart for group in groups.values()):
-            yield Labels(name, values, {value: float(group.mean()) for value, group in groups.items()})
+            means = {value: float(group.mean()) for value, group in groups.items()}
+            yield Labels(name, values, {v: mean if abs(mean) > apart else 0.0 for v, mean in means.items()})
 
 
 def _whole(units: Units, batch: Any) -> Iterator[tuple[str, Column]]:

@@ -68,7 +68,9 @@ def _counted(found: Findings) -> Iterator[str]:
     for name, power in powers.items():
         place = "divisor" if power < 0 else "factor"
         if name in numbers and name not in SYMBOLS:
-            chance = "a constant or " if power > 0 else ""  # people divide by counts
+            # People divide by counts; beside n it may as well be a number of steps or of classes.
+            beside = "n" in powers and numbers[name] == round(numbers[name])
+            chance = "a constant or " if power > 0 or beside else ""
             yield f"The {place} is {numbers[name]:.6g}, {chance}{the(name)}."
         elif (numeral(name) or 2) != 2:
             drawn = ", or counts what the losses draw" if found.drawn and name.isdigit() else ""

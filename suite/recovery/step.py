@@ -164,7 +164,15 @@ def _watched(trained: Mapping[str, nn.Parameter]) -> Iterator[GradientByName]:
             _catch(caught, mine, names)
             return None
 
+        calls: list[None] = []
+
         def closed() -> Any:  # the backward pass is in there: so it is in Lightning
+            if calls:
+                raise UsageError(
+                    f"{type(optimizer).__name__} calls its closure more than once, at other parameters: give "
+                    "the closure itself as the step"
+                )
+            calls.append(None)
             loss = closure()
             _catch(caught, mine, names)
             return loss

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from suite.errors import UsageError
+from suite.recovery import recover
 from suite.recovery.step import gradient_of
 from suite.recovery.surroundings import Surroundings
 from tests.recovery.steps import losses, mean, setting
@@ -221,3 +222,27 @@ def test_a_gradient_by_name_that_does_not_fit_says_what_is_amiss(returned, said:
     given = setting(4)
     with pytest.raises(UsageError, match=said):
         gradient_of(lambda model, batch: returned, given.model, given.batch)
+
+
+def test_an_optimizer_that_calls_its_closure_again_is_named_with_what_to_give_instead() -> None:
+    given = setting()
+    optimizer = torch.optim.LBFGS(given.model.parameters(), max_iter=3)
+
+    def closure_of(model, batch):
+        def closure():
+            optimizer.zero_grad()
+            loss = losses(model, batch).mean()
+            loss.backward()
+            return loss
+
+        return closure
+
+    def step(model, batch) -> None:
+        optimizer.step(closure_of(model, batch))
+
+    with pytest.raises(
+        UsageError, match=r"LBFGS calls its closure more than once.*the closure itself as the step"
+    ):
+        recover(step, given.model, given.batch, losses)
+    found = recover(lambda m, b: closure_of(m, b)(), given.model, given.batch, losses)
+    assert found.convention.name == "mean"

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from suite.errors import CaseError, UsageError
 from suite.loops.norms import norm_of_all
 from suite.recovery.experiment import Experiment, Weighting
 from suite.recovery.identify import Match
@@ -106,7 +105,7 @@ def attempt(experiment: Callable[[], T]) -> T | None:
         with warnings.catch_warnings():  # the step has given its own already
             warnings.simplefilter("ignore")
             return experiment()
-    except (UsageError, CaseError):
+    except Exception:  # noqa: BLE001  anybody's losses on a part of their batch: it ends no report
         return None
 
 

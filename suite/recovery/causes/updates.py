@@ -55,8 +55,8 @@ def unexplained_updates(trial: Trial) -> Cause | None:
     return Cause(
         UPDATES,
         f"{_fact(trial, places)}; what they leave together is no weighting of the units' gradients at these: "
-        "an optimizer keeps its own averages between them (Adam), or a gradient goes through an update "
-        "(MAML)",
+        "an optimizer keeps its own averages between them (Adam), a gradient goes through an update (MAML), "
+        "or each update is of some parameters only (GANs)",
     )
 
 

@@ -157,3 +157,21 @@ def test_warnings_of_experiments_are_not_shown() -> None:
     found = recover(step, given.model, given.batch, losses)
     assert not found.linear
     assert torch.isfinite(torch.tensor(found.residual))
+
+
+def test_losses_that_take_no_part_of_their_batch_end_no_report() -> None:
+    """They need a tensor of somebody else's, as long as the batch."""
+    given = setting()
+    beside = torch.rand(8, dtype=torch.float64)
+
+    def of_all(model, batch):
+        return beside * losses(model, batch)
+
+    def step(model, batch) -> None:
+        (beside * losses(model, batch)).square().mean().backward()
+        for parameter in model.parameters():
+            parameter.grad.sub_(parameter.grad.mean(0, keepdim=True))
+
+    found = recover(step, given.model, given.batch, of_all)
+    assert not found.linear
+    assert "no weighting" in str(found)

@@ -266,6 +266,101 @@ def pairs_ranked() -> Case:
     return Case(step, network(outputs=1), (normal(8, 6), y), losses)
 
 
+@LOOPS.add(
+    "https://github.com/qubvel-org/segmentation_models.pytorch/issues/712",
+    "the step couples the samples",
+    "on each of 5 samples alone it is a weighting of the losses of that",
+)
+def overlap_along_the_samples_too() -> Case:
+    """Dice over axes 0 and 2, where each image's own was meant."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 1, 1)).double()
+
+    def dice(model: nn.Module, batch: Any, axes: tuple[int, ...]) -> Tensor:
+        p, y = model(batch[0]).sigmoid().flatten(2), batch[1].flatten(2)
+        return 1 - (2 * (p * y).sum(axes) + 1e-7) / ((p + y).sum(axes) + 1e-7)
+
+    batch = (normal(5, 1, 6, 6), (normal(5, 1, 6, 6, seed=3) > 0.3).double())
+    step = lambda model, batch: dice(model, batch, (0, 2)).mean().backward()  # noqa: E731  one line
+    return Case(step, model, batch, lambda model, batch: dice(model, batch, (2,)).mean(1))
+
+
+@LOOPS.add("https://github.com/modelscope/ms-swift/pull/10081", "those of half-mean.", "1/(2·n)")
+def contrast_with_gathered_samples() -> Case:
+    """Two ranks gather all embeddings, differentiate their own, and are averaged: half the gradient."""
+
+    def contrast(a: Tensor, b: Tensor) -> Tensor:
+        return F.cross_entropy(a @ b.T / 0.1, torch.arange(len(a)), reduction="none")
+
+    def losses(model: nn.Module, batch: Any) -> Tensor:
+        a, b = (F.normalize(model(view), dim=1) for view in batch)
+        return contrast(a, b)
+
+    def step(model: nn.Module, batch: Any) -> None:
+        rank = torch.arange(8)[:, None] // 4
+        for mine in range(2):
+            views = (F.normalize(model(view), dim=1) for view in batch)
+            a, b = (torch.where(rank == mine, view, view.detach()) for view in views)
+            (contrast(a, b).mean() / 2).backward()
+
+    x = normal(8, 6)
+    return Case(step, network(), (x, x + 0.2 * normal(8, 6, seed=3)), losses)
+
+
+@LOOPS.add(
+    "https://github.com/vturrisi/solo-learn/issues/229", "those of mean.", "put back after each run: state"
+)
+def a_queue_of_negatives() -> Case:
+    """MoCo: negatives are in a queue that each step moves on, positives of a network that follows."""
+    model, slow = network(), network(seed=3).requires_grad_(requires_grad=False)
+    state = {"queue": F.normalize(normal(16, 4, seed=8), dim=1), "at": 0}
+
+    def losses(model: nn.Module, batch: Any) -> Tensor:
+        a, b = F.normalize(model(batch[0]), dim=1), F.normalize(slow(batch[1]), dim=1)
+        scores = torch.cat([(a * b).sum(1, keepdim=True), a @ state["queue"].T], 1) / 0.2
+        return F.cross_entropy(scores, torch.zeros(len(a), dtype=torch.long), reduction="none")
+
+    def step(model: nn.Module, batch: Any) -> None:
+        losses(model, batch).mean().backward()
+        with torch.no_grad():
+            keys, at = F.normalize(slow(batch[1]), dim=1), state["at"]
+            state["queue"][at : at + len(keys)] = keys
+            state["at"] = (at + len(keys)) % 16
+            for mine, theirs in zip(slow.parameters(), model.parameters(), strict=True):
+                mine.mul_(0.99).add_(0.01 * theirs)
+
+    x = normal(8, 6)
+    return Case(step, model, (x, x + 0.1 * normal(8, 6, seed=3)), losses)
+
+
+@LOOPS.add(
+    "https://github.com/facebookresearch/higher/issues/63",
+    "the network is called at 5 values of its parameters",
+    "a gradient goes through an update (MAML)",
+)
+def first_order_only() -> Case:
+    """First-order MAML: the gradient at the adapted copy, where `losses` go through the adaptation."""
+
+    def adapted(model: nn.Module, x: Tensor, y: Tensor, *, through: bool) -> dict[str, Tensor]:
+        fast = dict(model.named_parameters())
+        loss = F.mse_loss(torch.func.functional_call(model, fast, (x,)), y)
+        slopes = torch.autograd.grad(loss, list(fast.values()), create_graph=through)
+        return {name: p - 0.1 * slope for (name, p), slope in zip(fast.items(), slopes, strict=True)}
+
+    def tasks(model: nn.Module, batch: Any, *, through: bool) -> Tensor:
+        each = []
+        for x, y, new_x, new_y in zip(*batch, strict=True):
+            fast = adapted(model, x, y, through=through)
+            each.append(F.mse_loss(torch.func.functional_call(model, fast, (new_x,)), new_y))
+        return torch.stack(each)
+
+    def step(model: nn.Module, batch: Any) -> None:
+        tasks(model, batch, through=False).mean().backward()
+
+    batch = tuple(normal(4, 5, 1, seed=seed) for seed in range(4))
+    return Case(step, network(1, 1, width=8), batch, lambda m, b: tasks(m, b, through=True))
+
+
 @pytest.mark.parametrize("loop", LOOPS.all, ids=LOOPS.names)
 def test_what_couples_and_what_is_another_function_is_told(loop: Loop) -> None:
     judge(loop)

@@ -421,6 +421,28 @@ def frames_of_utterances() -> Case:
     return Case(step, network(7, 4), batch, losses)
 
 
+@LOOPS.add(
+    "https://github.com/huggingface/blog/pull/2414",
+    'The divisor is 22, the number of entries other than -100 of batch["labels"][:, 1:].',
+    "−a constant",
+)
+def next_words_of_a_model_that_shifts() -> Case:
+    """A causal model of Hugging Face: it shifts the labels itself, and some are ignored."""
+    torch.manual_seed(0)
+    words = classes(5, 7, c=20)
+    labels = words.clone()
+    labels[0, 4:], labels[2, 2:] = -100, -100
+    model = nn.Sequential(nn.Embedding(20, 8), nn.Tanh(), nn.Linear(8, 20)).double()
+
+    def each(model: nn.Module, batch: Any, reduction: str) -> Tensor:
+        scores = model(batch["input_ids"])[:, :-1].transpose(1, 2)
+        return F.cross_entropy(scores, batch["labels"][:, 1:], reduction=reduction)
+
+    batch = {"input_ids": words, "labels": labels, "attention_mask": torch.ones_like(words)}
+    step = lambda model, batch: each(model, batch, "mean").backward()  # noqa: E731  one line
+    return Case(step, model, batch, lambda model, batch: each(model, batch, "none").sum(1))
+
+
 @pytest.mark.parametrize("loop", LOOPS.all, ids=LOOPS.names)
 def test_a_divisor_is_called_what_it_is(loop: Loop) -> None:
     judge(loop)

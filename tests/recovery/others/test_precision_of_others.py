@@ -124,6 +124,48 @@ def norms_kept_in_float32() -> Case:
     )  # fmt: skip
 
 
+def in_single(model: nn.Module, batch: Any) -> Tensor:
+    """The model in its own format, the loss in float32."""
+    return F.cross_entropy(model(batch[0]).float(), batch[1], reduction="none")
+
+
+@LOOPS.add("https://github.com/mgrankin/ru_transformers/issues/11", "those of mean (", "rounding of float16")
+def master_gradients_of_a_scaled_loss() -> Case:
+    """Apex: the loss is scaled, and float32 copies of the gradients are unscaled."""
+
+    def step(model: nn.Module, batch: Any) -> list[Tensor]:
+        (in_single(model, batch).mean() * 128).backward()
+        return [p.grad.float() / 128 for p in model.parameters()]
+
+    return Case(step, wide(torch.float16), given(torch.float16), in_single)
+
+
+@LOOPS.add(
+    "https://github.com/deepspeedai/DeepSpeed/pull/8588", "those of half-mean (", "rounding of float16"
+)
+def unscaled_by_the_next_scale() -> Case:
+    """The scale grows between the backward pass and the division."""
+
+    def step(model: nn.Module, batch: Any) -> None:
+        (in_single(model, batch).mean() * 4).backward()
+        for p in model.parameters():
+            p.grad.div_(8)
+
+    return Case(step, wide(torch.float16), given(torch.float16), in_single)
+
+
+@LOOPS.add("https://github.com/NVIDIA/DeepLearningExamples/issues/625", "w_u/Σw", "rounding of bfloat16")
+def class_weights_in_bfloat16() -> Case:
+    weight = torch.tensor([1.0, 2.0, 0.5, 3.0, 1.0])
+    batch = given(torch.bfloat16)
+
+    def step(model: nn.Module, batch: Any) -> None:
+        F.cross_entropy(model(batch[0]).float(), batch[1], weight=weight).backward()
+
+    units = Units.of(8, {"weight": weight[batch[1]].numpy()})
+    return Case(step, wide(torch.bfloat16), batch, in_single, {"units": units})
+
+
 @pytest.mark.parametrize("loop", LOOPS.all, ids=LOOPS.names)
 def test_rounding_is_told_with_what_is_beneath(loop: Loop) -> None:
     judge(loop)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -128,6 +129,80 @@ def a_flip_by_pythons_numbers() -> Case:
         lambda model, batch: losses(model, batch).mean().backward(),
         network(), (normal(7, 6), normal(7, 4, seed=3)), losses,
     )  # fmt: skip
+
+
+OWN = torch.Generator().manual_seed(5)
+
+
+@LOOPS.add("https://github.com/kohya-ss/sd-scripts/pull/308", "those of mean.", DRAWN)
+def noise_of_a_generator_of_its_own() -> Case:
+    """The time and the noise are drawn from a generator that the script keeps."""
+
+    def losses(model: nn.Module, x: Tensor) -> Tensor:
+        t = torch.randint(10, (len(x), 1), generator=OWN)
+        noise = torch.randn(x.shape, generator=OWN, dtype=x.dtype)
+        level = 1 - t.to(x) / 12
+        seen = level.sqrt() * x + (1 - level).sqrt() * noise
+        return (model(torch.cat([seen, level], 1)) - noise).square().mean(1)
+
+    return Case(lambda m, x: losses(m, x).mean().backward(), network(5, 4), normal(6, 4), losses)
+
+
+@LOOPS.add(
+    "https://github.com/facebookresearch/mae/issues/176",
+    "The divisor 32 is a constant, or counts what the losses draw",
+    DRAWN,
+)
+def patches_masked_at_random() -> Case:
+    """A masked autoencoder: the error of what is hidden, over how much that is."""
+
+    def each(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+        mask = (torch.rand(x.shape) < 0.6).to(x)
+        return (model(x * (1 - mask)) - x).square() * mask, mask
+
+    def step(model: nn.Module, x: Tensor) -> None:
+        error, mask = each(model, x)
+        (error.sum() / mask.sum()).backward()
+
+    return Case(step, network(8, 8), normal(6, 8), lambda m, x: each(m, x)[0].sum(1))
+
+
+@LOOPS.add("https://github.com/eriklindernoren/PyTorch-GAN/issues/5", "those of mean.", DRAWN)
+def a_penalty_between_real_and_drawn_samples() -> Case:
+    """WGAN-GP with a share for each entry, drawn by NumPy."""
+    generator = network(3, 4, seed=2).requires_grad_(requires_grad=False)
+
+    def losses(model: nn.Module, x: Tensor) -> Tensor:
+        fake = generator(torch.randn(len(x), 3, dtype=x.dtype))
+        share = torch.tensor(np.random.random(size=x.shape))  # noqa: NPY002  as people do
+        between = (share * x + (1 - share) * fake).requires_grad_()
+        (slope,) = torch.autograd.grad(model(between).sum(), between, create_graph=True)
+        return (model(fake) - model(x)).squeeze(1) + 10 * (slope.norm(2, dim=1) - 1).square()
+
+    return Case(lambda m, x: losses(m, x).mean().backward(), network(4, 1), normal(6, 4), losses)
+
+
+@LOOPS.add(
+    "https://github.com/huggingface/diffusers/issues/1733",
+    "the losses draw random numbers, not in the order of the step's",
+    "draw them before, and pass them with the batch",
+    "−no gradient",
+)
+def drawn_in_another_order() -> Case:
+    """The step draws the noise before the time, the losses after it."""
+
+    def each(model: nn.Module, x: Tensor, noise: Tensor, t: Tensor) -> Tensor:
+        return (model(torch.cat([x + t * noise, t], 1)) - noise).square().sum(1)
+
+    def losses(model: nn.Module, x: Tensor) -> Tensor:
+        t = torch.rand(len(x), 1, dtype=x.dtype)
+        return each(model, x, torch.randn_like(x), t)
+
+    def step(model: nn.Module, x: Tensor) -> None:
+        noise = torch.randn_like(x)
+        each(model, x, noise, torch.rand(len(x), 1, dtype=x.dtype)).mean().backward()
+
+    return Case(step, network(5, 4), normal(6, 4), losses)
 
 
 @pytest.mark.parametrize("loop", LOOPS.all, ids=LOOPS.names)
