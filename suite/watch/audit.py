@@ -65,6 +65,7 @@ class RunAudit:
         self._inner, self._options = unwrapped(model), options
         self._auditor = UpdateAuditor(self._inner, losses, options)
         self._hooks = Hooks(model, self._inner, options.every, self, self._auditor.copy)
+        self._entered = False
         self._warned: set[str] = set()
         self._another = False  # whether the last audited update computed something unexpected
         self._last: int | None = None
@@ -85,7 +86,7 @@ class RunAudit:
             )
         _watched.add(key)
         self._hooks.begin()
-        self.running = True
+        self.running = self._entered = True
         return self
 
     def __exit__(
@@ -177,6 +178,8 @@ class RunAudit:
         return report.audit_frame(self.updates)
 
     def __str__(self) -> str:
+        if not self._entered:
+            return "Nothing was watched: put the training inside `with gradsuite.watch(…) as audit:`."
         return report.audit_text(
             self.updates, self.failures, self.seen, self._hooks.unused, self._auditor.ranks.rank
         )

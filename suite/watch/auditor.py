@@ -25,11 +25,16 @@ from suite.watch.copies import copy_of, is_sharded, trained_only
 from suite.watch.factors import explained_update
 from suite.watch.microbatch import Call
 from suite.watch.ranks import Ranks, Report
-from suite.watch.saved import StepFile, write_step
+from suite.watch.saved import write_step
 from suite.watch.seen import Around, SeenUpdate
+from suite.watch.step_file import StepFile
 from suite.watch.table import measured, units_table
 from suite.watch.update import AuditedUpdate
 
+NO_GRADIENT = (
+    "the losses have no gradient by the parameters of the model that they are called with: losses(model, "
+    "batch) has to use its argument, not a model from outside"
+)
 SHOWN_SAME = 4
 """How many groups of micro-batches that hold the same are told."""
 
@@ -126,6 +131,8 @@ class UpdateAuditor:
         if self.losses is None or given.units is None:
             return None
         found = self._explained(seen, given, self.losses)
+        if len(found.silent) == len(found.weights) and found.norm > 0.0:
+            raise UsageError(NO_GRADIENT)
         alone = self.ranks.count == 1 and not (found.explained or found.mistake)
         idle = _without_weight(found, given.microbatches) if alone else []
         if 0 < len(idle) < len(seen.calls):

@@ -14,8 +14,9 @@ from suite.errors import UsageError, one_line
 from suite.loops.loop import Losses
 from suite.recovery.recorded import recorded_gradient
 from suite.watch.factors import explained_update
-from suite.watch.saved import COLUMNS, StepFile, loaded_model, read_step
+from suite.watch.saved import loaded_model, read_step
 from suite.watch.seen import SeenUpdate
+from suite.watch.step_file import COLUMNS, StepFile
 from suite.watch.table import measured, units_table
 from suite.watch.update import AuditedUpdate
 

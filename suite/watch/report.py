@@ -44,7 +44,7 @@ def audit_text(
         lines += ["", *_paragraph(run, changed=number > 0)]
     if len(runs) > SHOWN_RUNS:
         lines += ["", f"… {len(runs) - SHOWN_RUNS} changes more: .updates has them all"]
-    if unused:
+    if unused and seen:
         lines += [
             "",
             f"After the last update the gradient of {_count(unused, 'micro-batch', 'es')} was used by none.",

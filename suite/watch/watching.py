@@ -114,6 +114,11 @@ def _check(model: object, losses: object, counts: dict[str, object], save: objec
             f"watch: losses is a {type(losses).__name__}: it must be a function, losses(model, batch); "
             "suite.losses has some"
         )
+    if type(losses).__module__ == "torch.nn.modules.loss":
+        raise UsageError(
+            f"watch: losses is a {type(losses).__name__}, which is called with scores and targets: give a "
+            "function, losses(model, batch), that calls it with reduction='none'; suite.losses has some"
+        )
     if isinstance(save, str | Path) and Path(save).is_dir():
         raise UsageError(f"watch: save is {str(save)!r}, a folder: give a file, such as step.safetensors")
     for name, value in counts.items():

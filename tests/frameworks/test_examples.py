@@ -27,6 +27,8 @@ WEIGHT = np.array([1, 5, 0, 0.5, 2, 1, 3])
 pytestmark = [
     # transformers reads its own former name of activation checkpointing.
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
+    # TRL switches checkpointing on by the name that transformers had for it, which the recipe switches off.
+    pytest.mark.filterwarnings("ignore:`gradient_checkpointing` is deprecated:FutureWarning"),
     # Opacus hooks modules whose inputs need no gradient, and torch warns of each.
     pytest.mark.filterwarnings("ignore:Full backward hook is firing:UserWarning"),
     # Lightning asks torch's pytrees in a way that torch deprecates.

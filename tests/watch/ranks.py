@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,96 @@ def context(rank: int) -> Any:
     return audit, {"valid": [int((targets[:, 3 * r : 3 * r + 3] != -100).sum()) for r in range(count)]}
 
 
-SCENARIOS = (context, same_bits, fails_on_one_rank, without_targets, fsdp, ends_early)
+def gathered(own: torch.Tensor) -> torch.Tensor:
+    """`[samples, all positions, …]` the pieces of all ranks, each with the gradient of all that read it."""
+    from torch.distributed.nn.functional import all_reduce
+
+    count, rank = distributed.get_world_size(), distributed.get_rank()
+    pieces = [own if other == rank else torch.zeros_like(own) for other in range(count)]
+    found: torch.Tensor = all_reduce(torch.cat(pieces, 1))
+    return found
+
+
+class Attention(torch.nn.Module):
+    """Causal attention over sequences whose positions lie anywhere on the ranks; whole without them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embed, self.where = torch.nn.Embedding(11, 8), torch.nn.Embedding(32, 8)
+        self.project, self.head = torch.nn.Linear(8, 24), torch.nn.Linear(8, 11)
+        self.shared = False
+
+    def forward(self, input_ids: Any, position_ids: Any, **_: Any) -> Any:
+        inside = self.embed(input_ids) + self.where(position_ids)
+        query, key, value = self.project(inside).chunk(3, -1)
+        places = position_ids
+        if self.shared:
+            key, value, places = (gathered(tensor) for tensor in (key, value, position_ids))
+        seen = places[:, None, :] <= position_ids[:, :, None]
+        found = F.scaled_dot_product_attention(query, key, value, attn_mask=seen)
+        return {"logits": self.head(inside + found)}
+
+
+def attention(rank: int) -> Any:
+    """Each rank has a piece from the front of each sequence and one from its end, so that all do as much."""
+    torch.manual_seed(1)
+    count = distributed.get_world_size()
+    ids = torch.randint(1, 11, (2, 4 * count))
+    targets = torch.where(torch.rand(ids.shape) < 0.4, -100, ids.roll(-1, 1))
+    targets[0, :2] = 1  # no rank is without a target
+    pieces = torch.arange(4 * count).reshape(2 * count, 2)
+    mine = pieces[[rank, 2 * count - 1 - rank]].flatten()
+    model = Attention()
+    model.shared = True
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with suite.watch(model, suite.losses.masked_lm, context=count, factory=Attention) as audit:
+        for each in (True, False):
+            labels = targets[:, mine]
+            found = model(input_ids=ids[:, mine], position_ids=mine.expand(2, -1), labels=labels)
+            total = F.cross_entropy(found["logits"].transpose(1, 2), labels, reduction="sum")
+            valid = (labels != -100).sum()
+            if not each:
+                distributed.all_reduce(valid)
+            (total / valid / (count if each else 1)).backward()
+            for p in model.parameters():
+                distributed.all_reduce(p.grad)
+            optimizer.step()
+            optimizer.zero_grad()
+    own = [pieces[[r, 2 * count - 1 - r]].flatten() for r in range(count)]
+    return audit, {"valid": [int((targets[:, places] != -100).sum()) for places in own]}
+
+
+def synchronised_too_early(rank: int) -> Any:
+    """Communication is on for the first micro-batch of a window and off for the last.
+
+    https://github.com/modelscope/FunASR/pull/3472
+    """
+    model = DistributedDataParallel(network(dtype=torch.float32))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with suite.watch(model, losses) as audit:
+        for k, (x, y) in enumerate(audit.see(data(rank, 2))):
+            with model.no_sync() if k else nullcontext():
+                (F.cross_entropy(model(x), y) / 2).backward()
+        optimizer.step()
+    return audit, {}
+
+
+def without_a_sampler(rank: int) -> Any:
+    """All ranks train on the same batches."""
+    model = DistributedDataParallel(network(dtype=torch.float32))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with suite.watch(model, losses) as audit:
+        for x, y in audit.see(data(0, 1)):
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+    return audit, {}
+
+
+SCENARIOS = (
+    context, attention, synchronised_too_early, without_a_sampler, same_bits, fails_on_one_rank,
+    without_targets, fsdp, ends_early,
+)  # fmt: skip
 
 
 def main(rank: int, count: int, folder: Path) -> None:

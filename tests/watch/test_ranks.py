@@ -115,6 +115,30 @@ def test_ranks_that_share_their_sequences_have_each_its_tokens(found) -> None:
         np.testing.assert_allclose(of_rank[of_rank > 0.01], 1 / (2 * valid), rtol=1e-4)
 
 
+def test_attention_over_pieces_from_both_ends_has_each_token_at_its_rank(found) -> None:
+    first, _ = found["attention"]
+    assert not first["failures"]
+    means, tokens = first["updates"]
+    assert means["rank"] == tokens["rank"] == [0, 0, 1, 1, 1, 1, 0, 0] * 2
+    assert "mean-of-rank-means" in means["names"]
+    assert "token-mean" in tokens["names"]
+    weights = np.array(means["weights"])
+    for rank, valid in enumerate(first["valid"]):
+        of_rank = weights[np.array(means["rank"]) == rank]
+        np.testing.assert_allclose(of_rank[of_rank > 0.01], 1 / (2 * valid), rtol=1e-4)
+
+
+def test_ranks_that_were_synchronised_too_early_do_not_agree(found) -> None:
+    first, _ = found["synchronised_too_early"]
+    assert "the ranks do not agree on this update" in first["text"]
+    assert "0 for samples" in first["text"]  # rank 1's second micro-batch never came to rank 0
+
+
+def test_ranks_with_the_same_batches_are_told(found) -> None:
+    first, _ = found["without_a_sampler"]
+    assert first["updates"][0]["notes"] == ["Micro-batches hold the same tensors: 0 and 1 (from 0)."]
+
+
 def call(rank: int, positions: list[int], samples: int = 2, **more: Any) -> Call:
     given = torch.tensor([positions] * samples)
     return Call(

@@ -193,6 +193,7 @@ def one_update(model: nn.Module, audit: Any = None) -> None:
         (lambda m, b: losses(m, b).reshape(2, 2), "for a micro-batch of 4 samples"),
         (lambda m, b: losses(m, b[:1]), "the losses failed \\(runs.py:"),
         (lambda m, b: "much", "gave a str: a tensor is needed"),
+        (lambda _, b: losses(network(seed=4), b), "has to use its argument, not a model from outside"),
     ],
 )
 def test_losses_that_do_not_fit_are_a_warning_and_a_failure_and_the_run_goes_on(wrong, says) -> None:
@@ -222,6 +223,13 @@ def test_a_model_that_is_never_called_or_without_gradients_only_is_told() -> Non
         one_update(model)
 
 
+def test_a_watch_that_was_not_entered_says_so() -> None:
+    model = network()
+    audit = suite.watch(model, losses)
+    one_update(model, audit)
+    assert str(audit) == "Nothing was watched: put the training inside `with gradsuite.watch(…) as audit:`."
+
+
 def test_two_watches_of_one_model_are_refused_and_of_two_models_are_not() -> None:
     model, other = network(), network(seed=1)
     with suite.watch(model, losses) as first:
@@ -238,6 +246,7 @@ def test_two_watches_of_one_model_are_refused_and_of_two_models_are_not() -> Non
     [
         ({"model": 3}, "the model is a int"),
         ({"losses": "ce"}, "losses is a str"),
+        ({"losses": torch.nn.CrossEntropyLoss(reduction="none")}, "losses is a CrossEntropyLoss"),
         ({"losses": None}, "say where to save="),
         ({"every": 0}, "every is 0"),
         ({"context": 0}, "context is 0"),
