@@ -77,23 +77,25 @@ def preference_losses(model: nn.Module, batch: Sequence[Tensor]) -> Tensor:
 
 
 class Context(nn.Module):
-    """A word from the mean of the vectors of those around it."""
+    """A word from the mean of the vectors of those around it, or from their sum."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, summed: bool = False) -> None:
         super().__init__()
+        self.summed = summed
         self.part, self.head = nn.Embedding(128, 6), nn.Linear(6, 128)
 
     def forward(self, words: Tensor) -> Tensor:
         """`[samples, 128]` the logits, from `[samples, 4]` words."""
-        logits: Tensor = self.head(self.part(words).mean(1))
+        vectors = self.part(words)
+        logits: Tensor = self.head(vectors.sum(1) if self.summed else vectors.mean(1))
         return logits
 
 
-def context(**settings: Any) -> Problem:
+def context(*, summed: bool = False, **settings: Any) -> Problem:
     """The character in the middle of five, from the other four."""
     tokens = cases.data.text()[0][:, 10:15]
     return problem(
-        model=Context,
+        model=lambda: Context(summed=summed),
         data=(tokens[:, [0, 1, 3, 4]], tokens[:, 2]),
         losses=cases.losses.cross_entropy,
         columns=lambda _: {"elements": 1},
