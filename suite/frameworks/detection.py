@@ -41,10 +41,10 @@ _ATSS = CodeLocation(
     "3.3.0",
 )
 _YOLOV5 = CodeLocation(
-    "ultralytics/yolov5", "5081342", "utils/loss.py", "ComputeLoss.__call__; train.py, train", "2026-08-21"
+    "ultralytics/yolov5", "5081342", "utils/loss.py", "ComputeLoss.__call__; train.py, train", "7.0.14"
 )
 _YOLOV8 = CodeLocation(
-    "ultralytics/ultralytics", "00033e8", "ultralytics/utils/loss.py", "v8DetectionLoss.loss", "8.4"
+    "ultralytics/ultralytics", "00033e8", "ultralytics/utils/loss.py", "v8DetectionLoss.loss", "8.4.190"
 )
 
 word(

@@ -7,21 +7,21 @@ _MEGATRON = CodeLocation(
     "d98e8a6",
     "megatron/core/pipeline_parallel/schedules.py",
     "forward_step_calc_loss",
-    "0.20.0",
+    "0.16.1",
 )
 _MEGATRON_COUNT = CodeLocation(
     "NVIDIA/Megatron-LM",
     "d98e8a6",
     "megatron/core/distributed/finalize_model_grads.py",
     "finalize_model_grads",
-    "0.20.0",
+    "0.16.1",
 )
 _MEGATRON_DDP = CodeLocation(
     "NVIDIA/Megatron-LM",
     "d98e8a6",
     "megatron/core/distributed/distributed_data_parallel.py",
-    "DistributedDataParallel",
-    "0.20.0",
+    "DistributedDataParallel; param_and_grad_buffer.py, start_grad_sync",
+    "0.16.1",
 )
 _FAIRSEQ = CodeLocation(
     "facebookresearch/fairseq", "3d262bb", "fairseq/trainer.py", "Trainer.train_step", "0.12.2"
@@ -66,6 +66,7 @@ word(
     unsplit="token-mean",
     typed="DistributedDataParallelConfig(average_in_collective=True)",
     source=_MEGATRON_DDP,
+    known="run",
     note="Not allowed together with calculate_per_token_loss.",
 )
 word(

@@ -191,6 +191,25 @@ def test_a_word_that_was_run_is_run_by_a_test() -> None:
     assert [w.name for w in words if w.known == "read" and f'"{w.name}"' in tests] == []
 
 
+PACKAGES = {
+    "lightning": ["pytorch-lightning"],
+    "megatron": ["megatron-core"],
+    "olmo": ["ai2-olmo"],
+    "trainer": ["transformers"],
+    "ultralytics": ["ultralytics", "yolov5"],
+}
+"""What frameworks are called on the package index, where that is another name."""
+
+
+def test_the_version_that_was_run_is_the_one_that_the_frameworks_environment_installs() -> None:
+    pinned = {*(Path(__file__).parents[2] / "constraints.txt").read_text("utf-8").splitlines()}
+    pinned.add("verl==0.7.1")  # tox.ini has it beside the newest
+    for one in words:
+        if one.known == "run":
+            packages = PACKAGES.get(one.framework, [one.framework])
+            assert pinned & {f"{package}=={one.source.version}" for package in packages}, one.name
+
+
 def test_frameworks_that_people_train_with_have_words() -> None:
     trained_with = (
         "accelerate axolotl deepspeed detectron2 fairseq horovod keras lightning megatron mmdet nanogpt olmo "

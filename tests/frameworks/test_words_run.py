@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -200,3 +201,36 @@ def test_megatron_divides_the_sum_over_ranks_by_all_tokens(monkeypatch: pytest.M
     assert (
         distance(left_in(model), expected("megatron:calculate_per_token_loss")) < 1e-7
     )  # 1/count is float32
+
+
+@pytest.mark.filterwarnings("ignore")  # of what a GPU would bring
+@pytest.mark.parametrize("word", ["megatron:average_in_collective", "megatron:mean-of-means"])
+def test_megatron_averages_ranks_in_the_collective_or_before_it(
+    word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = package_or_skip("megatron.core.distributed.param_and_grad_buffer")
+    inside = word == "megatron:average_in_collective"
+    settings = SimpleNamespace(
+        check_for_nan_in_grad=False, check_for_large_grads=False, average_in_collective=inside,
+        overlap_grad_reduce=False, num_distributed_optimizer_instances=1, use_distributed_optimizer=False,
+    )  # fmt: skip
+    sent: list[Tensor] = []
+
+    def all_reduce(buffer: Tensor, *, op: object, **_: object) -> None:
+        sent.append(buffer / 2 if op == torch.distributed.ReduceOp.AVG else buffer)
+
+    monkeypatch.setattr(torch.distributed, "all_reduce", all_reduce)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 0)
+    monkeypatch.setattr(module, "_coalescing_manager", lambda *_, **__: nullcontext())
+    for microbatches in CELLS:
+        model = network()
+        for rows in microbatches:
+            megatron_loss(model, rows, per_token=False)[0].backward()
+        # DistributedDataParallel scales by the ranks only where the collective does not average.
+        bucket = SimpleNamespace(grad_data=left_in(model), gradient_scaling_factor=1.0 if inside else 0.5)
+        group = SimpleNamespace(
+            is_first_batch=False, grad_reduce_handle=None, ddp_config=settings, buckets=[bucket],
+            data_parallel_group=None,
+        )  # fmt: skip
+        module._ParamAndGradBucketGroup.start_grad_sync(group)
+    assert distance(sent[0] + sent[1], expected(word)) < ROUNDING
