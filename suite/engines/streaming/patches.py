@@ -10,7 +10,7 @@ from typing import Any
 import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
-CACHED = 1 << 18
+CACHED = 1 << 20
 """How many numbers of patches are laid out at a time: they should stay in the processor's cache."""
 
 
