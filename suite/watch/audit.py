@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from suite.watch import report
 from suite.watch.auditor import UpdateAuditor, WatchOptions, undisturbed
 from suite.watch.copies import unwrapped
 from suite.watch.errors import AuditWarning, UnexpectedUpdateError
+from suite.watch.failures import NO_STEP, Failure, uncalled
 from suite.watch.hooks import Hooks
 from suite.watch.ranks import Ranks, Report
 from suite.watch.seen import SeenUpdate
@@ -28,22 +29,6 @@ if TYPE_CHECKING:
 
 _numbers = itertools.count()
 _watched: set[int] = set()
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An update that could not be audited, or a whole run.
-
-    Args:
-        number: of the update; None where it is the run.
-        says: why.
-    """
-
-    number: int | None
-    says: str
-
-    def __str__(self) -> str:
-        return self.says if self.number is None else f"update {self.number}: {self.says}"
 
 
 class RunAudit:
@@ -195,7 +180,7 @@ class RunAudit:
     def used(self, seen: SeenUpdate) -> None:
         """An optimizer is about to use a gradient, or has just used it."""
         with undisturbed():
-            update = self._auditor.audited(self._hooks.update, seen, _uncalled(self._hooks))
+            update = self._auditor.audited(self._hooks.update, seen, uncalled(self._hooks.calls))
         if update is None:
             return
         self.updates.append(update)
@@ -230,11 +215,7 @@ class RunAudit:
             return
         hooks = self._hooks
         if hooks.steps == 0:
-            self._fail(
-                None,
-                "no optimizer that holds the model's parameters made a step: give watch the model that is "
-                "trained, and put the whole loop inside `with`",
-            )
+            self._fail(None, NO_STEP)
 
 
 class Seen:
@@ -256,16 +237,3 @@ def _is_another(update: AuditedUpdate, expected: str) -> bool:
     """Whether it is shown that an update computes something else."""
     hidden = update.cause is not None and update.cause.name.startswith("rounding") and not update.linear
     return not update.computes(expected) and expected not in update.unresolved and not hidden
-
-
-def _uncalled(hooks: Hooks) -> str:
-    if hooks.calls.quiet and not hooks.calls.seen:
-        return (
-            "the model was called under no_grad only: give watch the module that the loop trains, or hand "
-            "batches over, `for batch in audit.see(loader):`"
-        )
-    return (
-        "the model was not called since the update before: give watch the module that the loop calls "
-        "(inside or outside its wrappers; as model(x), not model.forward(x)), or hand batches over, `for "
-        "batch in audit.see(loader):`"
-    )

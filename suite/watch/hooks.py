@@ -6,26 +6,21 @@ into: in all others one function is called at the optimizer's step, and nothing 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from types import FrameType
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.amp import GradScaler
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.hooks import RemovableHandle
 
 from suite.watch.calls import ModelCalls, in_backward
 from suite.watch.errors import UnexpectedUpdateError
-from suite.watch.seen import SeenUpdate, full
-
-FRAMES = 12
-"""How far above the optimizer's step a GradScaler is looked for."""
+from suite.watch.gradient import loss_scale, used_gradient
+from suite.watch.seen import SeenUpdate
 
 
 class Listener(Protocol):
@@ -120,7 +115,7 @@ class Hooks:
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)  # args[0] is the optimizer
         number = self.update + (id(optimizer) in self._stepped)
         if closure is None or (number % self.every and (number + 1) % self.every):
-            self._step(optimizer, partial(self._gradient, optimizer))
+            self._step(optimizer, partial(used_gradient, optimizer, self._names))
             return None
 
         if len(self._handles) == 1:  # only a closure needs it, and each hook costs each update
@@ -129,7 +124,7 @@ class Hooks:
         def closed() -> Any:  # the backward pass is in there
             loss = closure()
             if not self.calls.paused:
-                self._step(optimizer, partial(self._gradient, optimizer))
+                self._step(optimizer, partial(used_gradient, optimizer, self._names))
                 self.calls.paused = True  # what it evaluates at other points is its own affair
             return loss
 
@@ -212,7 +207,7 @@ class Hooks:
         self._seen = replace(
             seen,
             gradient={**seen.gradient, **gradient},
-            loss_scale=_loss_scale(),
+            loss_scale=loss_scale(),
             around=seen.around if before is None else replace(seen.around, norms=before),
             at=at or seen.at,
         )
@@ -231,22 +226,6 @@ class Hooks:
         return all(
             name in self._seen.gradient for name, p in self.inner.named_parameters() if p.requires_grad
         )
-
-    def _gradient(self, optimizer: Optimizer) -> dict[str, Tensor] | None:
-        """What this optimizer is about to use; None where it will use none (it overflowed)."""
-        scale = getattr(optimizer, "grad_scale", None)
-        if isinstance(scale, Tensor):  # it unscales inside its step
-            found = getattr(optimizer, "found_inf", None)
-            if isinstance(found, Tensor) and bool(found):
-                return None
-        gradient = {}
-        for group in optimizer.param_groups:
-            for p in group["params"]:
-                if id(p) in self._names and p.requires_grad:
-                    part = torch.zeros_like(p) if p.grad is None else p.grad
-                    whole = full(part.to_dense() if part.is_sparse else part).detach().clone()
-                    gradient[self._names[id(p)]] = whole / scale if isinstance(scale, Tensor) else whole
-        return gradient
 
     def _tell(self) -> None:
         """Tell the update that waited for other optimizers to step."""
@@ -267,16 +246,3 @@ class Hooks:
 
     def _forget(self) -> None:
         self._seen = SeenUpdate({}, [])
-
-
-def _loss_scale() -> float:
-    """By what the GradScaler that calls the optimizer has multiplied the loss; 1 where none does."""
-    frame: FrameType | None = sys._getframe()  # noqa: SLF001
-    for _ in range(FRAMES):
-        if frame is None:
-            break
-        caller = frame.f_locals.get("self")
-        if isinstance(caller, GradScaler):
-            return caller.get_scale()
-        frame = frame.f_back
-    return 1.0

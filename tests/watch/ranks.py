@@ -56,7 +56,7 @@ def fails_on_one_rank(rank: int) -> Any:
     with suite.watch(parallel, given) as audit:
         for x, y in data(rank, 2):
             if rank == 1:
-                audit._hooks._gradient = _broken
+                audit._hooks._gather = _broken
             parallel(x, labels=y)["loss"].backward()
             optimizer.step()
             optimizer.zero_grad()
