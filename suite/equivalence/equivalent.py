@@ -185,7 +185,7 @@ def equivalent(
         given=given,
         hyperparameters=new,
         exact=not obstacles,
-        reason=obstacles or _exact_reason(found, scale),
+        reason=obstacles or exact_reason(found, scale),
         changes=tuple(changes),
         schedule=schedule,
         given_max_norm=max_norm,
@@ -261,7 +261,8 @@ def _clip_reason(max_norm: float, scale: Scale, clip: Clip) -> str:
     )
 
 
-def _exact_reason(found: Law, scale: Scale) -> str:
+def exact_reason(found: Law, scale: Scale) -> str:
+    """How exact a law is that nothing speaks against."""
     if scale == 1:
         return "exact: the gradients are the same"
     if power_of_two(scale):

@@ -33,6 +33,14 @@ add_package_law(
 )
 
 
+def _sophia_caveat(_settings: Hyperparameters, scale: Scale) -> str:
+    return (
+        ""
+        if scale == 1
+        else "1e-15 beside the squared gradients stays; exact while rho·bs·hessian is far above it"
+    )
+
+
 add_package_law(
     "sophia:SophiaG",
     {
@@ -48,6 +56,7 @@ add_package_law(
     source="Liuhong99/Sophia@a7e1572, sophia.py (read, not run); Liu et al. 2023, arXiv 2305.14342",
     limits="1e-15 beside the squared gradients stays; exact while rho·bs·hessian is far above it. The "
     "estimate is of squared gradients of the same loss, on labels that the model draws",
+    caveat=_sophia_caveat,
 )
 
 add_package_law(

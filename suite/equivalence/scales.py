@@ -271,7 +271,10 @@ def _notes(source: Convention, target: Convention, sizes: Sizes, ratio: Scale) -
 def _ragged(source: Convention, target: Convention, sizes: Sizes, ratio: Scale) -> Ragged | None:
     """What is assumed of lengths and of groups: whether others give another scale, or none."""
     grouped = sizes.microbatches * sizes.ranks > 1
-    lengths: list[NDArray[np.float64] | None] = [None, *(() if sizes.elements is None else _lengths(sizes))]
+    lengths: list[NDArray[np.float64] | None] = [
+        None,
+        *(() if sizes.elements is None else uneven_lengths(sizes)),
+    ]
     smallest = largest = float(ratio)
     apart, by_length, by_group = 1.0, False, False
     for ragged in (False, True) if grouped else (False,):
@@ -299,7 +302,7 @@ def _ragged(source: Convention, target: Convention, sizes: Sizes, ratio: Scale) 
     return Ragged(" and ".join(assumes), direction, spread, " and ".join(unequal))
 
 
-def _lengths(sizes: Sizes) -> list[NDArray[np.float64]]:
+def uneven_lengths(sizes: Sizes) -> list[NDArray[np.float64]]:
     """`[samples]` each: lengths of 1 and of the longest in turn, all of one kind, all but one of either."""
     order = np.arange(sizes.samples)
     short, long, last = 1.0, float(sizes.longest), sizes.samples - 1

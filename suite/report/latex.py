@@ -48,7 +48,7 @@ def latex_escape(text: str) -> str:
     ).replace("\0", "{}")
 
 
-def breakable_latex(latex: str) -> str:
+def breaking(latex: str) -> str:
     """A cell that may be broken inside of a name, a call or a product too."""
     return re.sub(r"(\\_|(?<=\w)=|\(|,|:|/|\$\\cdot\$)(?=\S)", r"\1\\allowbreak{}", latex)
 

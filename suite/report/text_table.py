@@ -14,7 +14,7 @@ from tabulate import tabulate
 
 from suite.machine.terminal import fitted, header_widths, narrowest
 from suite.report.cells import spreadsheet_text
-from suite.report.latex import breakable_latex, latex_cell, latex_escape, packages
+from suite.report.latex import breaking, latex_cell, latex_escape, packages
 
 _LINE, _PAGE = 72, 38
 """Characters of a line of LaTeX's `article` in small type, and lines of a table that a page of it holds."""
@@ -140,10 +140,7 @@ class Table:
             rf"  \toprule {head} \midrule \endfirsthead",
             rf"  \toprule {head} \midrule \endhead",
             r"  \bottomrule \endlastfoot",
-            *(
-                "  " + " & ".join(breakable_latex(latex_cell(cell)) for cell in row) + r" \\"
-                for row in self.rows
-            ),
+            *("  " + " & ".join(breaking(latex_cell(cell)) for cell in row) + r" \\" for row in self.rows),
             r"\end{longtable}",
             *(rf"\par {latex_escape(note)}" for note in self.notes),
             "}",

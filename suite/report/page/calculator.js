@@ -9,7 +9,8 @@
   const count = (id, label) => {
     const text = at(id).value.trim();
     if (text === "") return null;
-    if (!/^\d+$/.test(text) || BigInt(text) < 1n) throw new Wrong(`${label} is ${text}: a whole number of at least 1 is needed`);
+    const most = asked.find((size) => size.symbol === id).most;
+    if (!/^\d+$/.test(text) || BigInt(text) < 1n || BigInt(text) > BigInt(most)) throw new Wrong(`${label} is ${text}: a whole number from 1 to ${most} is needed`);
     return Exact.make(BigInt(text), 1n);
   };
   const positive = (id, label) => {
@@ -31,6 +32,8 @@
     if (found.n === null) throw new Wrong("give n, the samples of a batch");
     for (const { symbol, label } of grouped)
       if (found[symbol].top > found.n.top) throw new Wrong(`${symbol} is ${found[symbol].top} ${label}, more than the ${found.n.top} samples of a batch`);
+    if (found.K.top * found.R.top > found.n.top)
+      throw new Wrong(`K is ${found.K.top} on each of R = ${found.R.top}, more than the ${found.n.top} samples of a batch: n counts those of one step, on all ranks`);
     return found;
   };
   const lacks = (name, known) => {
@@ -54,16 +57,28 @@
       const lack = lacks(name, known);
       if (lack) throw new Wrong(lack);
     }
-    for (const { symbol: id } of grouped) {
-      const even = known.n.top % known[id].top === 0n;
-      if (!even && conventions[from].uneven[id] !== conventions[to].uneven[id])
-        throw new Wrong(`no scale takes ${from} to ${to}: ${id} does not divide n, so they weigh the samples differently`);
-    }
-    const [old, now] = [conventions[from], conventions[to]];
+    const [old, now] = [conventions[from], conventions[to]], n = known.n.top, ranks = known.R.top;
+    const split = { R: n % ranks !== 0n, K: n % ranks !== 0n ? known.K.top > 1n : (n / ranks) % known.K.top !== 0n };
+    if (grouped.some(({ symbol }) => split[symbol] && old.uneven[symbol] !== now.uneven[symbol]))
+      throw new Wrong(`no scale takes ${from} to ${to}: they weigh the samples of this batch differently, which changes the direction; let K × R divide n`);
     const scale = over(monomial(now.unit, known), monomial(old.unit, known));
     return { scale, penalty: over(Exact.times(scale, monomial(old.regulariser, known)), monomial(now.regulariser, known)),
-      sized: (now.unit.powers.n ?? 0) !== (old.unit.powers.n ?? 0),
-      uneven: grouped.some(({ symbol }) => now.uneven[symbol] !== old.uneven[symbol]) };
+      sized: n > 1n && (now.unit.powers.n ?? 0) !== (old.unit.powers.n ?? 0), assumed: assumed(old, now, known) };
+  };
+  // What `gradsuite lr` says of lengths and groups, which may be unequal: by the same columns, on unequal ones.
+  const assumed = (old, now, known) => {
+    const n = known.n.top, K = known.K.top, R = known.R.top, m = known.m?.top ?? null;
+    const longest = m === null ? 1n : [m, known.Lmax?.top ?? 2n * m - 1n].reduce((a, b) => a > b ? a : b);
+    const kind = n === 1n ? "one" : `${K > 1n ? "K" : ""}${R > 1n ? "R" : ""}`;
+    const grouping = K * R > 1n && !(R === 1n && K === n) && !(K === 1n && R === n), lengths = longest > 1n;
+    const differ = (what) => old.ragged[kind][what] !== now.ragged[kind][what];
+    const byLength = lengths && differ("length"), byGroup = grouping && differ("group");
+    if (!byLength && !byGroup && !(lengths && grouping && differ("both"))) return null;
+    const direction = (lengths && differ("length direction")) || (grouping && differ("group direction"))
+      || (lengths && grouping && differ("both direction"));
+    const groups = [K > 1n ? "micro-batches" : "", R > 1n ? "ranks" : ""].filter((one) => one).join(" and ");
+    return { direction, assumes: [...(byLength || !byGroup ? [`every sample has ${m} elements`] : []),
+      ...(byGroup ? [`all ${groups} have equally many samples`] : [])].join(" and ") };
   };
 
   const parse = (text, entry) => {
@@ -122,15 +137,28 @@
     }));
     update();
   };
+  // A number as Python writes it.
+  const written = (value) => {
+    const [digits, power] = value.toExponential().split("e"), exponent = Number(power);
+    if (value === 0 || (exponent >= -4 && exponent < 16)) return String(value);
+    return `${digits}e${exponent < 0 ? "-" : "+"}${String(Math.abs(exponent)).padStart(2, "0")}`;
+  };
   const literal = (value) => value === null ? "None" : value === true ? "True" : value === false ? "False"
-    : Array.isArray(value) ? `(${value.map(literal).join(", ")})` : String(value);
+    : Array.isArray(value) ? `(${value.map(literal).join(", ")})` : written(value);
   const factor = (exponent) => Array.isArray(exponent) ? `(${exponent.map(factor).join(", ")})`
     : ({ 0: "1", 1: "s", 2: "s²", "-1": "1/s" })[exponent] ?? `s^${exponent}`;
-  const fraction = ({ top, bottom }) => bottom === 1n ? String(top) : `${top}/${bottom} = ${Number((Number(top) / Number(bottom)).toPrecision(6))}`;
+  // Six digits as Python's %g has them: of two that are as near, the even one.
+  const general = (value) => {
+    const halfway = /^(\d\.\d{4}[02468])50*e(.*)$/.exec(value.toExponential(60));
+    const [digits, power] = halfway ? halfway.slice(1) : value.toExponential(5).split("e"), exponent = Number(power);
+    if (exponent >= -4 && exponent < 6) return String(Number(`${digits}e${exponent}`));
+    return `${Number(digits)}e${exponent < 0 ? "-" : "+"}${String(Math.abs(exponent)).padStart(2, "0")}`;
+  };
+  const fraction = ({ top, bottom }) => bottom === 1n ? String(top) : `${top}/${bottom} = ${general(Number(top) / Number(bottom))}`;
 
   const answer = () => {
     const known = sizes();
-    const { scale, penalty, sized, uneven } = between(at("from").value, at("to").value, known);
+    const { scale, penalty, sized, assumed } = between(at("from").value, at("to").value, known);
     const rule = law(), same = scale.top === scale.bottom;
     const old = {};
     for (const entry of rule.hyperparameters) {
@@ -153,7 +181,13 @@
     }
     const text = positive("max_norm", "max_norm");
     const threshold = text === null ? null : same ? Number(text) : rescale("max_norm", Number(text), scale, 1);
-    return { scale, penalty, sized, uneven, rule, same, early, exponents, old, now, threshold, given: Number(text) };
+    return { scale, penalty, sized, assumed, rule, same, early, exponents, old, now, threshold, given: Number(text) };
+  };
+  // Why a law is not exact, for powers of two and for other scales, with these values.
+  const caveat = (rule, values) => {
+    const kind = (value) => value === null ? "none" : value ? "some" : "zero";
+    const found = rule.caveats.find(({ name, is }) => name === null || kind([values[name]].flat()[0]) === is);
+    return found ? found.says : ["", ""];
   };
   const tell = (found) => {
     const { scale, rule, same, early } = found;
@@ -161,19 +195,22 @@
     // The sentences are those of `gradsuite lr`, to the word.
     const clipped = found.threshold !== null && !same;
     const obstacles = [];
-    if (!same && early !== Infinity && rule.limits) obstacles.push(rule.limits);
+    if (early && early !== Infinity) obstacles.push(`no constant law: the first ${early} steps follow another one; nearest: the values for all later steps; the schedule, which changes once, is exact`);
+    const doubt = same ? "" : caveat(rule, found.old)[Exact.powerOfTwo(scale) ? 0 : 1];
+    if (doubt) obstacles.push(doubt);
     if (clipped) {
       const off = Math.abs(1 - 1 / (Number(scale.top) / Number(scale.bottom))) * 1e-6 / found.given;
       obstacles.push("torch's clip_grad_norm_ divides by ‖g‖ + 1e-6, which no threshold can follow: the clipped gradient is off by at most "
-        + `${Number(off.toPrecision(1)).toExponential().replace(/e([+-])(\d)$/, "e$10$2")} of itself; min(1, C/‖g‖) and clip_grad_value_ are exact`);
+        + `${general(Number(off.toPrecision(1)))} of itself; min(1, C/‖g‖) and clip_grad_value_ are exact`);
     }
-    if (obstacles.length) notes.push(`Not exact: ${obstacles.join("; ")}.`);
-    else if (same) notes.push("Exact: the gradients are the same.");
-    else notes.push(Exact.powerOfTwo(scale) ? "Exact, bit for bit: the scale is a power of two." : "Exact up to rounding.");
+    const verdict = obstacles.length ? `not exact: ${obstacles.join("; ")}.` : same ? "exact: the gradients are the same."
+      : Exact.powerOfTwo(scale) ? "exact, bit for bit: the scale is a power of two."
+      : `exact up to rounding${rule.rounding}.`;
+    const sentence = (found.assumed ? `only if ${found.assumed.assumes}: ` : "") + verdict;
+    notes.push(sentence[0].toUpperCase() + sentence.slice(1));
     if (early && early !== Infinity) notes.push(`In the first ${early} steps lr is ${literal(rescale("lr", found.old.lr, scale, -1))}.`);
-    if (found.sized) notes.push("The scale goes with the batch size: a smaller last batch of an epoch has one of its own.");
-    if (found.uneven) notes.push("This holds for groups and samples of equal sizes; for others the direction differs.");
-    if (found.penalty.top !== found.penalty.bottom) notes.push(`A penalty that is a term of the loss: multiply its coefficient by ${fraction(found.penalty)}.`);
+    if (found.sized) notes.push("Note: the scale goes with the batch size: a smaller last batch of an epoch has one of its own.");
+    if (found.penalty.top !== found.penalty.bottom) notes.push(`Note: if a penalty is a term of the loss, multiply its coefficient by ${fraction(found.penalty)}.`);
     return notes.join(" ");
   };
   const update = () => {
@@ -192,7 +229,10 @@
       rows[k].cells[2].textContent = literal(found.now[name]);
       rows[k].cells[3].textContent = factor(found.exponents[name]);
     });
-    at("scale").textContent = `The gradient becomes s = ${fraction(found.scale)} times what it was.`;
+    const becomes = `he gradient becomes s = ${fraction(found.scale)} times what it was`;
+    at("scale").textContent = !found.assumed ? `T${becomes}.` : `If ${found.assumed.assumes}: t${becomes}; `
+      + (found.assumed.direction ? "for other sizes the direction differs and no rate exists."
+        : "for other sizes each batch has a scale of its own, which no constant follows.");
     const shown = found.rule.hyperparameters.filter(({ name, default: usual }) => name === "lr" || literal(found.now[name]) !== literal(usual));
     const made = found.rule.name.includes(":") ? found.rule.name.split(":").pop() : `torch.optim.${found.rule.name}`;
     const lines = [`${made}(model.parameters(), ${shown.map(({ name }) => `${name}=${literal(found.now[name])}`).join(", ")})`];

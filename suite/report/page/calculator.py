@@ -6,6 +6,8 @@ batches of different sizes, and the exponents are those of `suite.equivalence.la
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -14,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from suite.algebra.columns import NEEDS, SAMPLES, SIZES, Size
+from suite.algebra.columns import COUNTABLE, NEEDS, SAMPLES, SIZES, Size
+from suite.equivalence.equivalent import exact_reason
 from suite.equivalence.law import Law
-from suite.equivalence.scales import Sizes
+from suite.equivalence.scales import MOST_SAMPLES, Sizes, uneven_lengths
 from suite.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +47,7 @@ def calculator() -> dict[str, Any]:
         "laws": [_law(law) for law in LAWS],
         "sizes": [
             {key: getattr(size, key) for key in ("symbol", "label", "whole", "default", "groups")}
+            | {"most": MOST_SAMPLES if size is SAMPLES else COUNTABLE}
             for size in SIZES
         ],
         "needs": {need.name: need.size.symbol for need in NEEDS.values() if need.size is not None},
@@ -67,6 +71,7 @@ def _convention(convention: Convention) -> dict[str, Any] | None:
         "needs": [need for need in convention.needs if need != "positions"],
         "tokens": "positions" in convention.needs,
         "uneven": {size.symbol: _uneven(convention, size) for size in SIZES if size.groups},
+        "ragged": {kind: _ragged(convention, sizes) for kind, sizes in _RAGGED.items()},
         "summary": convention.summary,
     }
 
@@ -106,6 +111,38 @@ def _uneven(convention: Convention, groups: Size) -> str:
     return "" if np.ptp(column) < 1e-12 else " ".join(f"{c:.6g}" for c in column / column.max())
 
 
+_GROUPED = {"": (1, 1), "K": (3, 1), "R": (1, 2), "KR": (3, 2)}
+_RAGGED = {
+    "one": Sizes(1, 5, max_elements=11, expected_batch_size=7),
+    **{kind: Sizes(12, 5, *groups, 7, 11) for kind, groups in _GROUPED.items()},
+}
+"""A batch of each kind that `suite.equivalence.scales` tells apart: of one sample, and of groups."""
+
+
+def _ragged(convention: Convention, sizes: Sizes) -> dict[str, str]:
+    """What unequal lengths and groups do to the coefficients, and to their direction: a text for each."""
+    found: dict[str, list[str]] = {}
+    try:
+        even = convention.column(sizes.units())
+        for ragged, lengths in itertools.product((False, True), (None, *uneven_lengths(sizes))):
+            if ragged or lengths is not None:
+                kind = "both" if ragged and lengths is not None else "group" if ragged else "length"
+                factor = convention.column(sizes.units(lengths=lengths, ragged=ragged)) / even
+                found.setdefault(kind, []).append(_digest(factor))
+                found.setdefault(f"{kind} direction", []).append(_digest(factor / factor[0]))
+    except UsageError:  # it does not apply
+        return {}
+    return {kind: _digest_of(texts) for kind, texts in found.items()}
+
+
+def _digest(values: Any) -> str:
+    return " ".join(f"{value:.9g}" for value in values)
+
+
+def _digest_of(texts: Iterable[str]) -> str:
+    return hashlib.blake2s("\n".join(texts).encode(), digest_size=4).hexdigest()
+
+
 def _law(law: Law) -> dict[str, Any]:
     early = None
     if law.warm_up is not None:
@@ -114,9 +151,30 @@ def _law(law: Law) -> dict[str, Any]:
     return {
         "name": law.name,
         "hyperparameters": list(_entries(law)),
-        "limits": law.limits,
+        "caveats": _caveats(law),
+        "rounding": exact_reason(law, 3).removeprefix("exact up to rounding"),
         "early": early,
     }
+
+
+def _caveats(law: Law) -> list[dict[str, Any]]:
+    """What the law says of scales of 2 and of 3, where a hyperparameter is zero, none or some, and else."""
+    if law.caveat is None:
+        return []
+
+    def says(**changed: Any) -> list[str]:
+        settings = {**law.settings({}), **changed}
+        return [law.caveat(settings, scale) if law.caveat else "" for scale in (2, 3)]
+
+    usual = says()
+    found: list[dict[str, Any]] = []
+    for entry in _entries(law):
+        for kind, value in (("zero", 0.0), ("some", 0.5), ("none", None)):
+            default = entry["default"]
+            own = says(**{entry["name"]: (value, *default[1:]) if isinstance(default, tuple) else value})
+            if own != usual:
+                found.append({"name": entry["name"], "is": kind, "says": own})
+    return [*found, {"name": None, "is": None, "says": usual}]
 
 
 def _entries(law: Law) -> Iterable[dict[str, Any]]:
