@@ -176,17 +176,12 @@ def source_text(source: Source, result: Equivalence, *, checked: bool) -> tuple[
 
 def _groups(paper: Paper, result: Equivalence) -> list[str]:
     """What the optimizer's line leaves out: parameters that are trained otherwise, with their new numbers."""
-    from suite.equivalence.equivalent import equivalent
-    from suite.equivalence.laws import law
+    from suite.papers.hyperparameters import of_group
 
-    decays = "weight_decay" in law(result.optimizer).hyperparameters
     lines = []
     for group in paper.groups:
-        says = [f"lr={result.hyperparameters['lr'] * group.lr_factor!r}"] if group.lr_factor != 1 else []
-        if group.weight_decay is not None and decays:
-            probe = {"weight_decay": group.weight_decay}
-            new = equivalent(result.optimizer, probe, scale=result.scale).hyperparameters["weight_decay"]
-            says.append(f"weight_decay={new!r}")
+        own = of_group(group, result.optimizer, result.hyperparameters, result.scale)
+        says = [f"{name}={value!r}" for name, value in own.items()]
         if group.gradient_factor != 1:
             says += _of_true_gradient(result, group.gradient_factor)
         lines.append(f"  {group.parameters}: {', '.join(says)}")

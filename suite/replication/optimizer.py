@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from suite.equivalence.dialects import Translation, dialects, prepare, rescale, scaled, translate
-from suite.equivalence.equivalent import equivalent
 from suite.equivalence.law import Scale
-from suite.equivalence.laws import law
 from suite.equivalence.trajectory import optimizer_class
+from suite.papers.hyperparameters import of_group, with_rate
 from suite.papers.paper import RATES, Paper
 from suite.replication import updates
 from suite.replication.gradient import AGREES
@@ -67,10 +66,10 @@ def card_stepper(paper: Paper, scale: Scale = 1) -> Stepper:
     Raises:
         UsageError: No hyperparameters of the dialect absorb the scale.
     """
-    settings = card_settings(paper)
+    settings = with_rate(paper, STAND_IN)
     if (paper.dialect, paper.optimizer) not in BY_HAND:
         translation = translate(paper.dialect, paper.optimizer, settings)
-        return translated(paper, scaled(translation, scale), _decay_factor(translation, scale))
+        return translated(paper, scaled(translation, scale), scale)
     update = BY_HAND[paper.dialect, paper.optimizer]
     if scale != 1:
         own = rescale(paper.dialect, paper.optimizer, settings, scale)
@@ -81,43 +80,22 @@ def card_stepper(paper: Paper, scale: Scale = 1) -> Stepper:
     return updates.by_hand(update(**settings), **groups)
 
 
-def _decay_factor(translation: Translation, scale: Scale) -> float:
-    """What the decays of the groups are multiplied with for such gradients: as the optimizer's own."""
-    probe = {**translation.hyperparameters, "weight_decay": 1.0}
-    if "weight_decay" not in law(translation.optimizer).hyperparameters:
-        return 1.0
-    return float(equivalent(translation.optimizer, probe, scale=scale).hyperparameters["weight_decay"])
-
-
-def card_settings(paper: Paper) -> dict[str, Any]:
-    """The card's hyperparameters, with a rate where it has none."""
-    if paper.has_rate:
-        return dict(paper.hyperparameters)
-    names = ["lr"]
-    if paper.dialect != "torch":
-        parameters = dialects[paper.dialect][paper.optimizer].parameters
-        names = [p.name for p in parameters if p.key == "lr"]
-    return {names[0]: STAND_IN, **paper.hyperparameters}
-
-
-def translated(paper: Paper, translation: Translation, decay_factor: float = 1.0) -> Stepper:
+def translated(paper: Paper, translation: Translation, scale: Scale) -> Stepper:
     """A stepper of the torch optimizer that a translation names, in the card's groups.
 
     Args:
         paper: the card.
-        translation: of its optimizer.
-        decay_factor: what the decays of the groups are multiplied with.
+        translation: of its optimizer, for gradients that are `scale` times the card's.
+        scale: what the gradients are multiplied with.
     """
 
     def stepper(model: nn.Module) -> Callable[[], None]:
         rest = dict(model.named_parameters())
         groups: list[dict[str, Any]] = []
         for group in paper.groups:
-            if group.lr_factor == 1 and group.weight_decay is None:
+            other = of_group(group, translation.optimizer, translation.hyperparameters, scale)
+            if not other:
                 continue  # the optimizer sees none of it
-            other: dict[str, Any] = {"lr": translation.hyperparameters["lr"] * group.lr_factor}
-            if group.weight_decay is not None:
-                other["weight_decay"] = decay_factor * group.weight_decay
             names = [name for name in selected(model, group.select) if name in rest]
             groups.append({"params": [rest.pop(name) for name in names], **other})
         groups.append({"params": list(rest.values())})

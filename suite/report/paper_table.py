@@ -12,6 +12,7 @@ from suite.conventions import conventions
 from suite.equivalence.dialects import Translation, scaled, translate
 from suite.equivalence.law import Scale
 from suite.errors import UsageError, unknown
+from suite.papers.hyperparameters import with_rate
 from suite.papers.library import papers
 from suite.papers.paper import Paper
 from suite.papers.source import CodeSource
@@ -143,11 +144,8 @@ def _number(paper: Paper, factor: Formula) -> float | None:
 
 def _typed(paper: Paper, number: float | None) -> tuple[str, str]:
     """The line to type, and what of the optimizer it cannot match."""
-    settings = dict(paper.hyperparameters)
-    if not paper.has_rate:
-        settings = {"lr": RATE, **settings}
     try:
-        translation = translate(paper.dialect, paper.optimizer, settings)
+        translation = translate(paper.dialect, paper.optimizer, with_rate(paper, RATE))
         scale = _exact(1 / number) if number else 1
         other = scaled(translation, scale) if number else translation
     except UsageError as error:

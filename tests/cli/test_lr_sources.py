@@ -73,7 +73,7 @@ def test_the_weights_of_a_card_are_converted_where_sizes_tell_their_scale(capsys
 def test_groups_are_given_with_their_new_values(capsys):
     _, out, _ = run(capsys, "--paper", "retinanet-2017:detectron", "--scale", "1/2")
     assert "Groups of parameters with values of their own:\n  biases: lr=0.04, weight_decay=0.0" in out
-    _, out, _ = run(capsys, "--paper", "gcn-2017:pygcn", "--scale", "2")
+    _, out, _ = run(capsys, "--paper", "gcn-2017", "--scale", "2")
     assert "  the first layer: weight_decay=0.001" in out
     _, out, _ = run(capsys, "--paper", "open-clip-2021", "--scale", "2")
     assert "of W = 2 ranks: eps=4e-06, since their gradient is 0.5 times that of the loss" in out
