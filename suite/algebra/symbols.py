@@ -140,8 +140,8 @@ _NUMERAL = re.compile(r"\d+(\.\d+)?")
 NAMED_COST = 1.4
 """Of a number that the caller named."""
 TWO_COST, DECIMAL_COST, LITERAL_COST = 1.8, 2.0, 3.5
-"""Of a factor 2; of a weight, which people write, and 0.7 more a digit; of another whole number,
-which nobody can look up."""
+"""Of a factor 2; of a weight, which people write, and 0.7 more a digit; of another whole number as a
+divisor, which nobody can look up."""
 
 
 def numeral(name: str) -> float | None:
@@ -155,8 +155,9 @@ def cost(name: str, power: int) -> float:
     People divide by counts and multiply with weights, once. Whatever else they do is rarer.
     """
     symbol = SYMBOLS.get(name)
-    base = _named_cost(name) if symbol is None else symbol.cost
-    factor = "." in name if symbol is None else symbol.kind == "factor"
+    weight = symbol is None and _is_weight(name, power)
+    base = _weight_cost(name) if weight else _named_cost(name) if symbol is None else symbol.cost
+    factor = weight if symbol is None else symbol.kind == "factor"
     usual = power > 0 if factor else power < 0
     once = base if usual else 1.5 * base + (1.0 if symbol is not None and symbol.kind == "factor" else 0.0)
     return once + (abs(power) - 1) * 1.5 * base
@@ -165,9 +166,16 @@ def cost(name: str, power: int) -> float:
 def _named_cost(name: str) -> float:
     if numeral(name) is None:
         return NAMED_COST
-    if "." in name:
-        return DECIMAL_COST + 0.7 * len(name.replace(".", "").strip("0"))
     return TWO_COST if name == "2" else LITERAL_COST
+
+
+def _is_weight(name: str, power: int) -> bool:
+    """Whether people write this number before a loss: 0.3, 5 or 10."""
+    return numeral(name) is not None and ("." in name or (power > 0 and name != "2"))
+
+
+def _weight_cost(name: str) -> float:
+    return DECIMAL_COST + 0.7 * len(name.replace(".", "").strip("0"))
 
 
 def is_fixed(name: str) -> bool:

@@ -68,7 +68,7 @@ def likely_others(formulas: Sequence[Formula], found: Findings, *, chosen: bool)
         doubtful = (
             (chance and named_in(formula))
             or (by_shape and (counted or (is_weight(formula) and not chosen)))
-            or _by_axes(first / formula)
+            or any(_by_axes(other / formula) for other in (first, *likely))
         )
         plain = chosen or formula_plainness(formula) <= formula_plainness(first) + room
         again = any(map(numeral, formula.symbols)) and any(

@@ -39,9 +39,8 @@ def numbers(batch: Any, n: int, known: set[float]) -> dict[str, float]:
 def _together(names: list[str]) -> str:
     """Counts that are the same number here are named together: which one it was cannot be told."""
     tensor = names[0].rpartition(" of ")[2]
-    others = [
-        n for n in names[1:] if not n.startswith(("entries of", "size")) and not n.endswith(f" {tensor}")
-    ]
+    sizes = ("size", "entries of") if names[0].startswith("entries of") else ("size",)
+    others = [n for n in names[1:] if not n.startswith(sizes) and not n.endswith(f" {tensor}")]
     return f"{names[0]} or the {others[0]}" if others else names[0]
 
 

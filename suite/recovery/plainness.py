@@ -38,6 +38,11 @@ def is_of_shape(name: str) -> bool:
     return name.startswith(("entries of", "size of axis"))
 
 
+def counts_entries(name: str) -> bool:
+    """Whether a number is that of all entries of a tensor, or happens to be as large."""
+    return name.startswith("entries of batch") or "or the entries of batch" in name
+
+
 def is_weight(formula: Formula) -> bool:
     """Whether a number of few digits stands in it, as people weigh terms with: 0.3."""
     return any("." in name for name in formula.symbols if numeral(name) is not None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from math import prod
 
 import numpy as np
 
@@ -11,10 +12,10 @@ from suite.algebra.formula import Formula
 from suite.algebra.quantities import Quantities
 from suite.algebra.search import explain, with_constant, with_number
 from suite.algebra.shapes import shapes
-from suite.algebra.symbols import numeral
+from suite.algebra.symbols import SYMBOLS, numeral
 from suite.algebra.units import Column, Units
 from suite.recovery.correct_loops import Slack
-from suite.recovery.plainness import doubt
+from suite.recovery.plainness import counts_entries, doubt
 from suite.recovery.solve import Root, Solution
 
 MOST_TERMS = 8
@@ -22,10 +23,13 @@ MOST_COUNTED = 1
 """How many numbers of the batch a term's formula has: with two, chance finds one for any weight."""
 ALONE = 1.0
 """How much less readily people weigh sums, or means over what they count, than means: 0.3/n, not 0.0375."""
+ODD = 3.0
+"""The same for 1/9984, a number that nobody writes, and for 1/n²."""
 ROOM = 0.8
 """How much more complex formulas of the same quantities may be than the plainest."""
-AS_LIKELY, FACTORS_TOLD, SAME_BASE = 1.0, 2, 2.0
+AS_LIKELY, FACTORS_TOLD, SAME_BASE = 1.2, 2, 2.0
 """How much less plain other formulas may be to be told: of a few of any quantities, and of other terms'."""
+ROUND_DIGITS = ("1", "5")
 Plainness = Callable[[Formula], float]
 
 
@@ -144,13 +148,16 @@ def _candidates(weights: Column, error: Column, known: Quantities, plainness: Pl
     formulas += [f for shape in shapes(weights, error, known) for f in with_number(shape, known)]
     counted = {name for name in known.numbers if " " in name}
     few = (f for f in formulas if len(counted & set(f.symbols)) <= MOST_COUNTED)
-    return [_Candidate(f, known, plainness(f) + ALONE * _is_unusual(f)) for f in few]
+    return [_Candidate(f, known, plainness(f) + _oddness(f)) for f in few]
 
 
-def _is_unusual(formula: Formula) -> bool:
-    """Whether it is a number alone, or of few digits over what is counted in the batch."""
+def _oddness(formula: Formula) -> float:
+    """How much less likely a formula is for a term than for a step: people weigh means, and not by 1/9984."""
     decimal = any("." in name for name in formula.symbols if " " not in name)
-    return _is_number(formula) or (decimal and any(" " in name for name in formula.symbols))
+    odd = ALONE * (_is_number(formula) or (decimal and any(" " in name for name in formula.symbols)))
+    if _is_literal(formula) and any(power < 0 and name != "2" for name, power in formula.powers):
+        odd += ODD
+    return odd + ODD * any(power < -1 and name in SYMBOLS for name, power in formula.powers)
 
 
 def _is_number(formula: Formula) -> bool:
@@ -166,11 +173,38 @@ def _others(
     Beside a bare number that is what has another term's quantities: 14.4/n for 0.9, where that has 0.1/n.
     """
     mine, bases = chosen[index], {candidate.base for candidate in chosen}
-    room = SAME_BASE if _is_number(mine.formula) else 0.0
+    room = SAME_BASE if _is_number(mine.formula) else AS_LIKELY
     few = (c for c in candidates if sum(abs(power) for _, power in c.formula.powers) <= FACTORS_TOLD)
     near = [c for c in few if c.plainness <= mine.plainness + (room if c.base in bases else AS_LIKELY)]
-    told = (c for c in (*joint, *near) if c.formula != mine.formula and not _is_literal(c.formula))
-    return sorted(told, key=lambda one: one.plainness)
+    most = max(2.0, written_digits(mine.formula))
+    joint = [c for c in joint if written_digits(c.formula) <= most]
+    told = (c for c in (*joint, *near, *_means(mine, candidates)) if c.formula != mine.formula)
+    divided = (c for c in told if not _is_literal(c.formula) or c.formula.powers[0][1] > 0)
+    return sorted(divided, key=lambda one: one.plainness)
+
+
+def _means(mine: _Candidate, candidates: list[_Candidate]) -> list[_Candidate]:
+    """The mean over the entries of a tensor, weighed by no more digits: 0.3/60 beside 0.06/n."""
+    over = [c for c in candidates if len(c.base.powers) == 1 and counts_entries(c.base.powers[0][0])]
+    most = written_digits(mine.formula)
+    few = [c for c in over if c.base.powers[0][1] == -1 and written_digits(c.formula) <= most]
+    few = [c for c in few if _digits(c.formula) != _digits(mine.formula) or 0.1 <= _weight(c.formula) <= 1]
+    few.sort(key=lambda c: c.base.powers[0][0])
+    return [min(reversed(few), key=lambda c: written_digits(c.formula))] if few else []
+
+
+def written_digits(formula: Formula) -> float:
+    """How many digits its numerals are written in; less for a round one, 0.01 or 5."""
+    digits = _digits(formula)
+    return len(digits) - 0.5 * (digits in ROUND_DIGITS)
+
+
+def _digits(formula: Formula) -> str:
+    return "".join(n.replace(".", "").strip("0") for n in formula.symbols if numeral(n) is not None)
+
+
+def _weight(formula: Formula) -> float:
+    return prod(numeral(name) or 1.0 for name, power in formula.powers if power > 0)
 
 
 def _is_literal(formula: Formula) -> bool:
@@ -197,4 +231,6 @@ def _alike(found: list[list[_Candidate]]) -> tuple[list[_Candidate], list[list[_
     every = [[best([c for c in one if c.base == base]) for one in found] for base in common]
     every.sort(key=lambda chosen: (total(chosen), str(chosen[0].base)))
     first = every[0] if every and total(every[0]) <= total(plainest) + ROOM else plainest
-    return first, [other for other in every if total(other) <= total(first) + SAME_BASE]
+    digits = sum(written_digits(candidate.formula) for candidate in first)
+    others = [other for other in every if sum(written_digits(c.formula) for c in other) < digits]
+    return first, [other for other in others if total(other) <= total(first) + SAME_BASE]

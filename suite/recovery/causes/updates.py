@@ -7,11 +7,12 @@ from torch import Tensor
 
 from suite.loops import batch as batches
 from suite.recovery.causes.cause import Cause, Trial, norm_of
+from suite.recovery.eval_copy import in_eval_mode
 from suite.recovery.in_float64 import UnitProblem
 from suite.recovery.solve import roots, solve, together
 from suite.recovery.step import GradientByName
 from suite.recovery.unit_gradients import unit_gradients
-from suite.recovery.visited import MOST_VISITED
+from suite.recovery.visited import MOST_VISITED, visiting
 
 UPDATES, PLACES = "several updates", "gradients at several values of the parameters"
 
@@ -66,7 +67,10 @@ def _places(trial: Trial) -> list[GradientByName]:
     if not tried.reruns or tried.random:
         return []
     places = tried.visited(trial.without)
-    return places if len(places) <= MOST_VISITED else []
+    with visiting(tried.model) as inside, torch.enable_grad():
+        tried.losses.numbers(in_eval_mode(tried.model), tried.batch)
+    # A loss after an inner step comes to such values itself.
+    return places if len(inside) < 2 and len(places) <= MOST_VISITED else []
 
 
 def _are_updates(trial: Trial, places: list[GradientByName]) -> bool:
