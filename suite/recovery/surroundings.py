@@ -125,7 +125,7 @@ def _shown(name: str, what: str) -> str:
     whole = what[1:] if what.startswith(BY_ITSELF) else f"{name}{what}"
     for internal in INTERNAL:
         whole = whole.replace(internal, "")
-    return re.sub(r"\._\w*hooks\w*\.\d+", " (hooks)", whole)
+    return re.sub(r"\._(\w*hooks\w*\.\d+|is_full_backward_hook)", " (hooks)", whole)
 
 
 def _quiet(restore: PutBack) -> PutBack:

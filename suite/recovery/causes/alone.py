@@ -131,7 +131,7 @@ def _adds_up(trial: Trial, heard: dict[int, float]) -> Cause | None:
         return Cause(
             "neither `losses` nor a sum over samples",
             f"{fact} do not add up to that of the batch: it minimises another function, which couples the "
-            "samples, or changes gradients after the backward pass by what they are",
+            "samples, or changes gradients in the backward pass or after it by what they are",
         )
     fact += " add up to that of the batch"
     name, more = VERDICTS[_of_a_function(trial, worst)]

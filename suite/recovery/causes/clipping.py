@@ -24,7 +24,14 @@ def clipped_by_norm(tried: Experiment, column: Column) -> Cause | None:
     """
     if not Trial(tried, (), tried.gradient).held(column, list(tried.gradient)):
         return None
-    return Cause(BY_NORM, _stays(norm_of(tried.gradient)))
+    norm = norm_of(tried.gradient)
+    if norm > norm_of(tried.reduce(column)):  # clipping makes nothing longer
+        return Cause(
+            "brought to a norm",
+            f"the norm stays at {norm:.4g} when the parameters move: the gradient was normalised to it, or "
+            "is a longer one that was clipped to it",
+        )
+    return Cause(BY_NORM, _stays(norm))
 
 
 def held_whole(tried: Experiment) -> str | None:

@@ -7,6 +7,7 @@ alone, to a factor where it clips: that difference has the weights, and what is 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -43,7 +44,9 @@ def unchanged_part(trial: Trial) -> Cause | None:
     beneath_it = trial.as_is.weighting_of(weighted)
     given = tried.reduce(column)
     part = {name: trial.gradient[name].double() - given[name].double() for name in trial.gradient}
-    return beneath(*_named(trial, part, column), beneath_it)
+    cause = beneath(*_named(trial, part, column), beneath_it)
+    # What is the regulariser's is the same whatever the samples, too.
+    return replace(cause, weights=np.where(tried.units.data, beneath_it.shown, np.nan))
 
 
 def _weights(trial: Trial, pieces: list[list[int]]) -> tuple[Column, bool] | None:

@@ -18,6 +18,7 @@ from suite.recovery.causes.constant import unchanged_part
 from suite.recovery.causes.coupling import changed_inputs, coupled_losses
 from suite.recovery.causes.decay import decayed
 from suite.recovery.causes.elsewhere import elsewhere
+from suite.recovery.causes.entries import rounded_entries, zeroed_entries
 from suite.recovery.causes.hooks import hooked
 from suite.recovery.causes.rows import by_row
 from suite.recovery.causes.signs import SIGNS, signs_alone
@@ -33,8 +34,8 @@ def _nothing_else(trial: Trial) -> Cause | None:
 
 
 EXPLANATIONS: tuple[Look, ...] = (
-    _nothing_else, hooked, signs_alone, clipped_values, by_tensor, by_row, decayed, changed_inputs, elsewhere,
-    several_updates,
+    _nothing_else, hooked, signs_alone, clipped_values, by_tensor, by_row, zeroed_entries, rounded_entries,
+    decayed, changed_inputs, elsewhere, several_updates,
 )  # fmt: skip
 """What may explain a gradient exactly, with the weights beneath; a new one is added here."""
 

@@ -176,7 +176,13 @@ def detached(model, batch) -> None:
     (F.cross_entropy(out, batch[1]) + (out - 2 * out.detach().roll(1, 1)).square().sum(1).mean()).backward()
 
 
-@pytest.mark.parametrize("step", [centred, masked, detached])
+def test_masked_entries_are_named() -> None:
+    given = setting()
+    found = recover(masked, given.model, given.batch, losses)
+    assert (found.cause.name, found.cause.convention) == ("entries set to zero", "mean")
+
+
+@pytest.mark.parametrize("step", [centred, detached])
 def test_a_gradient_of_no_function_is_not_said_to_minimise_another_one(step) -> None:
     given = setting()
     found = recover(step, given.model, given.batch, losses)

@@ -10,6 +10,7 @@ from tests.recovery.others import (
     test_checkpoints,
     test_coupled,
     test_denominators,
+    test_entries,
     test_experiments,
     test_innocent,
     test_kinds_of_losses,
@@ -25,6 +26,7 @@ KINDS: tuple[Loops, ...] = (
     test_experiments.LOOPS,
     test_penalties.LOOPS,
     test_checkpoints.LOOPS,
+    test_entries.LOOPS,
     test_kinds_of_losses.CONDITION,
     test_random.LOOPS,
     test_precision_of_others.LOOPS,
@@ -50,4 +52,4 @@ def test_something_is_held_of_each_loop(loops: Loops) -> None:
 
 
 def test_kinds_have_names_of_their_own() -> None:
-    assert len({loops.kind for loops in KINDS}) == len(KINDS) == 13
+    assert len({loops.kind for loops in KINDS}) == len(KINDS) == 14
