@@ -20,6 +20,7 @@ from suite.loops import batch as batches
 from suite.loops.norms import square
 from suite.recovery.causes.cause import Cause, Trial, beneath
 from suite.recovery.experiment import Experiment
+from suite.recovery.formats import SINGLE
 from suite.recovery.losses import even
 from suite.recovery.solve import roots, solve, together
 from suite.recovery.step import GradientByName
@@ -134,7 +135,10 @@ def _adds_up(trial: Trial, heard: dict[int, float]) -> Cause | None:
             "samples, or changes gradients in the backward pass or after it by what they are",
         )
     fact += " add up to that of the batch"
-    name, more = VERDICTS[_of_a_function(trial, worst)]
+    decided = _of_a_function(trial, worst)
+    name, more = VERDICTS[decided]
+    if decided is None and tried.epsilon >= SINGLE:
+        more += "; a batch in float64 may tell"
     cause = beneath(name, f"{fact}: {more}", weighting)
     return cause if per_sample else replace(cause, weights=None)
 
@@ -148,8 +152,7 @@ VERDICTS = {
     ),
     None: (
         "not the gradient of `losses`",
-        "it minimises another function, or changes gradients after the backward pass; a batch in float64 "
-        "may tell",
+        "it minimises another function, or changes gradients after the backward pass",
     ),
 }
 """By whether the step's gradient is that of a function: the name, and what follows."""

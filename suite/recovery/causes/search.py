@@ -39,7 +39,16 @@ EXPLANATIONS: tuple[Look, ...] = (
 )  # fmt: skip
 """What may explain a gradient exactly, with the weights beneath; a new one is added here."""
 
-LAST: tuple[Look, ...] = (noise, unchanged_part, coupled_losses, unexplained_updates, other_function)
+
+def _updates_or_another_function(trial: Trial) -> Cause | None:
+    """Another function, where the step's own gradients add up to it, though it may update inside (MAML)."""
+    other = attempt(lambda: other_function(trial))
+    if other is not None and other.convention is not None:
+        return other
+    return attempt(lambda: unexplained_updates(trial)) or other
+
+
+LAST: tuple[Look, ...] = (noise, unchanged_part, coupled_losses, _updates_or_another_function)
 """What shows where nothing explains the gradient exactly."""
 
 

@@ -335,8 +335,9 @@ def a_queue_of_negatives() -> Case:
 
 @LOOPS.add(
     "https://github.com/facebookresearch/higher/issues/63",
-    "the network is called at 5 values of its parameters",
-    "a gradient goes through an update (MAML)",
+    "not the gradient of `losses`",
+    "or changes gradients after the backward pass).",
+    "those of mean.",
 )
 def first_order_only() -> Case:
     """First-order MAML: the gradient at the adapted copy, where `losses` go through the adaptation."""
