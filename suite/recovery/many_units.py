@@ -41,18 +41,24 @@ def weights_of(attempt: Attempt, units: Units, memory: int | None) -> Proven | N
     return found if found is not None or formable else proven_in_groups(attempt, units, most)
 
 
-def require_square_matrices(units: int, memory: int | None) -> None:
+def require_square_matrices(units: int, memory: int | None, *, grouped: bool = True) -> None:
     """Make sure that matrices of units × units may be made.
+
+    Args:
+        units: how many there are.
+        memory: how many bytes there are; half of what is free if None.
+        grouped: whether groups were tried; a clip threshold or random losses leave no way to.
 
     Raises:
         CaseError: They may not.
     """
     most = most_units(memory)
     if units > most:
+        tried = ", and no formula within groups has this gradient" if grouped else ""
         raise CaseError(
-            f"the weights of {_cost(units)}, where {most} units are allowed, and no formula within groups "
-            "has this gradient: allow more (--memory, memory=), say which micro-batch and rank each sample "
-            "is in (units=), or give losses of fewer units, such as sums over the tokens of a sequence"
+            f"the weights of {_cost(units)}, where {most} units are allowed{tried}: allow more "
+            "(--memory, memory=), say which micro-batch and rank each sample is in (units=), or give losses "
+            "of fewer units, such as sums over the tokens of a sequence"
         )
 
 

@@ -147,7 +147,7 @@ def experiment(
             return few
         require_memory_for_all(model, count, memory)
     elif first.entries.ndim in (1, 2):
-        require_square_matrices(first.entries.numel(), memory)
+        require_square_matrices(first.entries.numel(), memory, grouped=False)
     random = _is_random(first.reading, in_eval_mode(model), batch)
     computed = (tried.found, tried.wide)
     table = _units(units, tried.found.shape[0], batch, regulariser is not None)

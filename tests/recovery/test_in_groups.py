@@ -106,6 +106,13 @@ def test_a_token_that_is_lost_is_no_formula_within_groups() -> None:
         recover(step, made.model, made.batch, made.losses)
 
 
+def test_norms_of_too_many_units_are_refused_without_a_word_of_groups() -> None:
+    made = nets.tokens()
+    units = Units.of(3, parts=PARTS, max_norm=1.0)
+    with pytest.raises(CaseError, match=r"where 9 units are allowed: allow more"):
+        recover(weighted(made.losses, np.ones(18)), made.model, made.batch, made.losses, units=units)
+
+
 def samples(count: int = 24):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(5, 16), nn.Tanh(), nn.Linear(16, 3)).double()
