@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -220,6 +221,7 @@ class Training:
         self._backward = backward
         self._max_norm = max_norm
         self._clip = clip
+        self._calls_closure = False
 
     def set(self, hyperparameters: Mapping[str, Any]) -> None:
         """Let the next steps have other hyperparameters."""
@@ -227,9 +229,14 @@ class Training:
             group.update(hyperparameters)
 
     def step(self, index: int) -> Tensor:
-        """`[params]` the weights after one more step, on the batch `index`."""
+        """`[params]` the weights after one more step, on the batch `index`.
+
+        An optimizer that leaves its closure alone finds the gradient where a training loop leaves it.
+        """
+        calls: list[None] = []
 
         def closure() -> Any:  # torch's annotation says float, its LBFGS takes a tensor
+            calls.append(None)
             self.optimizer.zero_grad()
             with torch.enable_grad():  # some call it without
                 loss = self._backward(self.model, index)
@@ -237,7 +244,14 @@ class Training:
                 clip_gradient(self.parameters, self._max_norm, self._clip)
             return loss
 
-        self.optimizer.step(closure)
+        if not self._calls_closure:
+            closure()
+            calls.clear()
+        if inspect.signature(self.optimizer.step).parameters:
+            self.optimizer.step(closure)
+        else:
+            self.optimizer.step()
+        self._calls_closure = bool(calls)
         return torch.cat([p.detach().flatten() for p in self.parameters])
 
 

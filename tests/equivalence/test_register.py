@@ -98,3 +98,31 @@ def test_what_cannot_be_trained_here_is_taken_at_its_word() -> None:
     register_law(Broken, check=False, **RIGHT)
     register_law("Elsewhere", lr=0)
     assert {"Broken", "Elsewhere"} <= set(LAWS.names)
+
+
+class Cubed(torch.optim.Optimizer):
+    """It leaves its closure alone, as most loops never give one."""
+
+    def __init__(self, params, lr=0.05):
+        super().__init__(params, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is not None:
+                    p.sub_(group["lr"] * p.grad**3)
+
+
+class WithoutClosure(Cubed):
+    """It has no place for one."""
+
+    def step(self):
+        super().step()
+
+
+@pytest.mark.parametrize("optimizer", [Cubed, WithoutClosure])
+def test_an_optimizer_that_calls_no_closure_is_trained_all_the_same(optimizer) -> None:
+    with pytest.raises(UsageError, match="does not hold"):
+        register_law(optimizer, lr=-1)
+    assert register_law(optimizer, lr=-3).name == optimizer.__name__
