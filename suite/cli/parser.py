@@ -47,7 +47,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and end with 2."""
-        said = " ".join(_plainly(message).split())  # what was given may have several lines
+        # What was given may have several lines.
+        said = " ".join(_plainly(message, f"{self.prog} --help").split())
         then = " " if said.endswith("?") else "; "
         self.exit(2, f"{self.prog}: {said}{then}`{self.prog} --help` shows what is allowed\n")
 
@@ -66,12 +67,12 @@ class Parser(argparse.ArgumentParser):
         return f"{shortened(word)} is one word too many{by_name}"
 
 
-def _plainly(message: str) -> str:
+def _plainly(message: str, listed: str) -> str:
     """What argparse says, with the nearest of the allowed words, or the kind of number that is needed."""
     if wrong := _CHOICE.fullmatch(message):
         known = [name.strip().strip("'\"") for name in wrong["known"].split(",")]
         what = wrong["what"].lower() if wrong["what"].isupper() else wrong["what"]
-        return str(unknown(what, wrong["given"].strip("'\""), known))
+        return str(unknown(what, wrong["given"].strip("'\""), known, listed))
     if wrong := _NUMBER.fullmatch(message):
         return f"{wrong['what']}: {_KINDS[wrong['kind']]} is needed, {wrong['given']} was given"
     if wrong := _ONE.fullmatch(message):

@@ -117,8 +117,22 @@ def aside() -> Iterator[None]:
             stack.callback(os.close, kept)
             os.dup2(2, 1)
             stack.callback(os.dup2, kept, 1)
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(cast(TextIO, _KeptOpen(sys.stderr))):
             yield
+
+
+class _KeptOpen:
+    """A stream that others may close without closing it for everybody."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def close(self) -> None:
+        """Hand on what was written."""
+        self._stream.flush()
 
 
 def _opened(stream: TextIO | None) -> TextIO:

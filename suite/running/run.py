@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sized
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from suite.equivalence.laws import LAWS
 from suite.errors import UsageError, unknown
@@ -39,6 +39,7 @@ def _taking(
             given = {FORMER_NAMES.get(name, name): value for name, value in kwargs.items()}
             for name in given.keys() - signature.parameters.keys():
                 raise unknown("argument of run", name, signature.parameters, "help(gradsuite.run)")
+            _refuse_empty(dict(zip(signature.parameters, args, strict=False)) | given)
             return function(options(*args, **given))
 
         section = f"    Args:\n{documented(options)}\n\n    Returns:"
@@ -50,6 +51,18 @@ def _taking(
         return taking
 
     return decorate
+
+
+_ALL = ("cases", "conventions", "batch_sizes")
+"""Where nothing is said of these, all are meant."""
+
+
+def _refuse_empty(given: Mapping[str, Any]) -> None:
+    """A list that came out empty means nothing, and would measure everything."""
+    for name in _ALL:
+        value = given.get(name)
+        if isinstance(value, Sized) and not isinstance(value, str) and not len(value):
+            raise UsageError(f"{name} is empty: name what is to be measured, or leave {name} out for all")
 
 
 @_taking(RunOptions)

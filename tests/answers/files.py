@@ -34,6 +34,8 @@ STEPS = {
     "a step that prints": STEP
     + "print('loaded')\nimport os\n"
     + "def step(model, batch):\n    print('loss'); os.system('echo C'); losses(model, batch).mean().backward()\n",
+    "a step that closes": STEP
+    + "import sys\ndef step(model, batch): losses(model, batch).mean().backward(); sys.stdout.close()\n",
     "a hook on a parameter": STEP + "model[0].weight.register_hook(lambda g: g * 2)\n",
     "a hook after accumulation": STEP
     + "def clip(p): p.grad.clamp_(-0.01, 0.01)\n"
