@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -125,9 +128,55 @@ def test_completion_knows_every_command_and_option(shell: str, capsys: pytest.Ca
     script = capsys.readouterr().out
     assert all(name in script for name in COMMANDS)
     assert ("-l batch-size" if shell == "fish" else "--batch-size") in script
-    if shell == "bash":
-        asked = "COMP_WORDS=(gradsuite run --batch); COMP_CWORD=2; _gradsuite; echo ${COMPREPLY[@]}"
-        done = subprocess.run(
-            ["/bin/bash", "-c", f"{script}\n{asked}"], capture_output=True, text=True, check=True
-        )
-        assert done.stdout == "--batch-size\n"
+    assert all(name in script for name in ("cross-entropy-mlp", "mean-of-rank-means", "dqn-2015", "trl:grpo"))
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("run --batch", {"--batch-size"}),
+        ("sho", {"show"}),
+        ("run --case cross-entropy-p", {"cross-entropy-plus-mse"}),
+        ("show dqn-2", {"dqn-2015"}),
+        ("lr --from mean-of-rank", {"mean-of-rank-means"}),
+        ("lr --paper dqn-2", {"dqn-2015"}),
+        ("lr --optimizer Adag", {"Adagrad"}),
+        ("recover mine", {"mine.py"}),
+    ],
+)
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes(
+    shell: str, words: str, found: set[str], scripts: dict[str, str], tmp_path: Path
+) -> None:
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"there is no {shell} here")
+    (tmp_path / "mine.py").touch()
+    (tmp_path / "cross-entropy-private").touch()
+    line = words.split()
+    given = f"COMP_WORDS=(gradsuite {words}); COMP_CWORD={len(line)}"
+    asked = {
+        "bash": f"{given}; _gradsuite; printf '%s\\n' ${{COMPREPLY[@]}}",
+        "zsh": f"setopt ksharrays shwordsplit; {given}; _gradsuite; printf '%s\\n' ${{COMPREPLY[@]}}",
+        "fish": f"complete -C 'gradsuite {words}'",
+    }
+    script = f"{scripts[shell]}\n{asked[shell]}"
+    flag = ["-f"] if shell == "zsh" else ["--norc"] if shell == "bash" else ["--no-config"]
+    done = subprocess.run(
+        [program, *flag, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=60
+    )
+    shown = {row.partition("\t")[0] for row in done.stdout.split("\n")} - {""}
+    if shell == "zsh":  # what does not begin so is left out where it is shown
+        shown = {name for name in shown if name.startswith(line[-1])}
+    assert shown == found, done.stderr
+
+
+@pytest.fixture(scope="module")
+def scripts() -> dict[str, str]:
+    made = {}
+    for shell in ("bash", "zsh", "fish"):
+        shown = io.StringIO()
+        with contextlib.redirect_stdout(shown):
+            assert main(["completion", shell]) == 0
+        made[shell] = shown.getvalue()
+    return made
