@@ -38,8 +38,10 @@ BATCH = (randn(SAMPLES, 4), LABELS)
 def in_float64() -> Iterator[None]:
     before = keras.config.floatx()
     keras.config.set_floatx("float64")
+    keras.config.set_dtype_policy("float64")  # Keras keeps the first that it made
     yield
     keras.config.set_floatx(before)
+    keras.config.set_dtype_policy(before)
 
 
 def cross_entropies(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
