@@ -9,14 +9,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TextIO
 
-from tqdm.auto import tqdm
-
+from suite.machine.bars import Bar, is_widget
 from suite.machine.terminal import coloured
 
 FORMAT = "{percentage:3.0f}%|{bar:16}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}] {desc}"
-
-# No thread that looks after bars which nobody refreshes: each step refreshes this one.
-_Bar = type("_Bar", (tqdm,), {"monitor_interval": 0})
 
 
 class Progress:
@@ -40,7 +36,8 @@ class Progress:
         self._total = total
         self._stream = stream or sys.stderr
         self._shown = shown
-        self._bar = self._new_bar() if shown and (self._stream.isatty() or _in_notebook(stream)) else None
+        drawn = self._stream.isatty() or (stream is None and is_widget())
+        self._bar = self._new_bar() if shown and drawn else None
         self._clock = clock
         self._start: float | None = None
         self._running: dict[str, str] = {}
@@ -123,7 +120,7 @@ class Progress:
         return f"[{self._done} done, {left} left{to_go}]"
 
     def _new_bar(self) -> Any:
-        return _Bar(total=self._total, file=self._stream, leave=False, ncols=_columns(), bar_format=FORMAT)
+        return Bar(total=self._total, file=self._stream, leave=False, ncols=_columns(), bar_format=FORMAT)
 
     def _refresh(self) -> None:
         if self._bar is not None:
@@ -142,11 +139,6 @@ class Progress:
 
 def _columns() -> int:
     return shutil.get_terminal_size().columns - 1
-
-
-def _in_notebook(stream: TextIO | None) -> bool:
-    """Whether tqdm shows a widget, in place of what standard error would show."""
-    return stream is None and any(base.__module__ == "tqdm.notebook" for base in tqdm.__mro__)
 
 
 def _duration(seconds: float) -> str:

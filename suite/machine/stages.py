@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TextIO
 
-from tqdm.auto import tqdm
+from suite.machine.bars import Bar
 
 QUIET = 5.0
 """Seconds in which nothing is shown, unless a stage is expected to take longer."""
@@ -21,9 +21,6 @@ QUIET = 5.0
 Show = Callable[[str, float], None]
 
 _listening: ContextVar[Show | None] = ContextVar("_listening", default=None)
-
-# No thread that looks after lines which nobody refreshes.
-_Line = type("_Line", (tqdm,), {"monitor_interval": 0})
 
 
 def begins(stage: str, seconds: float | None = None) -> None:
@@ -70,7 +67,7 @@ class _Stages:
             self._stream.flush()
             return
         if self._line is None:
-            self._line = _Line(file=self._stream, leave=False, bar_format="[{elapsed}] {desc}")
+            self._line = Bar(file=self._stream, leave=False, bar_format="[{elapsed}] {desc}")
         self._line.set_description_str(stage)
 
     def finish(self) -> None:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import pytest
 
+from suite.machine import bars
 from suite.machine import progress as progress_of
 from suite.machine.progress import Progress
 
@@ -161,8 +162,8 @@ def test_a_notebook_gets_the_bar_of_tqdm_where_standard_error_is_no_terminal(
         def close(self) -> None:
             self.shown.append("closed")
 
-    monkeypatch.setattr(progress_of, "tqdm", Widget)
-    monkeypatch.setattr(progress_of, "_Bar", Widget)
+    monkeypatch.setattr(bars, "Bar", Widget)
+    monkeypatch.setattr(progress_of, "Bar", Widget)
     monkeypatch.setattr("sys.stderr", io.StringIO())
     with Progress(1) as progress:
         progress.step("mse", "batch 0")
