@@ -19,6 +19,7 @@ from suite.equivalence.law import (
     rescaled,
 )
 from suite.equivalence.laws import law
+from suite.equivalence.scales import Scaling
 from suite.errors import UsageError, shortened
 
 Clip = Literal["norm", "plain", "value", "tensor", "group"]
@@ -123,7 +124,7 @@ def equivalent(
     optimizer: str | type,
     hyperparameters: Mapping[str, Any],
     *,
-    scale: Scale,
+    scale: Scale | str | Scaling,
     max_norm: float | None = None,
     clip: Clip = "norm",
     steps_done: int = 0,
@@ -137,7 +138,8 @@ def equivalent(
     Args:
         optimizer: the name of a class of `torch.optim`, or a class whose law is known.
         hyperparameters: of the old convention; torch's defaults are taken for the others.
-        scale: a float, a `fractions.Fraction` or a text such as "1/32", greater than 0.
+        scale: a float, a `fractions.Fraction` or a text such as "1/32", greater than 0, or what
+            `scale_between` gives.
         max_norm: the clip threshold C of the old convention, or None.
         clip: how gradients are clipped to it.
         steps_done: how many steps the optimizer has taken; matters where the first steps differ.
@@ -158,6 +160,7 @@ def equivalent(
         >>> found.exact, found.reason
         (True, 'exact, bit for bit: the scale is a power of two')
     """
+    ragged = scale.ragged if isinstance(scale, Scaling) else None
     found, scale = law(optimizer), check_scale(scale)
     if not isinstance(hyperparameters, Mapping):
         raise UsageError(
@@ -173,6 +176,8 @@ def equivalent(
         for k, v in new.items()
     ]
     reasons = [_schedule_reason(schedule), found.caveat(settings, scale) if found.caveat else ""]
+    if ragged is not None:
+        reasons.append(f"only if {ragged.assumes}; {ragged.text}")
     threshold = None
     if max_norm is not None:
         threshold = _threshold(max_norm, scale)

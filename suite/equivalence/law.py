@@ -187,12 +187,12 @@ def _governs(rule: Law, cls: type) -> bool:
 
 
 def check_scale(scale: object) -> Scale:
-    """`scale`, if it is a number by which a law can multiply.
+    """`scale`, if it is a number by which a law can multiply; a `Scaling` stands for its own.
 
     Raises:
         UsageError: It is no number, zero, negative, infinite or nan.
     """
-    scale = as_number(scale)
+    scale = as_number(getattr(scale, "scale", scale))
     if isinstance(scale, str | Decimal):
         with suppress(ValueError, ZeroDivisionError):
             scale = Fraction(scale)

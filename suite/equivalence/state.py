@@ -12,6 +12,7 @@ from torch import Tensor
 from suite.equivalence.equivalent import Equivalence, equivalent
 from suite.equivalence.law import Law, Scale, check_scale
 from suite.equivalence.laws import law
+from suite.equivalence.scales import Scaling
 from suite.equivalence.schedulers import check, converted
 from suite.errors import UsageError
 
@@ -36,7 +37,7 @@ class Conversion:
 
 
 def convert_state(
-    optimizer: torch.optim.Optimizer, scale: Scale, *, schedulers: Iterable[object] = ()
+    optimizer: torch.optim.Optimizer, scale: Scale | str | Scaling, *, schedulers: Iterable[object] = ()
 ) -> Conversion:
     """Rescale `optimizer`, in place, for gradients that are `scale` times as large from now on.
 
@@ -46,7 +47,7 @@ def convert_state(
 
     Args:
         optimizer: of a class whose law is known.
-        scale: gradient of the new convention / gradient of the old one.
+        scale: gradient of the new convention / gradient of the old one, or what `scale_between` gives.
         schedulers: of `torch.optim.lr_scheduler`, that change the rates of this optimizer.
 
     Returns:

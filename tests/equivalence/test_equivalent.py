@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from suite.equivalence.equivalent import Clip, equivalent
+from suite.equivalence.scales import scale_between
 from suite.equivalence.trajectory import check_training, clip_gradient
 from suite.errors import UsageError
 from tests.equivalence.problems import network, squares
@@ -146,3 +147,18 @@ def test_a_hyperparameter_that_cannot_be_gets_one_clear_line(optimizer, hyperpar
 def test_an_impossible_threshold_is_refused(max_norm):
     with pytest.raises(UsageError, match=r"max_norm is .* greater than 0 is needed"):
         equivalent("SGD", {}, scale=2, max_norm=max_norm)
+
+
+def test_what_scale_between_gives_is_taken_for_a_scale() -> None:
+    given = {"lr": 1e-3, "weight_decay": 0.1}
+    found = equivalent("Adam", given, scale=scale_between("sum", "mean", 32))
+    assert found == equivalent("Adam", given, scale=Fraction(1, 32))
+
+
+def test_an_assumption_of_sizes_comes_along_with_a_scale() -> None:
+    found = equivalent(
+        "SGD", {"lr": 1e-3}, scale=scale_between("sum", "mean-of-sequence-means", 32, elements=50)
+    )
+    assert found.hyperparameters["lr"] == pytest.approx(1e-3 * 32 * 50)
+    assert not found.exact
+    assert found.reason.startswith("only if every sample has 50 elements")
