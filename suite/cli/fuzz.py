@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from suite.errors import UsageError
 from suite.machine.streams import aside
+from suite.machine.terminal import columns_of, wrapped
 
 if TYPE_CHECKING:
     from suite.fuzz import Found, Target
@@ -128,9 +130,9 @@ def _goal(name: str, arguments: argparse.Namespace) -> Target:
 def _show(goal: Target, result: Found) -> None:
     effort = f"{result.tried} examples, {result.seconds:.1f} s"
     if not result.says:
-        print(f"No counter-example in {effort}: {goal.claim}.")
+        _print(f"No counter-example in {effort}: {goal.claim}.")
         return
-    print(f"Counter-example, the least of {effort}, to: {goal.claim}.\n{result.says}.\n")
+    _print(f"Counter-example, the least of {effort}, to: {goal.claim}.\n{result.says}.\n")
     print(goal.python(result.example))
 
 
@@ -141,17 +143,22 @@ def _worst(arguments: argparse.Namespace, budget: Budget) -> int:
     a, b = (conventions[name] for name in arguments.between)
     found = worst_direction(a, b, budget, seed=arguments.seed, folder=arguments.output)
     if found is None:
-        print(f"{a.name} and {b.name} never differed in direction: a learning rate makes up for the rest.")
+        _print(f"{a.name} and {b.name} never differed in direction: a learning rate makes up for the rest.")
         return 0
     samples, params = found.example.units.n, found.example.rows.shape[1]
     first, second = found.gradients
-    print(
+    _print(
         f"{found.beyond:.1%} of the gradient of {a.name} is what no learning rate turns into\n"
         f"that of {b.name} (cosine {found.cosine:.3g}), on a batch of {samples} samples and {params} "
         f"parameter{'s' if params > 1 else ''}:\n{_numbers(first)} against {_numbers(second)}.\n"
     )
     print(found.python)
     return 0
+
+
+def _print(text: str) -> None:
+    """Print prose, as wide as the terminal; scripts are pasted elsewhere, and stay as they are."""
+    print(wrapped(text, columns_of(sys.stdout)))
 
 
 def _numbers(values: list[float]) -> str:

@@ -15,7 +15,7 @@ from importlib import import_module
 from suite.cli.parser import Parser
 from suite.errors import UsageError, one_line
 from suite.machine.cuda import fix_workspace
-from suite.machine.signals import exit_code, signals_as_interrupts
+from suite.machine.signals import exit_code, exits_raised, signals_as_interrupts
 from suite.machine.streams import OutputError, steady
 from suite.machine.version import __version__
 
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     fix_workspace()  # before anything starts CUDA
     given = sys.argv[1:] if argv is None else list(argv)
-    with steady(), signals_as_interrupts():
+    with steady(), signals_as_interrupts(), exits_raised():
         # A command may tell how to run it again.
         arguments = argparse.Namespace(argv=given, command="")
         try:

@@ -30,6 +30,7 @@ from suite.machine.cuda import (
     set_reduced_sums,
     set_tf32,
 )
+from suite.machine.signals import exits_raised
 
 COMPILER = "torch._inductor.config"
 
@@ -39,14 +40,14 @@ State = tuple[Callable[[], Any], Callable[[Any], object]]
 
 @contextmanager
 def preserved(states: Sequence[State], devices: Sequence[torch.device] = ()) -> Iterator[None]:
-    """Put back afterwards these `states`, and the random numbers of torch.
+    """Put back afterwards these `states`, and the random numbers of torch; inside, no code ends the process.
 
     Args:
         states: `COMPUTATION`, `PROCESS`, or both.
         devices: the CUDA devices whose random numbers are kept; all where some are in use already.
     """
     used = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else list(devices)
-    with torch.random.fork_rng(devices=used), ExitStack() as stack:
+    with torch.random.fork_rng(devices=used), exits_raised(), ExitStack() as stack:
         for read, write in states:
             stack.callback(write, read())
         yield

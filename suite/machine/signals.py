@@ -1,12 +1,17 @@
-"""Signals that ask a process to end, answered as Ctrl-C is: what was measured is kept."""
+"""What asks a process to end: signals are answered as Ctrl-C is, `os._exit` as `sys.exit` is.
+
+What was measured is kept.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import NoReturn
 
 ENDING_SIGNALS = ("SIGTERM", "SIGHUP")
 INTERRUPTED = 130
@@ -52,6 +57,26 @@ def signals_as_interrupts() -> Iterator[None]:
         for number, handler in before.items():
             if handler is signal.SIG_DFL:
                 signal.signal(number, handler)
+
+
+@contextmanager
+def exits_raised() -> Iterator[None]:
+    """Inside, `os._exit` raises SystemExit: a step that calls it would end all with code 0 and no answer.
+
+    Processes that are forked inside end by it, as those of multiprocessing do, and so do other threads.
+    """
+    real, process, thread = os._exit, os.getpid(), threading.get_ident()
+
+    def leave(status: int) -> NoReturn:
+        if (os.getpid(), threading.get_ident()) == (process, thread):
+            raise SystemExit(f"os._exit({status})")
+        real(status)
+
+    os._exit = leave
+    try:
+        yield
+    finally:
+        os._exit = real
 
 
 def raise_again() -> None:

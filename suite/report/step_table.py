@@ -27,6 +27,7 @@ def step_table(report: RunRows) -> Table:
         widths={"recovered": 34, "card": 30},
         paragraphs=("recovered", "card"),
         numbers=("direction", "converted", "unchanged"),
+        spare=("unchanged", "converted"),
         notes=[
             "Card: whether gradient, clipping, optimizer and groups are what it says. Direction: the part "
             "of the port's gradient that no multiple of the step's explains. Converted, unchanged: how far "

@@ -22,6 +22,13 @@ def problem(**more):
 STEPS = {
     "exit in a step": STEP + "import sys\ndef step(model, batch): sys.exit(0)\n",
     "exit in the losses": STEP + "import sys\ndef losses(model, batch): sys.exit(0)\n",
+    "os._exit in a step": STEP + "import os\ndef step(model, batch): os._exit(0)\n",
+    "a step that forks": STEP
+    + "import os\n"
+    + "def step(model, batch):\n"
+    + "    child = os.fork() or os._exit(3)\n"
+    + "    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 3\n"
+    + "    losses(model, batch).mean().backward()\n",
     "a module that is added": STEP
     + "def step(model, batch):\n"
     + "    model.add_module('9', torch.nn.Linear(3, 3).double()); losses(model, batch).mean().backward()\n",

@@ -69,6 +69,8 @@ KINDS = [
     Kind("02 a reader that leaves", "list --json", 0, "", "set -o pipefail; {} | head -1"),
     Kind("04 sys.exit(0) in a step", "recover {exit in a step}", 2, "the step failed (exit_in_a_step.py:9): SystemExit: 0"),
     Kind("04 sys.exit(0) in the losses", "recover {exit in the losses}", 2, "the losses failed (exit_in_the_losses.py:"),
+    Kind("04 os._exit(0) in a step", "recover {os._exit in a step}", 2, "the step failed (os._exit_in_a_step.py:9): SystemExit: os._exit(0)"),
+    Kind("04 a process that a step forks ends", "recover {a step that forks}", 0, "the weights are those of mean"),
     Kind("04 a step that closes standard output", "recover {a step that closes}", 0, "the weights are those of mean"),
     Kind("05 a module that is added", "recover {a module that is added}", 2, "replaces, adds or removes parameters (9.weight"),
     Kind("05 a parameter that is replaced", "recover {a parameter that is replaced}", 2, "parameters (0.weight)"),

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from suite.claim import STEP_PREFIX
 from suite.cli.bench_text import table_of
 from suite.cli.main import main
 from suite.machine import terminal
+from suite.report import OPTIMIZERS
+from suite.report.run_result import RunResult
 from suite.report.text_table import Table
-from tests.report.rows import rows, write
+from tests.report.rows import discrepancy, row, rows, write
 
 STEP = Path(__file__).parents[2] / "suite" / "cli" / "templates" / "my_step.py.txt"
 
@@ -42,20 +47,87 @@ CODE = ("torch.optim.", "torch.nn.", "tf.keras.", "  torch.")
 """Begins what is pasted elsewhere, and is not broken."""
 
 
+def of_80_columns(monkeypatch: pytest.MonkeyPatch) -> Terminal:
+    """Standard output, from now on: a terminal of 80 columns."""
+    made = Terminal()
+    monkeypatch.setattr(terminal.shutil, "get_terminal_size", lambda: os.terminal_size((80, 24)))
+    monkeypatch.setattr(sys, "stdout", made)
+    return made
+
+
+def require_room(text: str) -> None:
+    """No line is longer than 80 characters, but for code and what has no place to break: names, addresses."""
+    assert len(text) > 10
+    long = [line for line in text.splitlines() if len(line) > 80 and not line.startswith(CODE)]
+    assert [line for line in long if " " in line.strip()] == []
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_terminal_of_80_columns_has_room(
     command: str, run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    shown = of_80_columns(monkeypatch)
     step = tmp_path / "step.py"
     step.write_text(STEP.read_text(encoding="utf-8"), encoding="utf-8")
-    shown = Terminal()
-    monkeypatch.setattr(terminal.shutil, "get_terminal_size", lambda: os.terminal_size((80, 24)))
-    monkeypatch.setattr(sys, "stdout", shown)
     assert main([{"RUN": run, "STEP": str(step)}.get(word, word) for word in command.split()]) == 0
+    require_room(shown.getvalue())
+
+
+def all_kinds() -> list[dict[str, Any]]:
+    """A run's rows with all that its end shows: claims, a paper's step, refusals, omissions, failures."""
+    of = {"case": "cross-entropy-plus-mse", "batch_size": 8, "batch": "0"}
+    paper = {"case": f"{STEP_PREFIX}megatron-lm-2021:context-parallel", "claimed": "x", "note": ""}
+    wrong = "the gradient is clipped at 1 and not at 0.5, before the division by the micro-batches"
+    step = {
+        "gradient": {"formula": "1/(K·V_k)·min(1, C/‖Σ_k g_k‖)·w_u/Σw"}, "optimizer": {},
+        "port": {"scales": [1.23456e-7, 6.54321], "direction": 1e-17},
+        "converted": {"converted": 1.3e-16, "unchanged": 0.123},
+    }  # fmt: skip
+    return [
+        *rows(("cross-entropy-plus-mse", "one")),
+        discrepancy("two", 8, "0", "sum", refused={"opacus": "is wrong for model.0.weight: " + wrong}),
+        row("claim", case="claims/gradient-accumulation-27", claim="c", claimed=wrong, measured=wrong * 2,
+            verdict="holds only for equal micro-batches", note=""),
+        *(
+            row("claim", **paper, claim=claim, measured=wrong, numbers=numbers,
+                verdict="fails" if claim == "optimizer" else "holds") for claim, numbers in step.items()
+        ),
+        row("omitted", **of, convention="sum", reason=wrong),
+        row("failure", **of, reason=f"RuntimeError: {wrong}"),
+    ]  # fmt: skip
+
+
+def test_a_run_has_room_for_its_tables_and_remarks(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    shown = of_80_columns(monkeypatch)
+    found = RunResult(all_kinds(), OPTIMIZERS)
+    monkeypatch.setattr("suite.running.run.run", lambda **_: found)
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--output", "results/run"]) == 1
     text = shown.getvalue()
-    assert len(text) > 10
-    long = [line for line in text.splitlines() if len(line) > 80 and not line.startswith(CODE)]
-    assert [line for line in long if " " in line.strip()] == []  # a name or an address has no place to break
+    require_room(text)
+    assert "Left out on a terminal this narrow: unchanged" in text
+    headers = {word for line in text.splitlines() for word in re.split(r"\s{2,}", line)}
+    assert {"recovered", "direction", "verdict (cases)", "learning rate"} <= headers
+    assert all(words in text for words in ("Claims of forum", "Steps of papers", "Failed: ", "Engine opacus"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("--target law --examples 1", 0),
+        ("--target {mine}:mine --examples 5", 1),
+        ("--worst direction --between token-mean mean-of-sequence-means --examples 20", 0),
+        ("--worst direction --between expected-batch-size partial-window-over-full-k --examples 1", 0),
+    ],
+)
+def test_what_the_search_says_has_room(
+    words: str, code: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shown = of_80_columns(monkeypatch)
+    (tmp_path / "mine.py").write_text("def mine(losses, units): return 3 * losses.sum() / 7\n")
+    given = words.replace("{mine}", str(tmp_path / "mine.py")).split()
+    assert main(["fuzz", *given, "--output", str(tmp_path / "kept")]) == code
+    require_room(shown.getvalue().partition("\n\n")[0])  # the script after it stays as it is
 
 
 def test_a_narrow_table_leaves_out_what_it_can_do_without_and_says_so() -> None:
