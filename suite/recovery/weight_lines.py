@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from suite.algebra.formula import SUPERSCRIPTS, Formula
 from suite.algebra.search import literal
@@ -40,7 +41,7 @@ class WeightLine:
 def lines(found: Findings) -> list[WeightLine]:
     """The table, in the order of the first unit of each line."""
     weights, error = shown(found)
-    groups = _groups(weights, error, found.explanation.values)
+    groups = _groups(weights, error, found)
     return [
         WeightLine(label(found.units, group), *_written(found, group, weights, error)) for group in groups
     ]
@@ -58,19 +59,28 @@ def shown(found: Findings) -> tuple[Column, Column]:
     return weights, np.full(len(weights), 1e-6 * np.nanmax(np.abs(weights), initial=0.0))
 
 
-def _groups(weights: Column, error: Column, values: Column | None) -> list[Index]:
+def _groups(weights: Column, error: Column, found: Findings) -> list[Index]:
     """The units of each weight: alike within their errors, and in the formula where there is one."""
-    order = np.argsort(weights, kind="stable")  # what cannot be told comes last
+    padding = _padding(found)
+    order = np.lexsort((padding, weights))  # what cannot be told comes last, and padding after it
     groups: list[list[int]] = []
     for unit in order:
         first = groups[-1][0] if groups else unit
         unknown = np.isnan(weights[[unit, first]])
-        same = unknown.all() or (not unknown.any() and _alike(int(unit), first, weights, error, values))
+        if unknown.all():
+            same = bool(padding[unit] == padding[first])
+        else:
+            same = not unknown.any() and _alike(int(unit), first, weights, error, found.explanation.values)
         if groups and same:
             groups[-1].append(int(unit))
         else:
             groups.append([int(unit)])
     return sorted((np.sort(group) for group in groups), key=lambda group: int(group[0]))
+
+
+def _padding(found: Findings) -> NDArray[np.bool_]:
+    """`[units]` which units are positions without elements: no loss, so no gradient and no weight."""
+    return found.units.data & (found.units.elements == 0)
 
 
 def _alike(a: int, b: int, weights: Column, error: Column, values: Column | None) -> bool:
@@ -82,7 +92,7 @@ def _alike(a: int, b: int, weights: Column, error: Column, values: Column | None
 def _written(found: Findings, group: Index, weights: Column, error: Column) -> tuple[str, str]:
     """The weight of a group as a number, and as a formula or fraction that equals it."""
     if np.isnan(weights[group[0]]):
-        return "cannot tell", ""
+        return ("no gradient", "padding") if _padding(found)[group].all() else ("cannot tell", "")
     explanation, first = found.explanation, int(group[0])
     value = None if explanation.values is None else float(explanation.values[first])
     if value is not None and np.isfinite(value):
