@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,9 +51,22 @@ def shapes(weights: Column, error: Column, quantities: Quantities) -> list[Shape
     if not loud.any():
         return []
     factors = _factors(quantities, told, loud)
-    names = [name for name, _ in factors]
-    columns = np.stack([column for _, column in factors]) if factors else np.ones((0, len(weights)))
-    exponents = power_products(tuple(names), SHAPE_COMPLEXITY)
+    numbers = np.stack([*(column for _, column in factors), weights, slack])
+    return list(_searched(tuple(name for name, _ in factors), numbers.tobytes()))
+
+
+@lru_cache(maxsize=8)
+def _searched(names: tuple[str, ...], numbers: bytes) -> tuple[Shape, ...]:
+    """The shapes, kept: weights that nothing explains are asked for a formula in several ways.
+
+    Args:
+        names: of the columns that vary.
+        numbers: `[names + 2, units]` of float64: these columns, the weights and their bounds.
+    """
+    table = np.frombuffer(numbers).reshape(len(names) + 2, -1)
+    columns, weights, slack = table[:-2], table[-2], table[-1]
+    loud = np.abs(weights) > slack
+    exponents = power_products(names, SHAPE_COMPLEXITY)
     rows = _probable(exponents, columns, weights, slack, loud)
     found: list[Shape] = []
 
@@ -63,7 +77,7 @@ def shapes(weights: Column, error: Column, quantities: Quantities) -> list[Shape
         return interval is not None
 
     minimal(rows, names, np.log(np.abs(columns[:, loud])), fits)
-    return found
+    return tuple(found)
 
 
 def told_units(weights: Column, error: Column, quantities: Quantities) -> NDArray[np.bool_]:

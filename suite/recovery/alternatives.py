@@ -141,9 +141,10 @@ def _power(name: str, power: int) -> str:
 
 def _by_axes(quotient: Formula) -> bool:
     """Whether two formulas differ by the axes of one tensor only: its entries are their product."""
-    tensors = {name.rpartition(" of ")[2] for name in quotient.symbols if " of batch" in name}
+    counted = [name.split(" or ") for name in quotient.symbols if " of batch" in name]
+    tensors = [{name.rpartition(" of ")[2] for name in names} for names in counted]
     inside = all(name == "n" or is_of_shape(name) for name in quotient.symbols)
-    return len(tensors) == 1 and inside
+    return inside and bool(tensors and set.intersection(*tensors))
 
 
 def named_in(formula: Formula) -> bool:

@@ -60,7 +60,23 @@ def of_losses(units: Units, losses: Column) -> Quantities:
     """
     mean = float(losses[units.data].sum()) / units.n
     numbers = {"mean of the losses": mean, "root of the mean loss": mean**0.5} if mean > 0 else {}
-    return Quantities.of(units, numbers=numbers)
+    return Quantities.of(units, numbers=numbers, columns=dict(_of_pieces(units, losses)))
+
+
+def _of_pieces(units: Units, losses: Column) -> Iterator[tuple[str, Column]]:
+    """`[units]` the same of the losses of each micro-batch or rank, by name.
+
+    With the 2 in it, as its derivative has it: 2·K would be n where there are two samples in each.
+    """
+    for says, pieces in (("micro-batch", units.microbatch), ("rank", units.rank)):
+        if pieces is None:
+            continue
+        asked = [units.data & (pieces == piece) for piece in pieces]
+        samples = np.array([len(np.unique(units.sample[mine])) for mine in asked])
+        means = np.array([float(losses[mine].sum()) for mine in asked]) / np.maximum(samples, 1)
+        if (means[units.data] > 0).all():
+            yield f"mean of the losses of the {says}", means
+            yield f"twice the root of the mean loss of the {says}", 2.0 * np.sqrt(np.maximum(means, 0.0))
 
 
 def _proportional(weights: Column, column: Column) -> bool:

@@ -23,6 +23,8 @@ STABILISERS = (1e-8, 0.0, 1e-5, 1e-6, 1e-7, 1e-4, 1e-10, 1e-9)
 """What people add to a standard deviation that they divide by."""
 UNUSED = -100
 """The label of tokens that have no loss, as torch and Hugging Face have it."""
+NEXT = "[:, 1:]"
+"""What the name of labels ends with that a model shifts itself."""
 Counting = Callable[[Tensor], Tensor]
 
 
@@ -39,8 +41,9 @@ def numbers(batch: Any, n: int, known: set[float]) -> dict[str, float]:
 def _together(names: list[str]) -> str:
     """Counts that are the same number here are named together: which one it was cannot be told."""
     tensor = names[0].rpartition(" of ")[2]
-    sizes = ("size", "entries of") if names[0].startswith("entries of") else ("size",)
-    others = [n for n in names[1:] if not n.startswith(sizes) and not n.endswith(f" {tensor}")]
+    others = [n for n in names[1:] if not n.startswith("size") and not n.endswith(f" {tensor}")]
+    if others and others[0].startswith("entries of") and names[0].startswith("entries of"):
+        return f"{names[0]} or {others[0].removeprefix('entries ')}"
     return f"{names[0]} or the {others[0]}" if others else names[0]
 
 
@@ -75,12 +78,18 @@ def _of_samples(batch: Any, n: int) -> Iterator[tuple[str, Column]]:
             labels, which, many = tensor.unique(return_inverse=True, return_counts=True)
             if 1 < len(labels) < n:
                 yield f"samples with its value of {name}", many[which].double().cpu().numpy()
-        for says, count in _countings(tensor):
-            values = count(rows).double().cpu().numpy()
-            if (values > 0).all():
-                yield f"{says} of the sample in {name}", values
+        yield from _counted_each(name, tensor)
         if is_factor(tensor):
             yield from _factors(name, rows[:, 0].double())
+
+
+def _counted_each(name: str, tensor: Tensor) -> Iterator[tuple[str, Column]]:
+    for says, count in _countings(tensor):
+        values = count(tensor.reshape(len(tensor), -1)).double().cpu().numpy()
+        if (values > 0).all():
+            yield f"{says} of the sample in {name}", values
+        elif (values > 1).any():  # as `clamp(min=1)` divides where a sample has none
+            yield f"{says} of the sample in {name}, at least 1", np.maximum(values, 1.0)
 
 
 def _of_units(batch: Any, units: Units) -> Iterator[tuple[str, Column]]:
@@ -166,7 +175,8 @@ def _numbers(batch: Any, n: int) -> Iterator[tuple[str, float]]:
         yield f"rows of {name}", float(sum(map(len, items)))
     for name, tensor in _masks_first(batch, n):
         for says, count in _countings(tensor):
-            yield f"{says} of {name}", float(count(tensor.reshape(1, -1)).double())
+            if not name.endswith(NEXT) or says == f"entries other than {UNUSED}":  # else the whole one's
+                yield f"{says} of {name}", float(count(tensor.reshape(1, -1)).double())
         if is_factor(tensor) and not is_whole(tensor):
             yield f"sum of {name}", float(tensor.double().sum())
             yield f"largest of {name}", float(tensor.double().max())
@@ -225,7 +235,7 @@ def _masks_first(batch: Any, n: int) -> list[tuple[str, Tensor]]:
 
 def _of_next_tokens(name: str, tensor: Tensor) -> Iterator[tuple[str, Tensor]]:
     if tensor.ndim == 2 and tensor.shape[1] > 2 and bool((tensor == UNUSED).any()):
-        yield f"{name}[:, 1:]", tensor[:, 1:]
+        yield f"{name}{NEXT}", tensor[:, 1:]
 
 
 def _is_mask(tensor: Tensor) -> bool:

@@ -80,7 +80,7 @@ def _groups(weights: Column, error: Column, found: Findings) -> list[Index]:
 
 def _padding(found: Findings) -> NDArray[np.bool_]:
     """`[units]` which units are positions without elements: no loss, so no gradient and no weight."""
-    return found.units.data & (found.units.elements == 0)
+    return np.asarray(found.units.data & (found.units.elements == 0))
 
 
 def _alike(a: int, b: int, weights: Column, error: Column, values: Column | None) -> bool:

@@ -17,6 +17,7 @@ from suite.conventions import conventions
 from suite.errors import CaseError, UsageError
 from suite.loops.loop import Loop
 from suite.recovery import recover
+from tests.equivalence.problems import examples
 from tests.recovery.made import TWINS
 from tests.recovery.steps import losses, mean, one_by_one, returned, setting, weighted
 
@@ -37,6 +38,7 @@ def test_any_coefficients_come_back_within_the_stated_bound(coefficients, step, 
     assert found.linear
 
 
+@examples(15)
 @given(COEFFICIENTS, SEEDS)
 def test_the_bound_is_tight_on_well_conditioned_batches(coefficients, seed) -> None:
     largest = max(1.0, *map(abs, coefficients))
