@@ -384,7 +384,7 @@ IGNORED = torch.tensor([[4, -100, 2], [1, 3, 2], [-100, 1, 1], [5, 5, 6], [-100,
             CLASSES_OF_BOXES,
             "9, the number of positive entries of batch[2]",
         ),
-        (lambda b: b[0].numel(), MASK, "20, the number of entries of batch[0]"),
+        (lambda b: b[0].numel(), MASK, "20, the number of entries of batch[0] or of batch[1]"),
         (lambda b: b[2].sum(), torch.tensor([4, 1, 3, 3, 2]), "13, the sum of batch[2]"),
         (
             lambda b: len(b[2].unique()),
