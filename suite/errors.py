@@ -95,19 +95,27 @@ def spelling(name: str) -> str:
 
 
 def _nearest(name: str, names: list[str]) -> list[str]:
-    """The same name spelt otherwise; else those that it ends; else those that look like it.
+    """The same name spelt otherwise; else those that it ends; else those it is a part of, or looks like.
 
     >>> _nearest("torch.optim.adam", ["Adam", "pytorch_optimizer:Lamb"])
     ['Adam']
+    >>> _nearest("DQN", ["dopamine-dqn", "dqn-2015", "dqn-baselines", "ddpm-2020"])
+    ['dqn-2015', 'dqn-baselines', 'dopamine-dqn']
     """
     spelt = spelling(name)
     same = [one for one in names if spelling(one) == spelt]
     last = re.split("[:.]", spelt)[-1]
     ended = [one for one in names if last and spelling(one).rpartition(":")[2] == last]
-    if same or ended:
-        return same or ended[:3]
+    within = [one for one in names if one in ended or _is_part(spelt, spelling(one))]
+    if same or within:
+        return same or sorted(within, key=lambda one: not spelling(one).startswith(spelt))[:3]
     by_spelling: dict[str, list[str]] = {}
     for one in names:
         by_spelling.setdefault(spelling(one), []).append(one)
     like = difflib.get_close_matches(spelt, by_spelling, n=3, cutoff=0.6)
     return [one for spelt in like for one in by_spelling[spelt]][:3]
+
+
+def _is_part(name: str, known: str) -> bool:
+    """Whether `name` is one or several whole parts of `known`, between hyphens, colons and slashes."""
+    return len(name) >= 3 and re.search(rf"(?<![^-:/]){re.escape(name)}(?![^-:/])", known) is not None

@@ -231,7 +231,11 @@ def _scaling(args: argparse.Namespace) -> tuple[Scaling, Sizes]:
     given = {size.name: getattr(args, size.option[2:].replace("-", "_")) for size in SIZES}
     sizes = Sizes(**given | ({} if given["samples"] is not None else {"samples": 32}))
     if named:
-        return scale_between(args.source, args.target, sizes), sizes
+        try:
+            return scale_between(args.source, args.target, sizes), sizes
+        except UsageError:
+            sources.refuse_cards(args)
+            raise
     scale = check_scale(_number(args.scale))
     return Scaling("old", "new", scale, scale, ()), sizes
 

@@ -93,16 +93,38 @@ def _paper(args: argparse.Namespace) -> Paper:
             raise UsageError(f"--paper says the {option}: leave out --{option}, or --paper")
     if args.source is None and args.scale is None:
         args.source = _weights(paper) if paper.formula and args.target is not None else paper.convention
-    if args.max_norm is None and paper.clip_over in CLIPS:
-        args.max_norm, args.clip = paper.max_norm, CLIPS[paper.clip_over]
+    if paper.clip_over in CLIPS and args.clip is None:  # another threshold is compared with the same norm
+        args.max_norm = paper.max_norm if args.max_norm is None else args.max_norm
+        args.clip = CLIPS[paper.clip_over]
     for name, value in paper.sizes.items():
         if getattr(args, name) in (None, 1):
             setattr(args, name, value)
     if args.batch_size is None and args.expected_batch_size is not None and args.target is not None:
         raise UsageError(f"{paper.name} has batches of random size: give --batch-size")
+    missing = {"the batch size": "--batch-size"} if args.batch_size is None else {}
     if args.elements is None and args.target is not None and _goes_with_elements(args):
-        raise UsageError(f"the card of {paper.name} does not know the elements a sample: give --elements")
+        missing["the elements a sample"] = "--elements"
+    if missing and args.target is not None:
+        unknown, options = " and ".join(missing), " and ".join(missing.values())
+        raise UsageError(f"the card of {paper.name} does not know {unknown}: give {options}")
     return paper
+
+
+def refuse_cards(args: argparse.Namespace) -> None:
+    """Say what a paper's card is for, where `--from` or `--to` names one.
+
+    Raises:
+        UsageError: One does.
+    """
+    from suite.papers.library import papers
+
+    if args.source in papers:
+        raise UsageError(f"--from {args.source} is a paper's card: give --paper {args.source} in its place")
+    if args.target in papers:
+        convention = papers[args.target].convention
+        raise UsageError(
+            f"--to {args.target} is a paper's card: name a convention (that of the card is {convention})"
+        )
 
 
 def _weights(paper: Paper) -> Convention:

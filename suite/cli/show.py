@@ -35,9 +35,15 @@ def execute(arguments: argparse.Namespace) -> int:
     Raises:
         UsageError: Nothing has this name.
     """
+    from suite.frameworks.word import framework_alone, words_of
+
     registries = [catalogue(kind, arguments.cases) for kind in KINDS]
     cards = [found[arguments.name].card() for found in registries if arguments.name in found]
     if not cards:
+        framework, _, rest = arguments.name.partition(":")
+        own = words_of(framework)
+        if own and not rest:
+            raise framework_alone(arguments.name, own)
         known = [name for registry in registries for name in registry.names]
         raise unknown("case, convention or anything else", arguments.name, known)
     if arguments.json:

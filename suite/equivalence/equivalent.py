@@ -262,8 +262,14 @@ def _clip_reason(max_norm: float, scale: Scale, clip: Clip) -> str:
     error = abs(1 - 1 / float(scale)) * 1e-6 / max_norm
     return (
         "torch's clip_grad_norm_ divides by ‖g‖ + 1e-6, which no threshold can follow: the clipped gradient "
-        f"is off by at most {error:.1g} of itself; min(1, C/‖g‖) and clip_grad_value_ are exact"
+        f"is off by at most {_rounded_up(error)} of itself; min(1, C/‖g‖) and clip_grad_value_ are exact"
     )
+
+
+def _rounded_up(bound: float) -> str:
+    """Two digits that are no less than `bound`: a bound that is rounded down is none."""
+    digits = 10.0 ** (math.floor(math.log10(bound)) - 1)
+    return f"{math.ceil(bound / digits - 1e-6) * digits:.2g}"
 
 
 def exact_reason(found: Law, scale: Scale) -> str:

@@ -303,10 +303,16 @@ def _ragged(source: Convention, target: Convention, sizes: Sizes, ratio: Scale) 
 
 
 def uneven_lengths(sizes: Sizes) -> list[NDArray[np.float64]]:
-    """`[samples]` each: lengths of 1 and of the longest in turn, all of one kind, all but one of either."""
+    """`[samples]` each: lengths of 1 and of the longest in turn, all of one kind, all but one of either.
+
+    The one is the first, the last, or the last of the first rank: where groups differ in size, these are in
+    the largest group, on a rank of one sample, and in a micro-batch of one sample beside large ones.
+    """
     order = np.arange(sizes.samples)
-    short, long, last = 1.0, float(sizes.longest), sizes.samples - 1
-    kinds = (order % 2 == 0, order >= 0, order < 0, order > 0, order == 0, order < last, order == last)
+    short, long = 1.0, float(sizes.longest)
+    apart = {0: 0, sizes.samples - 1: 0, sizes.samples - sizes.ranks: 0}
+    one = [kind for place in apart for kind in (order == place, order != place)]
+    kinds = (order % 2 == 0, order >= 0, order < 0, *one)
     return [np.where(is_long, long, short) for is_long in kinds]
 
 

@@ -191,6 +191,16 @@ def word(
     )  # fmt: skip
 
 
+def words_of(framework: str) -> list[str]:
+    """The names of a framework's words, however it is spelt; none where there is no such framework."""
+    return [one.name for one in words if spelling(one.framework) == spelling(framework)]
+
+
+def framework_alone(name: str, own: list[str]) -> UsageError:
+    """The error for a framework's name where that of one of its words, `own`, is needed."""
+    return UsageError(f"{name!r} is a framework and no word of one: choose {', '.join(own)}")
+
+
 def convention_of(name: str) -> Convention:
     """The convention that a name means: a registered one's, or a framework's word.
 
@@ -214,9 +224,9 @@ def convention_of(name: str) -> Convention:
         return words[name].convention
     framework, colon, rest = name.partition(":")
     frameworks = sorted({one.framework for one in words})
-    own = [one.name for one in words if spelling(one.framework) == spelling(framework)]
+    own = words_of(framework)
     if own and not rest:
-        raise UsageError(f"{name!r} is a framework and no word of one: choose {', '.join(own)}")
+        raise framework_alone(name, own)
     if colon and framework in frameworks:
         raise unknown("word of a framework", name, own, "gradsuite list frameworks")
     known = [*conventions.names, *words.names]

@@ -77,6 +77,12 @@ def test_show_prints_the_card_of_anything(name: str, capsys: pytest.CaptureFixtu
     assert name in json.loads(capsys.readouterr().out).values()
 
 
+@pytest.mark.parametrize("name", ["verl", "VERL:"])
+def test_show_answers_a_framework_with_its_words(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", name]) == 2
+    assert f"'{name}' is a framework and no word of one: choose verl:token-mean, " in capsys.readouterr().err
+
+
 def test_env_and_cite_print_what_a_record_and_a_paper_need(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["env", "--json"]) == 0
     assert {"torch", "device", "threads", "tf32"} <= set(json.loads(capsys.readouterr().out))

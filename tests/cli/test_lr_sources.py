@@ -46,6 +46,10 @@ def test_the_clip_threshold_of_a_card_is_converted_as_it_clips(capsys):
     assert (entries["max_norm"], entries["clip"]) == (2.5, "value")
     own = answer(capsys, "--paper", "olmo2-2024", "--scale", "2", "--max-norm", "3")
     assert own["max_norm"] == 6
+    own = answer(capsys, "--paper", "glove-2014", "--to", "mean", "--max-norm", "5")
+    assert (own["max_norm"], own["clip"]) == (10, "value")
+    own = answer(capsys, "--paper", "glove-2014", "--to", "mean", "--max-norm", "5", "--clip", "norm")
+    assert (own["max_norm"], own["clip"]) == (10, "norm")
 
 
 def test_parts_of_a_batch_that_are_clipped_are_no_exact_answer(capsys):
@@ -177,6 +181,16 @@ def test_what_a_card_does_not_know_can_be_given(capsys, name, target):
     ("arguments", "says"),
     [
         (["--paper", "dqn-2016"], "did you mean 'dqn-2015'"),
+        (["--paper", "DQN"], "did you mean 'dqn-2015' or 'dqn-baselines' or 'dopamine-dqn'?"),
+        (["--paper", "gspo-2025", "--set", "lr=1", "--to", "mean"], "does not know the batch size and the elements"),
+        (
+            ["--optimizer", "SGD", "--from", "gcn-2017", "--to", "sum", "--batch-size", "4"],
+            "--from gcn-2017 is a paper's card: give --paper gcn-2017 in its place",
+        ),
+        (
+            ["--optimizer", "SGD", "--from", "sum", "--to", "dqn-2015", "--batch-size", "4"],
+            "--to dqn-2015 is a paper's card: name a convention",
+        ),
         (["--paper", "dqn-2015", "--optimizer", "SGD"], "leave out --optimizer"),
         (["--paper", "dqn-2015", "--dialect", "keras"], "leave out --dialect"),
         (["--paper", "dp-sgd-2016", "--to", "mean"], "give --batch-size"),

@@ -87,6 +87,18 @@ def test_a_threshold_goes_with_the_gradient_and_torchs_clipping_is_called_inexac
     assert equivalent("SGD", {}, scale=THIRTY_SECOND, max_norm=32.0, clip="plain").exact
 
 
+@pytest.mark.parametrize(
+    ("threshold", "scale", "bound"),
+    [(0.1, Fraction(1, 25), "0.00024"), (5.0, Fraction(2), "1e-07"), (0.3, Fraction(1, 3), "6.7e-06")],
+)
+def test_the_bound_of_torchs_clipping_is_rounded_up(threshold: float, scale: Fraction, bound: str) -> None:
+    assert (
+        f"off by at most {bound} of itself" in equivalent("SGD", {}, scale=scale, max_norm=threshold).reason
+    )
+    old, new = threshold / (threshold + 1e-6), threshold * scale / (threshold * scale + 1e-6)
+    assert abs(new / old - 1) <= float(bound)
+
+
 @pytest.mark.parametrize("clip", get_args(Clip))
 def test_the_line_that_clips_is_what_a_training_check_does(clip):
     result = equivalent("SGD", {"lr": 0.1}, scale=0.25, max_norm=2.0, clip=clip)

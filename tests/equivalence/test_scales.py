@@ -108,6 +108,12 @@ def test_what_holds_for_all_sizes_assumes_nothing(source: str, target: str) -> N
     assert scale_between(source, target, sizes).ragged is None
 
 
+def test_the_worst_is_also_looked_for_in_a_microbatch_of_one_short_sample_beside_long_ones() -> None:
+    sizes = Sizes(64, elements=10, microbatches=4, ranks=2)
+    found = scale_between("ultralytics:v8", "mmdet:avg_factor", sizes).ragged
+    assert found.spread == pytest.approx(62 * 19 + 1)  # all elements of its rank, where its own are one
+
+
 PAIRS = [
     ("token-mean", "mean-of-sequence-means"),
     ("token-mean", "mean"),
@@ -115,6 +121,7 @@ PAIRS = [
     ("trl:bnpo", "verl:seq-mean-token-mean"),
     ("mean-of-rank-means", "mean-of-microbatch-means"),
     ("verl:token-mean-fsdp-actor-dynamic", "position-mean"),
+    ("ultralytics:v8", "mmdet:avg_factor"),
 ]
 
 

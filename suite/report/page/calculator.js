@@ -189,6 +189,10 @@
     const found = rule.caveats.find(({ name, is }) => name === null || kind([values[name]].flat()[0]) === is);
     return found ? found.says : ["", ""];
   };
+  const roundedUp = (bound) => {
+    const digits = 10 ** (Math.floor(Math.log10(bound)) - 1);
+    return Number((Math.ceil(bound / digits - 1e-6) * digits).toPrecision(2));
+  };
   const tell = (found) => {
     const { scale, rule, same, early } = found;
     const notes = [];
@@ -201,7 +205,7 @@
     if (clipped) {
       const off = Math.abs(1 - 1 / (Number(scale.top) / Number(scale.bottom))) * 1e-6 / found.given;
       obstacles.push("torch's clip_grad_norm_ divides by ‖g‖ + 1e-6, which no threshold can follow: the clipped gradient is off by at most "
-        + `${general(Number(off.toPrecision(1)))} of itself; min(1, C/‖g‖) and clip_grad_value_ are exact`);
+        + `${general(roundedUp(off))} of itself; min(1, C/‖g‖) and clip_grad_value_ are exact`);
     }
     const verdict = obstacles.length ? `not exact: ${obstacles.join("; ")}.` : same ? "exact: the gradients are the same."
       : Exact.powerOfTwo(scale) ? "exact, bit for bit: the scale is a power of two."
