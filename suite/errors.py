@@ -95,7 +95,9 @@ def spelling(name: str) -> str:
 
 
 def _nearest(name: str, names: list[str]) -> list[str]:
-    """The same name spelt otherwise; else those that it ends; else those it is a part of, or looks like.
+    """The same name spelt otherwise; else those it ends or is a part of; else those that look like it.
+
+    A name that is a letter away from one that there is, is meant as that: `means` as `mean`.
 
     >>> _nearest("torch.optim.adam", ["Adam", "pytorch_optimizer:Lamb"])
     ['Adam']
@@ -106,7 +108,9 @@ def _nearest(name: str, names: list[str]) -> list[str]:
     same = [one for one in names if spelling(one) == spelt]
     last = re.split("[:.]", spelt)[-1]
     ended = [one for one in names if last and spelling(one).rpartition(":")[2] == last]
-    within = [one for one in names if one in ended or _is_part(spelt, spelling(one))]
+    one_letter_off = difflib.get_close_matches(spelt, map(spelling, names), n=1, cutoff=0.85)
+    parts = [] if one_letter_off else [one for one in names if _is_part(spelt, spelling(one))]
+    within = list(dict.fromkeys([*ended, *parts]))
     if same or within:
         return same or sorted(within, key=lambda one: not spelling(one).startswith(spelt))[:3]
     by_spelling: dict[str, list[str]] = {}

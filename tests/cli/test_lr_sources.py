@@ -182,7 +182,7 @@ def test_what_a_card_does_not_know_can_be_given(capsys, name, target):
     [
         (["--paper", "dqn-2016"], "did you mean 'dqn-2015'"),
         (["--paper", "DQN"], "did you mean 'dqn-2015' or 'dqn-baselines' or 'dopamine-dqn'?"),
-        (["--paper", "gspo-2025", "--set", "lr=1", "--to", "mean"], "does not know the batch size and the elements"),
+        (["--paper", "gspo-2025", "--set", "lr=1", "--to", "mean"], "not know the batch size and the"),
         (
             ["--optimizer", "SGD", "--from", "gcn-2017", "--to", "sum", "--batch-size", "4"],
             "--from gcn-2017 is a paper's card: give --paper gcn-2017 in its place",
