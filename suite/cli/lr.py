@@ -248,7 +248,7 @@ def _number(text: str) -> Scale:
     if near == 0 or not math.isfinite(near):
         return near  # Fraction would write 1e999999999 out
     with suppress(ValueError, ZeroDivisionError):
-        return Fraction(text)
+        return Fraction("".join(text.split()))
     raise UsageError(f"--scale is {text!r}: a number greater than 0 is needed, such as 32 or 1/32")
 
 

@@ -195,7 +195,7 @@ def check_scale(scale: object) -> Scale:
     scale = as_number(getattr(scale, "scale", scale))
     if isinstance(scale, str | Decimal):
         with suppress(ValueError, ZeroDivisionError):
-            scale = Fraction(scale)
+            scale = Fraction("".join(scale.split()) if isinstance(scale, str) else scale)
     if isinstance(scale, bool) or not isinstance(scale, Real):
         raise UsageError(f"the scale is {scale!r}: a number greater than 0 is needed")
     if not is_finite(scale) or float(scale) == 0:

@@ -23,7 +23,8 @@ def several(what: str, given: Any) -> tuple[Any, ...]:
     Raises:
         UsageError: It is neither.
     """
-    if isinstance(given, str | Path | int | float):
+    scalar = getattr(given, "ndim", 1) == 0  # a tensor of one number
+    if scalar or isinstance(given, str | Path | int | float):
         return (given,)
     if given is None:
         return ()

@@ -61,6 +61,8 @@ def _refuse_empty(given: Mapping[str, Any]) -> None:
     """A list that came out empty means nothing, and would measure everything."""
     for name in _ALL:
         value = given.get(name)
+        if getattr(value, "ndim", 1) == 0:  # a tensor of one number has a length that raises
+            continue
         if isinstance(value, Sized) and not isinstance(value, str) and not len(value):
             raise UsageError(f"{name} is empty: name what is to be measured, or leave {name} out for all")
 

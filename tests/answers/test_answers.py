@@ -490,6 +490,9 @@ def test_30_what_can_be_meant_is_taken() -> None:
     scale = Decimal("0.5")
     made = torch.optim.SGD([torch.zeros(1)], lr=0.5)
     assert gradsuite.equivalent(made, {"lr": 0.5}, scale=scale).hyperparameters == {"lr": 1.0}
+    assert gradsuite.equivalent(made, {"lr": 0.5}, scale="1 / 2").hyperparameters == {"lr": 1.0}
+    found = gradsuite.run("mse", "sum", batch_sizes=torch.tensor(4), engine="loop", quick=True)
+    assert {row["batch_size"] for row in found.of("discrepancy")} == {4}
 
 
 def test_31_a_case_that_makes_no_problem_says_so_and_where_it_fails_is_named(
