@@ -57,6 +57,7 @@ def signals_as_interrupts() -> Iterator[None]:
         for number, handler in before.items():
             if handler is signal.SIG_DFL:
                 signal.signal(number, handler)
+        _ASKED.clear()  # they are answered, and end no later run of this process
 
 
 @contextmanager
