@@ -11,8 +11,6 @@ import argparse
 import ast
 import json
 import math
-from contextlib import suppress
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -241,15 +239,12 @@ def _scaling(args: argparse.Namespace) -> tuple[Scaling, Sizes]:
 
 
 def _number(text: str) -> Scale:
-    try:
-        near = float(text)
-    except ValueError:
-        near = 1.0  # a fraction, perhaps
-    if near == 0 or not math.isfinite(near):
-        return near  # Fraction would write 1e999999999 out
-    with suppress(ValueError, ZeroDivisionError):
-        return Fraction("".join(text.split()))
-    raise UsageError(f"--scale is {text!r}: a number greater than 0 is needed, such as 32 or 1/32")
+    from suite.equivalence.law import number_in
+
+    number = number_in(text)
+    if number is None:
+        raise UsageError(f"--scale is {text!r}: a number greater than 0 is needed, such as 32 or 1/32")
+    return number
 
 
 def _check(scaling: Scaling, sizes: Sizes, result: Equivalence, steps: int) -> TrainingCheck:

@@ -193,9 +193,12 @@ def check_scale(scale: object) -> Scale:
         UsageError: It is no number, zero, negative, infinite or nan.
     """
     scale = as_number(getattr(scale, "scale", scale))
-    if isinstance(scale, str | Decimal):
-        with suppress(ValueError, ZeroDivisionError):
-            scale = Fraction("".join(scale.split()) if isinstance(scale, str) else scale)
+    if isinstance(scale, str):
+        number = number_in(scale)
+        scale = scale if number is None else number
+    elif isinstance(scale, Decimal):
+        with suppress(ValueError):
+            scale = Fraction(scale)
     if isinstance(scale, bool) or not isinstance(scale, Real):
         raise UsageError(f"the scale is {scale!r}: a number greater than 0 is needed")
     if not is_finite(scale) or float(scale) == 0:
@@ -206,6 +209,19 @@ def check_scale(scale: object) -> Scale:
             f"give {-scale} and set the optimizer's maximize"
         )
     return as_fraction(scale) if isinstance(scale, Rational) else float(scale)
+
+
+def number_in(text: str) -> Scale | None:
+    """The very number that a text such as "1/32" is; None where it is none."""
+    try:
+        near = float(text)
+    except ValueError:
+        near = 1.0  # a fraction, perhaps
+    if near == 0 or not is_finite(near):
+        return near  # Fraction would write 1e999999999 out
+    with suppress(ValueError, ZeroDivisionError):
+        return Fraction("".join(text.split()))
+    return None
 
 
 def as_number(value: object) -> Any:

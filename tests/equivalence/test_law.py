@@ -148,3 +148,9 @@ def test_numbers_of_numpy_are_numbers():
 def test_a_result_that_no_float_holds_is_refused(value, scale):
     with pytest.raises(UsageError, match="does not fit a float"):
         rescaled("eps", value, scale, 1)
+
+
+@pytest.mark.parametrize("text", ["1e999999999", "nan", "1e-999999999"])
+def test_a_scale_that_no_float_holds_is_refused_without_being_written_out(text: str) -> None:
+    with pytest.raises(UsageError, match="a finite number greater than 0 is needed"):
+        check_scale(text)
