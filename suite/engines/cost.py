@@ -20,6 +20,7 @@ from suite.engines.memory_plan import MemoryPlan
 from suite.engines.unit_gradients import UnitGradients
 from suite.loops.batch import Batch
 from suite.loops.loop import Losses
+from suite.machine import buffers
 
 Columns = Callable[[Gram], list[Column]]
 Action = Callable[[], object]
@@ -137,6 +138,7 @@ def peak(action: Action, device: torch.device) -> int | None:
         return int(torch.cuda.max_memory_allocated(device)) - before
     try:
         # Freed memory that the allocator holds back would hide what the action takes.
+        buffers.release()
         ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
         resident = _status("VmRSS")

@@ -25,7 +25,8 @@ class WeightedVJP:
         trained: the parameters.
         step: how many samples have a graph at a time, a new one for each weighting; all of them, and one
             graph for all weightings, if None.
-        entries: the losses of the whole batch with their graph, where somebody has computed them.
+        entries: the losses of the whole batch with their graph, where somebody has computed them; the first
+            weighting reads it, and lets it go.
     """
 
     def __init__(
@@ -40,9 +41,10 @@ class WeightedVJP:
         self._model, self._batch, self._losses, self._trained = model, batch, losses, trained
         self._samples = batches.size(batch)
         self._step = self._samples if step is None else step
-        self._whole = None if entries is None else entries.flatten()
-        if self._whole is not None:
-            self.units = len(self._whole)
+        self._given = entries
+        self._whole: Tensor | None = None
+        if entries is not None:
+            self.units = entries.numel()
         elif self._step >= self._samples:
             self._whole = losses(model, batch).flatten()
             self.units = len(self._whole)
@@ -51,6 +53,11 @@ class WeightedVJP:
 
     def of(self, column: Column) -> list[Tensor]:
         """By parameter, the gradient of the losses so weighted."""
+        if self._given is not None:
+            entries, self._given = self._given.flatten(), None
+            return grad(entries, self._trained, sent(column, entries))
+        if self._whole is None and self._step >= self._samples:
+            self._whole = self._losses(self._model, self._batch).flatten()
         if self._whole is not None:
             weights = sent(column, self._whole)
             return grad(self._whole, self._trained, weights, keep_graph=True)

@@ -56,7 +56,9 @@ def free_bytes(device: torch.device) -> int:
 
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(torch.cuda.mem_get_info(device)[0]) + cached
-    return min(_of_the_machine(), _of_the_group())
+    from suite.machine.buffers import kept
+
+    return min(_of_the_machine(), _of_the_group()) + kept()
 
 
 def _of_the_machine() -> int:

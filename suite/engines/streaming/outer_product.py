@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from suite.engines.chain import Link
+from suite.engines.streaming import following
+from suite.engines.streaming.following import Followed
 from suite.engines.streaming.layer_gradients import (
     RANDOM_COLUMNS,
     CoefficientRows,
@@ -17,17 +18,9 @@ from suite.engines.streaming.layer_gradients import (
 )
 from suite.engines.streaming.syrk import add_square, blocks
 from suite.engines.unit_gradients import Beside, Blocks, as_rows
-from suite.machine.cuda import sent
 
 SMALL_LAYER = 4096
 """Fewer parameters than that share one product with others."""
-
-
-IN_CACHE = 1 << 19
-"""How many numbers are summed at a time before they are mixed."""
-
-STACKED = 1 << 18
-"""Up to so many numbers of the narrower side, weighted by all rows, one product is faster than one a row."""
 
 LEAST, MIXED = 20, 2
 """What a sum over few units costs at least, and what one over sums costs, in units summed over: measured."""
@@ -158,7 +151,7 @@ class OuterProduct:
             ((self.b * row[:, None]).T, a) if some is None else ((self.b[some] * row[some, None]).T, a[some])
             for row, some in zip(rows.tensor, rows.support, strict=True)
         ]
-        step = max(1, min(outputs, IN_CACHE // max(1, len(terms) * inputs)))
+        step = max(1, min(outputs, following.in_cache() // max(1, len(terms) * inputs)))
         sums = self.b.new_empty(len(terms), step, inputs)
         for start in range(0, outputs, step):
             stop = min(start + step, outputs)
@@ -169,55 +162,12 @@ class OuterProduct:
                 torch.mm(weighted[start:stop], given, out=one)
             torch.mm(mix, part.flatten(1), out=target[:, start:stop].flatten(1))
 
-    def follow(self, links: Sequence[Link], rows: Tensor, into: Mapping[str, Tensor]) -> None:
-        """The reduced gradients, each a multiple of one before it and a sum over few units.
-
-        Some outputs at a time: what a sum is added to is still in the cache.
-
-        Args:
-            links: by row, in an order in which each follows from one before it.
-            rows: `[conventions, units]` all coefficients.
-            into: `[conventions, *parameter.shape]` by parameter.
-        """
+    def follow(self, links: Followed, into: Mapping[str, Tensor]) -> None:
+        """The reduced gradients, each a multiple of one before it and a sum over few units."""
         if self.bias is not None:
-            torch.mm(rows, self.b, out=into[self.bias])
-        if self.weight is None:
-            return
-        a, target = self._inputs(), into[self.weight]
-        outputs, inputs = target.shape[1:]
-        if rows.numel() * min(outputs, inputs) <= STACKED:
-            self._stack(rows, a, target)
-            return
-        terms = [self._term(link, a) for link in links]
-        step = max(1, min(outputs, IN_CACHE // max(1, inputs)))
-        for start in range(0, outputs, step):
-            part = target[:, start : start + step]
-            for link, (weighted, given) in zip(links, terms, strict=True):
-                one, some = part[link.row], weighted[start : start + step]
-                if link.parent is None:
-                    torch.mm(some, given, out=one)
-                elif len(given) == 0:
-                    torch.mul(part[link.parent], link.factor, out=one)
-                else:
-                    torch.addmm(part[link.parent], some, given, beta=link.factor, out=one)
-
-    def _stack(self, rows: Tensor, a: Tensor, into: Tensor) -> None:
-        """Write `Σ_u c_u b_u a_uᵀ` of all rows: one product, of the narrower side weighted by every row."""
-        count, outputs, inputs = into.shape
-        if outputs <= inputs:
-            weighted = rows[:, None, :] * self.b.T  # [conventions, outputs, units]
-            into.copy_((weighted.flatten(0, 1) @ a).view(count, outputs, inputs))
-        else:
-            weighted = rows.T[:, :, None] * a[:, None, :]  # [units, conventions, inputs]
-            into.copy_((self.b.T @ weighted.flatten(1)).view(outputs, count, inputs).transpose(0, 1))
-
-    def _term(self, link: Link, a: Tensor) -> tuple[Tensor, Tensor]:
-        """`[outputs, some]` and `[some, inputs]`, whose product is the sum over the units of a link."""
-        b, coefficients = self.b, sent(link.coefficients, self.b)
-        if link.units is not None:
-            units = torch.from_numpy(link.units).to(b.device)
-            a, b = a.index_select(0, units), b.index_select(0, units)
-        return (b * coefficients[:, None]).T, a
+            torch.mm(links.rows, self.b, out=into[self.bias])
+        if self.weight is not None:
+            links.write(self._inputs(), self.b, into[self.weight])
 
     def beside(self, rows: CoefficientRows, other: Blocks) -> Iterator[Beside]:
         """`Σ_u c_u b_u a_uᵀ S` of random columns `S` beside other gradients times `S`."""

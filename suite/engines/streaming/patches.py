@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
+import torch
 import torch.nn.functional as F  # noqa: N812  its usual name
 from torch import Tensor
 
@@ -51,7 +52,9 @@ class Unfolded:
         groups, folded = self.module.groups, self._folded
         start, stop = first // self.grain, last // self.grain
         x = self.input.unflatten(1, (groups, -1))[:, :, start:stop]
+        threads = torch.get_num_threads() if x.device.type == "cpu" else 1
         step = min(self.samples, max(1, CACHED // (folded * groups * (last - first) * prod(self.places))))
+        step = min(self.samples, -(-step // threads) * threads)  # so that all have the same to do
         padded = _Padded(self.module, x[: step * folded])
         laid_out = None
         for begin in range(0, self.samples, step):

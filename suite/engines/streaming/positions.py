@@ -16,8 +16,9 @@ from suite.engines.streaming.layer_gradients import (
     formed_beside,
     random_signs,
 )
-from suite.engines.streaming.syrk import add_square, empty
+from suite.engines.streaming.syrk import add_square
 from suite.engines.unit_gradients import Beside, Blocks
+from suite.machine.buffers import empty
 
 
 class Patches(Protocol):

@@ -13,11 +13,13 @@ from suite.algebra.gram import Gram
 from suite.algebra.units import Column
 from suite.engines.basis import Basis, basis
 from suite.engines.chain import Link, chain, multiples
+from suite.engines.streaming.following import Followed
 from suite.engines.streaming.layer_gradients import CoefficientRows, LayerGradients
 from suite.engines.streaming.outer_product import Formed, OuterProduct
 from suite.engines.streaming.positions import Positions
-from suite.engines.streaming.syrk import empty, mirror
+from suite.engines.streaming.syrk import mirror
 from suite.engines.unit_gradients import Beside, Blocks, as_rows
+from suite.machine.buffers import empty
 from suite.machine.cuda import sent
 
 
@@ -107,9 +109,10 @@ class Streamed:
         links, spanned = self._planned(given)
         rows, dense = self._rows(spanned.rows), self._rows(given)
         mix = sent(spanned.weights, self._like)
+        followed = Followed.of(links, dense.tensor)
         for layer in self._layers:
             if isinstance(layer, OuterProduct) and links:
-                layer.follow(links, dense.tensor, blocks)
+                layer.follow(followed, blocks)
             elif isinstance(layer, OuterProduct):
                 layer.combine(rows, mix, blocks)
             elif len(rows) == len(dense):

@@ -1,33 +1,18 @@
-"""Symmetric rank-k updates (BLAS `syrk`): the lower triangle of `A Aᵀ`; and memory for large results."""
+"""Symmetric rank-k updates (BLAS `syrk`): the lower triangle of `A Aᵀ`."""
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 
-HUGE_PAGES = 1 << 22
-"""How many bytes numpy asks the system for in huge pages."""
-
-NUMPY = {torch.float32: np.float32, torch.float64: np.float64, torch.float16: np.float16}
+SPLIT, LONG = 8, 1 << 13
+"""A sum over so many numbers of each row or more is one of so many sums, which several threads share."""
 
 NARROW, WIDE = 64, 128
 """How many rows of a symmetric product are computed at a time on a processor.
 
 Narrow blocks save more of it; wide ones cost less overhead where little is summed over.
 """
-
-
-def empty(like: Tensor, *shape: int) -> Tensor:
-    """A tensor of this shape, of the dtype and on the device of `like`, with anything in it.
-
-    Fresh memory costs more than what is computed into it: a processor's first touch of 4 KiB pages
-    was measured at 3.8 GB/s, of the huge pages that numpy asks for at several times that.
-    """
-    found = NUMPY.get(like.dtype)
-    if like.device.type == "cpu" and found and np.prod(shape) * like.itemsize >= HUGE_PAGES:
-        return torch.from_numpy(np.empty(shape, dtype=found))
-    return like.new_empty(shape)
 
 
 def blocks(rows: int, device: torch.device, step: int = WIDE) -> list[tuple[slice, slice]]:
@@ -44,8 +29,15 @@ def blocks(rows: int, device: torch.device, step: int = WIDE) -> list[tuple[slic
 
 def add_square(total: Tensor, flat: Tensor) -> None:
     """Add the lower triangle of `flat @ flat.T`."""
+    numbers = flat.shape[1]
+    shared = numbers - numbers % SPLIT if flat.device.type == "cpu" and numbers >= LONG else 0
+    pieces, rest = flat[:, :shared].unflatten(1, (SPLIT, -1)).transpose(0, 1), flat[:, shared:]
     for some, before in blocks(len(flat), flat.device, NARROW):
-        total[some, before].addmm_(flat[some], flat[before].T)
+        into = total[some, before]
+        if shared:
+            into += torch.bmm(pieces[:, some], pieces[:, before].mT).sum(0)
+        if shared < numbers:
+            into.addmm_(rest[some], rest[before].T)
 
 
 def mirror(total: Tensor) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 
 import suite
 from suite.engines.engine import Refused, engines
-from suite.engines.streaming import outer_product, streamed
+from suite.engines.streaming import following, outer_product, streamed
 from tests.engines.streaming.architectures import Architecture, architectures, one_term, two_terms
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same'")
@@ -78,8 +78,8 @@ def test_clip_thresholds_are_reduced_as_one_by_one(found: Architecture, seed: in
         with (
             mock.patch.object(streamed, "FOLLOWED", followed),
             mock.patch.object(outer_product, "MIXED", mixed),
-            mock.patch.object(outer_product, "STACKED", stacked),
-            mock.patch.object(outer_product, "IN_CACHE", 64),
+            mock.patch.object(following, "STACKED", stacked),
+            mock.patch.object(following, "IN_CACHE", 64),
         ):
             got = STREAMING.compute(found.model, found.batch, found.losses)
             ours = got.reduce(coefficients)
@@ -123,7 +123,7 @@ def test_blocks_of_a_large_gram_matrix_fit_together(shape) -> None:
     assert max(distances(got, found.unit_gradients(), 0)) < 1e-12
 
 
-@pytest.mark.parametrize("name", ["FORMED_AT_A_TIME", "CACHED", "FORMED_NUMBERS", "HUGE_PAGES"])
+@pytest.mark.parametrize("name", ["FORMED_AT_A_TIME", "CACHED", "FORMED_NUMBERS", "LARGE", "LONG"])
 @pytest.mark.parametrize("make", [
     lambda: (nn.Sequential(nn.Conv2d(4, 6, 3, padding=1, groups=2), nn.Tanh(), nn.Flatten()), (4, 5, 5)),
     lambda: (nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)), (40, 5)),
@@ -131,11 +131,13 @@ def test_blocks_of_a_large_gram_matrix_fit_together(shape) -> None:
 ])  # fmt: skip
 def test_results_do_not_depend_on_how_much_is_formed_at_a_time(monkeypatch, make, name) -> None:
     from suite.engines.streaming import patches, streamed, syrk
+    from suite.machine import buffers
 
     compute = sys.modules["suite.engines.streaming.compute"]
     model, shape = make()
     found = Architecture(model.double(), (torch.randn(7, *shape, dtype=torch.float64),), losses)
-    homes = {"FORMED_AT_A_TIME": compute, "CACHED": patches, "FORMED_NUMBERS": streamed, "HUGE_PAGES": syrk}
+    homes = {"FORMED_AT_A_TIME": compute, "CACHED": patches, "FORMED_NUMBERS": streamed}
+    homes |= {"LARGE": buffers, "LONG": syrk}
     monkeypatch.setattr(homes[name], name, 1)
     got = STREAMING.compute(found.model, found.batch, losses)
     assert max(distances(got, found.unit_gradients(), 0)) < 1e-12
