@@ -58,22 +58,25 @@ def chain(rows: Coefficients) -> list[Link]:
     ordered = rows[order]
     first, second = _pairs(len(rows))
     factors, differ, left = _compared(ordered[first], ordered[second])
-    counts = differ.sum(1)
-    magnified = np.ones(len(rows))
-    links = []
+    counts, multiple, most, parents = (each.tolist() for each in (differ.sum(1), factors, left, second))
+    places = order.tolist()
+    magnified = [1.0] * len(rows)
+    links: list[Link] = []
+    start = 0
     for place, row in enumerate(ordered):
-        own = slice(*np.searchsorted(first, [place, place + 1]))
-        found = _own(int(order[place]), row)
-        for pair in own.start + np.argsort(counts[own], kind="stable"):
-            parent = second[pair]
-            grown = 1 + max(1.0, left[pair]) * magnified[parent]
+        pairs = range(start, start + min(place, NEAR))
+        start = pairs.stop
+        found = None
+        for pair in sorted(pairs, key=counts.__getitem__):
+            parent = parents[pair]
+            grown = 1 + max(1.0, most[pair]) * magnified[parent]
             if counts[pair] <= OF_ITS_OWN * row.size and grown <= MAGNIFIED:
                 units = differ[pair].nonzero()[0]
-                rest = row[units] - factors[pair] * ordered[parent, units]
-                found = Link(int(order[place]), int(order[parent]), float(factors[pair]), units, rest)
+                rest = row[units] - multiple[pair] * ordered[parent, units]
+                found = Link(places[place], places[parent], multiple[pair], units, rest)
                 magnified[place] = grown
                 break
-        links.append(found)
+        links.append(_own(places[place], row) if found is None else found)
     return links
 
 

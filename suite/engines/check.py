@@ -145,7 +145,8 @@ class _Compared:
 
 def _norms(ours: Tensor, theirs: Tensor) -> Tensor:
     """`[3]` the distance and both norms, still on their device."""
-    return torch.stack([(ours - theirs).norm(), theirs.norm(), ours.norm()])
+    norm = torch.linalg.vector_norm
+    return torch.stack([norm(ours - theirs), norm(theirs), norm(ours)])
 
 
 def _fetched(norms: Sequence[Tensor]) -> list[list[float]]:

@@ -41,12 +41,14 @@ class Checked:
         engine: the name of the engine that computed them.
         refused: the engines before it that were refused, with the reason.
         size: of what was computed.
+        device: where all of it is; None where it may be anywhere.
     """
 
     gradients: UnitGradients
     engine: str
     refused: Mapping[str, str]
     size: Workload
+    device: torch.device | None = None
 
     @property
     def chunks(self) -> int:
@@ -67,25 +69,28 @@ class Checked:
     @property
     def blocks(self) -> Mapping[str, Tensor]:
         """By parameter name, `[units, *parameter.shape]`."""
-        with full_precision():
+        with self._exactly():
             return self.gradients.blocks
 
     def gram(self) -> Gram:
         """`[units, units]` in float64: `G Gᵀ`."""
-        with full_precision():
+        with self._exactly():
             return self.gradients.gram()
 
     def reduce(self, coefficients: ArrayLike) -> Tensor:
         """`[conventions, params]` the reduced gradients `C G` of coefficients `[conventions, units]`."""
         weights = self._weights(coefficients)
-        with full_precision():
+        with self._exactly():
             return self.gradients.reduce(weights)
 
     def directions(self, coefficients: ArrayLike) -> tuple[Tensor, Tensor]:
         """`[conventions, rank]` and `[rank, params]`, whose product the reduced gradients are."""
         weights = self._weights(coefficients)
-        with full_precision():
+        with self._exactly():
             return self.gradients.directions(weights)
+
+    def _exactly(self) -> AbstractContextManager[None]:
+        return full_precision(self.device)
 
     def _weights(self, coefficients: ArrayLike) -> NDArray[np.float64]:
         units = self.shape[0]
@@ -151,7 +156,8 @@ def per_sample_gradients(
     require_model(model)
     require_function("losses", losses)
     more = int(regulariser is not None)
-    with torch.random.fork_rng(devices=devices_of(model)), torch.enable_grad(), full_precision():
+    exactly = full_precision(_device(model))
+    with torch.random.fork_rng(devices=devices_of(model)), torch.enable_grad(), exactly:
         require_work(model, batch)
         memory = memories.free_bytes(_device(model)) // 2 if memory is None else memory
         task = _Task(model, batch, not_reentrant(losses), memory, more)
@@ -164,7 +170,7 @@ def per_sample_gradients(
                 continue
             if regulariser is not None:
                 found = found.append(_penalty(sharing(model), regulariser))
-            return Checked(found, candidate.name, refused, task.size)
+            return Checked(found, candidate.name, refused, task.size, _device(model))
     told = "; ".join(f"{name} {reason}" for name, reason in refused.items())
     raise CaseError(f"no engine gives right per-sample gradients: {told}")
 
@@ -271,7 +277,8 @@ def require_memory(
         UsageError: The losses are not `[samples]` or `[samples, parts]`.
         CaseError: They are not finite, or depend on no parameter.
     """
-    with torch.random.fork_rng(devices=devices_of(model)), torch.enable_grad(), full_precision():
+    exactly = full_precision(_device(model))
+    with torch.random.fork_rng(devices=devices_of(model)), torch.enable_grad(), exactly:
         size = size_of(model, batch, losses)
         least: DoesNotFit | None = None
         for candidate in _order(engine):
@@ -302,7 +309,7 @@ def _order(name: str) -> list[Engine]:
 
 
 def _device(model: nn.Module) -> torch.device:
-    return next(p.device for p in model.parameters())
+    return next((p.device for p in model.parameters()), torch.device("cpu"))
 
 
 def _penalty(model: nn.Module, regulariser: Regulariser) -> dict[str, Tensor]:

@@ -57,6 +57,17 @@ def empty(like: Tensor, *shape: int) -> Tensor:
     return found.view(like.dtype).view(shape)
 
 
+def copied(tensor: Tensor) -> Tensor:
+    """A copy of the numbers of a tensor, without its history."""
+    import torch
+
+    plain = type(tensor) in {torch.Tensor, torch.nn.Parameter} and tensor.layout is torch.strided
+    if not plain or tensor.is_conj() or tensor.is_neg():
+        return tensor.detach().clone()
+    with torch.no_grad():
+        return empty(tensor, *tensor.shape).copy_(tensor)
+
+
 def kept() -> int:
     """How many bytes are kept, and used by no tensor."""
     return sum(memory.nbytes for memory in _kept)

@@ -51,9 +51,10 @@ class FormedRows:
             total += _flat(block) @ gradient[name].double().flatten()
         return total
 
-    def weighted(self, column: Tensor) -> dict[str, Tensor]:
-        """The gradient of the units so weighted, in float64, by parameter name, flat."""
-        return {name: column @ _flat(block) for name, block in self.blocks.items()}
+    def subtract(self, column: Tensor, left: Mapping[str, Tensor]) -> None:
+        """Take the gradient of the units so weighted away from `left`, contiguous and in float64."""
+        for name, block in self.blocks.items():
+            left[name].view(-1).sub_(column @ _flat(block))
 
     def renumbered(self, place: Tensor) -> FormedRows:
         """The same with unit `u` called `place[u]`, in that order, without the units that are at −1."""

@@ -25,7 +25,8 @@ DIRECT = 400
 INVERTED = 256
 """How many columns of an inverse are computed at a time."""
 
-REFINEMENTS = 4
+REFINEMENTS, EXACT = 4, 1e-12
+"""At most so many; none after one that changed no more than this share: the next would change its square."""
 
 Project = Callable[[Tensor], Tensor]
 """The inner products of the units' gradients with what weights leave of the step's gradient."""
@@ -77,6 +78,8 @@ class NormalEquations:
             if size >= 0.5 * last:
                 break
             weights, last = weights + step, size
+            if size <= EXACT * float((weights * self.norms).norm()):
+                break
         return weights
 
     @cached_property

@@ -154,10 +154,12 @@ class Few:
 
     def without(self, gradient: GradientByName, column: Tensor) -> GradientByName:
         """What weights leave of a gradient by these parameters, in float64."""
-        left = {name: part.double().clone() for name, part in gradient.items()}
+        left = {
+            name: part.to(torch.float64, copy=True, memory_format=torch.contiguous_format)
+            for name, part in gradient.items()
+        }
         for part in self.rows:
-            for name, weighted in part.weighted(column).items():
-                left[name] -= weighted.reshape(left[name].shape)
+            part.subtract(column, left)
         if self.last is not None:
             for name, own in self.of(self.last).items():
                 left[name] -= column[-1] * own.double()

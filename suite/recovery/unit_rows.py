@@ -136,14 +136,13 @@ class UnitRows:
         inner = through.mul_(self.b.double()).sum(1)
         return inner.new_zeros(units).index_add_(0, self.unit, inner)
 
-    def weighted(self, column: Tensor) -> dict[str, Tensor]:
-        """The gradient of the units so weighted, in float64, by parameter name, as matrices."""
-        b = self.b.double() * column[self.unit][:, None]
-        weight = b.T @ self.a.double()
-        found = {self.weight: weight.T if self.turned else weight}
+    def subtract(self, column: Tensor, left: Mapping[str, Tensor]) -> None:
+        """Take the gradient of the units so weighted away from `left`, contiguous and in float64."""
+        b, a = self.b.double() * column[self.unit][:, None], self.a.double()
+        one, other = (a, b) if self.turned else (b, a)
+        left[self.weight].view(one.shape[1], -1).addmm_(one.T, other, alpha=-1.0)
         if self.bias is not None:
-            found[self.bias] = b.sum(0)
-        return found
+            left[self.bias].view(-1).sub_(b.sum(0))
 
     @property
     def names(self) -> tuple[str, ...]:

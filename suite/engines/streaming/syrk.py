@@ -15,6 +15,10 @@ Narrow blocks save more of it; wide ones cost less overhead where little is summ
 """
 
 
+MIRRORED = 512
+"""So many rows are copied at a time."""
+
+
 def blocks(rows: int, device: torch.device, step: int = WIDE) -> list[tuple[slice, slice]]:
     """Row and column ranges that cover the lower triangle of `[rows, rows]`.
 
@@ -42,7 +46,9 @@ def add_square(total: Tensor, flat: Tensor) -> None:
 
 def mirror(total: Tensor) -> None:
     """Fill in the upper triangle from the lower, whatever stands there: layers may leave it out."""
-    for some, _ in blocks(len(total), total.device, NARROW):
+    for some, _ in blocks(len(total), total.device, MIRRORED):
         total[: some.start, some] = total[some, : some.start].T
-        square = total[some, some]
-        square.copy_(square.tril() + square.tril(-1).T)
+        square = total[some, some].tril_()
+        whole = square + square.T
+        whole.diagonal().copy_(square.diagonal())
+        square.copy_(whole)
