@@ -14,6 +14,7 @@ from torch import Tensor
 from suite.algebra.gram import Gram
 from suite.algebra.units import Column
 from suite.engines.basis import basis
+from suite.machine.buffers import empty
 from suite.machine.cuda import sent
 
 Blocks = Mapping[str, Tensor]
@@ -93,7 +94,7 @@ class Materialised:
         """`[conventions, params]` the reduced gradients `C G` of coefficients `[conventions, units]`."""
         first = next(iter(self.blocks.values()))
         weights = sent(np.atleast_2d(np.asarray(coefficients, dtype=np.float64)), first)
-        found, start = first.new_empty(len(weights), self.shape[1]), 0
+        found, start = empty(first, len(weights), self.shape[1]), 0
         for block in self.blocks.values():
             stop = start + block[0].numel()
             found[:, start:stop] = weights.to(block.device) @ as_rows(block)

@@ -31,6 +31,9 @@ LOOSE = 2
 ALIGNED = 1 << 21
 """On which multiples of bytes large memory begins: those of huge pages, which numpy asks the system for."""
 
+WIDE = 16
+"""From so many huge pages on; of smaller memory the part of a page that is left over counts."""
+
 PAGE = 1 << 12
 """How many bytes a page has at least."""
 
@@ -98,7 +101,7 @@ def _taken(needed: int) -> NDArray[np.uint8] | None:
 
 
 def _fresh(needed: int) -> NDArray[np.uint8]:
-    if needed < 2 * ALIGNED:
+    if needed < WIDE * ALIGNED:
         return np.empty(needed, dtype=np.uint8)
     whole = np.empty(needed + ALIGNED, dtype=np.uint8)
     start = -whole.ctypes.data % ALIGNED
