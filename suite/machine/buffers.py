@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-LARGE = 1 << 20
+REUSED_FROM = 1 << 20
 """From so many bytes on; the memory of smaller tensors is not given back by the C library."""
 
-KEPT = 1 << 29
+MOST_KEPT = 1 << 29
 """How many bytes are kept at most while no tensor uses them."""
 
 LOOSE = 2
@@ -31,7 +31,7 @@ LOOSE = 2
 ALIGNED = 1 << 21
 """On which multiples of bytes large memory begins: those of huge pages, which numpy asks the system for."""
 
-WIDE = 16
+ALIGNED_FROM = 16
 """From so many huge pages on; of smaller memory the part of a page that is left over counts."""
 
 PAGE = 1 << 12
@@ -44,7 +44,7 @@ _taking = threading.Lock()
 def empty(like: Tensor, *shape: int) -> Tensor:
     """A tensor of this shape, of the dtype and on the device of `like`, with anything in it."""
     needed = prod(shape) * like.itemsize
-    if like.device.type != "cpu" or needed < LARGE:
+    if like.device.type != "cpu" or needed < REUSED_FROM:
         return like.new_empty(shape)
     import torch
 
@@ -60,7 +60,7 @@ def empty(like: Tensor, *shape: int) -> Tensor:
     return found.view(like.dtype).view(shape)
 
 
-def copied(tensor: Tensor) -> Tensor:
+def duplicated(tensor: Tensor) -> Tensor:
     """A copy of the numbers of a tensor, without its history."""
     import torch
 
@@ -84,7 +84,7 @@ def release() -> None:
 
 def _keep(memory: NDArray[np.uint8]) -> None:
     # It may run at any time, while this thread takes memory too: it does not wait for the lock.
-    if memory.nbytes + kept() <= KEPT:
+    if memory.nbytes + kept() <= MOST_KEPT:
         _kept.append(memory)
 
 
@@ -101,7 +101,7 @@ def _taken(needed: int) -> NDArray[np.uint8] | None:
 
 
 def _fresh(needed: int) -> NDArray[np.uint8]:
-    if needed < WIDE * ALIGNED:
+    if needed < ALIGNED_FROM * ALIGNED:
         return np.empty(needed, dtype=np.uint8)
     whole = np.empty(needed + ALIGNED, dtype=np.uint8)
     start = -whole.ctypes.data % ALIGNED

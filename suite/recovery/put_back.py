@@ -15,7 +15,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from suite.machine.buffers import copied
+from suite.machine.buffers import duplicated
 from suite.recovery.reachable import PLAIN, cells_of, has_attributes, is_own, names_of, own_modules
 
 ABSENT = object()
@@ -82,7 +82,7 @@ def rewinder(value: Any) -> Callable[[int | None], None]:
 def _tensor(tensor: Tensor) -> Iterator[PutBack]:
     if tensor.is_meta or is_lazy(tensor):
         return  # it has no numbers
-    content = copied(tensor)
+    content = duplicated(tensor)
     wanted, leaf, grad = tensor.requires_grad, tensor.is_leaf, tensor.grad if tensor.is_leaf else None
     hooks = tensor._backward_hooks  # noqa: SLF001  a hook that is added at each call would be there twice
     known = None if hooks is None else dict(hooks)

@@ -20,7 +20,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from suite.errors import UsageError, one_line, place
 from suite.loops.batch import Batch, content, map_tensors, tensors
 from suite.loops.norms import all_finite
-from suite.machine.buffers import copied
+from suite.machine.buffers import duplicated
 from suite.machine.stages import begins
 from suite.recovery.arrays import as_tensor, flat, is_array, misfit
 from suite.recovery.put_back import same
@@ -105,7 +105,7 @@ def left_by(step: Step, model: nn.Module, batch: Batch, *, scaled: bool = False)
             f"leave it in .grad, or call optimizer.step(){misfit(returned, trained)}"
         )
     gradient = {
-        name: copied(found[name]) if name in found else torch.zeros_like(p).detach()
+        name: duplicated(found[name]) if name in found else torch.zeros_like(p).detach()
         for name, p in trained.items()
     }
     bad = [name for name, part in gradient.items() if not all_finite(part)]

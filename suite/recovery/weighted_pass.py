@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from torch import Tensor, nn
 
 from suite.loops.norms import norm_of_all
-from suite.machine.buffers import copied
+from suite.machine.buffers import duplicated
 
 
 class Remainder:
@@ -24,7 +24,7 @@ class Remainder:
     def __init__(self, gradient: Mapping[str, Tensor], model: nn.Module) -> None:
         trained = [p for p in model.parameters() if p.requires_grad]
         self._left = {
-            name: copied(part.detach().to(p))
+            name: duplicated(part.detach().to(p))
             for (name, part), p in zip(gradient.items(), trained, strict=True)
         }
         self._parameters = dict(zip(self._left, trained, strict=True))

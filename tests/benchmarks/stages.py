@@ -1,8 +1,8 @@
 """Where the time of a call goes: `python -m tests.benchmarks.stages [FAMILY ...]`.
 
-Each stage of the streaming engine through `suite.per_sample_gradients`, with 12 conventions of rank 12 made of
-it, and of `suite.recover`, in multiples of one forward and backward pass: medians over rounds, each beside a
-pass of its own.
+Each stage of the streaming engine through `suite.per_sample_gradients`, with 12 conventions of rank 12 made
+of it, and of `suite.recover`, in multiples of one forward and backward pass: medians over rounds, each beside
+a pass of its own.
 """
 
 from __future__ import annotations

@@ -44,3 +44,22 @@ def test_samples_that_no_weight_asks_for_are_not_passed_through(model: nn.Module
     pulled = WeightedVJP(model, BATCH, counted, list(model.parameters()), 2)
     pulled.of(np.eye(14)[5])  # of the third sample
     assert seen == [7, 2]  # all once to count the units, then two
+
+
+def test_losses_that_were_computed_are_read_once_and_then_computed_anew(model: nn.Module) -> None:
+    calls: list[int] = []
+
+    def counted(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        calls.append(len(batch[0]))
+        return two_terms(model, batch)
+
+    entries = two_terms(model, BATCH)
+    pulled = WeightedVJP(model, BATCH, counted, list(model.parameters()), None, entries)
+    first = pulled.of(np.ones(14))
+    assert calls == []
+    for a, b in zip(first, pulled.of(np.ones(14)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    pulled.of(np.eye(14)[0])
+    assert calls == [7]
+    with pytest.raises(RuntimeError, match="second time"):
+        entries.sum().backward()  # its graph was let go

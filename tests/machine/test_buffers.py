@@ -7,7 +7,7 @@ import torch
 
 from suite.machine import buffers, memory
 
-LARGE = buffers.LARGE
+LARGE = buffers.REUSED_FROM
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +72,7 @@ def test_memory_is_given_back_where_it_does_not_fit() -> None:
 
 
 def test_no_more_is_kept_than_allowed(monkeypatch) -> None:
-    monkeypatch.setattr(buffers, "KEPT", 6 * LARGE)
+    monkeypatch.setattr(buffers, "MOST_KEPT", 6 * LARGE)
     tensors = [empty(LARGE) for _ in range(3)]
     tensors.clear()
     assert buffers.kept() == 4 * LARGE
@@ -82,8 +82,24 @@ def test_no_more_is_kept_than_allowed(monkeypatch) -> None:
 
 def test_what_is_kept_counts_as_free(monkeypatch) -> None:
     monkeypatch.setattr(memory, "_of_the_machine", lambda: 100)
-    tensor = empty(LARGE)
-    assert memory.free_bytes(torch.device("cpu")) <= 100
-    del tensor
     monkeypatch.setattr(memory, "_of_the_group", lambda: 1000)
+    tensor = empty(LARGE)
+    assert memory.free_bytes(torch.device("cpu")) == 100
+    del tensor
     assert memory.free_bytes(torch.device("cpu")) == 100 + 4 * LARGE
+
+
+@pytest.mark.parametrize("make", [
+    lambda: torch.randn(5, 7).T,
+    lambda: torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last),
+    lambda: torch.randn(3, 4, dtype=torch.complex64).conj(),
+    lambda: torch.randn(3, 4).to_sparse(),
+    lambda: torch.nn.Parameter(torch.randn(1 << 19)),
+])  # fmt: skip
+def test_a_duplicate_has_the_numbers_and_neither_the_memory_nor_the_history(make) -> None:
+    tensor = make()
+    found = buffers.duplicated(tensor)
+    assert torch.equal(found.to_dense(), tensor.detach().to_dense())
+    assert not found.requires_grad
+    if tensor.layout is torch.strided:
+        assert found.data_ptr() != tensor.data_ptr()

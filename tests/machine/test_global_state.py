@@ -144,6 +144,24 @@ def test_sums_and_attention_are_pinned_and_put_back() -> None:
         cuda.set_attention(before[1])
 
 
+def test_a_processor_that_is_exact_is_left_alone_and_one_that_is_not_is_made_so() -> None:
+    processor = torch.device("cpu")
+    before, convolutions = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = True
+        with full_precision(processor):
+            assert torch.backends.cudnn.allow_tf32
+        torch.set_float32_matmul_precision("medium")
+        with full_precision(processor):
+            assert torch.get_float32_matmul_precision() == "highest"
+            assert not torch.backends.cudnn.allow_tf32
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)
+        torch.backends.cudnn.allow_tf32 = convolutions
+
+
 def test_full_precision_is_put_back_whatever_was_set() -> None:
     torch.backends.cuda.matmul.allow_tf32 = True
     before = torch.backends.cudnn.allow_tf32

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from suite.errors import UsageError
-from suite.machine import memory
+from suite.machine import buffers, memory
 from suite.machine.memory import format_bytes, free_bytes, parse_bytes
 
 
@@ -44,6 +44,11 @@ def test_what_is_told_is_enough_and_hardly_more(count: int) -> None:
     again = parse_bytes(format_bytes(count))
     assert again is not None
     assert count - 1 <= again <= count * 1.01 + 1
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_kept() -> None:
+    buffers.release()
 
 
 def test_a_container_has_no_more_than_its_limit(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

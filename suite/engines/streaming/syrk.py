@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-SPLIT, LONG = 8, 1 << 13
+SPLIT, SHARED_FROM = 8, 1 << 13
 """A sum over so many numbers of each row or more is one of so many sums, which several threads share."""
 
 NARROW, WIDE = 64, 128
@@ -34,7 +34,7 @@ def blocks(rows: int, device: torch.device, step: int = WIDE) -> list[tuple[slic
 def add_square(total: Tensor, flat: Tensor) -> None:
     """Add the lower triangle of `flat @ flat.T`."""
     numbers = flat.shape[1]
-    shared = numbers - numbers % SPLIT if flat.device.type == "cpu" and numbers >= LONG else 0
+    shared = numbers - numbers % SPLIT if flat.device.type == "cpu" and numbers >= SHARED_FROM else 0
     pieces, rest = flat[:, :shared].unflatten(1, (SPLIT, -1)).transpose(0, 1), flat[:, shared:]
     for some, before in blocks(len(flat), flat.device, NARROW):
         into = total[some, before]

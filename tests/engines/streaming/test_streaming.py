@@ -123,7 +123,9 @@ def test_blocks_of_a_large_gram_matrix_fit_together(shape) -> None:
     assert max(distances(got, found.unit_gradients(), 0)) < 1e-12
 
 
-@pytest.mark.parametrize("name", ["FORMED_AT_A_TIME", "CACHED", "FORMED_NUMBERS", "LARGE", "LONG"])
+@pytest.mark.parametrize(
+    "name", ["FORMED_AT_A_TIME", "CACHED", "FORMED_NUMBERS", "REUSED_FROM", "SHARED_FROM"]
+)
 @pytest.mark.parametrize("make", [
     lambda: (nn.Sequential(nn.Conv2d(4, 6, 3, padding=1, groups=2), nn.Tanh(), nn.Flatten()), (4, 5, 5)),
     lambda: (nn.Sequential(nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 3)), (40, 5)),
@@ -137,7 +139,7 @@ def test_results_do_not_depend_on_how_much_is_formed_at_a_time(monkeypatch, make
     model, shape = make()
     found = Architecture(model.double(), (torch.randn(7, *shape, dtype=torch.float64),), losses)
     homes = {"FORMED_AT_A_TIME": compute, "CACHED": patches, "FORMED_NUMBERS": streamed}
-    homes |= {"LARGE": buffers, "LONG": syrk}
+    homes |= {"REUSED_FROM": buffers, "SHARED_FROM": syrk}
     monkeypatch.setattr(homes[name], name, 1)
     got = STREAMING.compute(found.model, found.batch, losses)
     assert max(distances(got, found.unit_gradients(), 0)) < 1e-12
