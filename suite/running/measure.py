@@ -36,6 +36,7 @@ from suite.running.plan import Cell
 from suite.running.rounding import (
     NotAvailable,
     Precision,
+    affordable,
     as_float64,
     reference_gradients,
     relative_distance,
@@ -122,7 +123,8 @@ def measure(
         (a.name, b.name): compare(gram, columns[a.name], columns[b.name], precision=precision)
         for a, b in compared
     }
-    sizes = _rounding(results, loop, involved, context.precisions)
+    formats = affordable(context.precisions, context.device, found.shape[1])
+    sizes = _rounding(results, loop, involved, formats)
 
     common = {
         "samples": units.n,

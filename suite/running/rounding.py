@@ -45,6 +45,28 @@ def precisions(device: torch.device, dtype: torch.dtype) -> list[Precision]:
     return found
 
 
+LARGE_MODEL = 1_000_000
+"""From so many parameters on, bfloat16 is left out where a processor has no instructions for it."""
+
+
+def affordable(found: Sequence[Precision], device: torch.device, params: int) -> list[Precision]:
+    """Those that take about as long as float32: without instructions, bfloat16 takes tens of times as long.
+
+    Args:
+        found: the formats; one that was asked for stays.
+        device: that computes.
+        params: of the model.
+    """
+    slow = device.type == "cpu" and params >= LARGE_MODEL and not _computes_bfloat16()
+    return [precision for precision in found if precision.name != "bfloat16" or not slow]
+
+
+def _computes_bfloat16() -> bool:
+    """Whether oneDNN has instructions of the processor for bfloat16."""
+    known = torch.backends.mkldnn.is_available()
+    return known and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())  # noqa: SLF001  only there
+
+
 def reference_gradients(
     loop: Loop, chosen: Sequence[Convention], precision: Precision
 ) -> Iterator[tuple[str, Tensor]]:

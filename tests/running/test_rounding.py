@@ -7,9 +7,12 @@ import torch
 from cases import cases
 from suite.conventions import conventions
 from suite.loops.loop import Loop
+from suite.running import rounding
 from suite.running.plan import Cell
 from suite.running.rounding import (
+    LARGE_MODEL,
     Precision,
+    affordable,
     precisions,
     reference_gradients,
     relative_distance,
@@ -44,3 +47,14 @@ def test_the_dtype_asked_for_comes_first_and_tf32_only_where_it_is() -> None:
     names = [p.name for p in precisions(CPU, torch.float32)]
     assert names == ["", "bfloat16"]
     assert [p.name for p in precisions(CPU, torch.bfloat16)] == [""]
+
+
+def test_bfloat16_is_left_out_of_large_models_on_a_processor_without_instructions_for_it(monkeypatch) -> None:
+    both, asked = precisions(CPU, torch.float32), precisions(CPU, torch.bfloat16)
+    monkeypatch.setattr(rounding, "_computes_bfloat16", lambda: False)
+    assert [p.name for p in affordable(both, CPU, LARGE_MODEL)] == [""]
+    assert affordable(both, CPU, LARGE_MODEL - 1) == both
+    assert affordable(both, torch.device("cuda"), LARGE_MODEL) == both
+    assert affordable(asked, CPU, LARGE_MODEL) == asked
+    monkeypatch.setattr(rounding, "_computes_bfloat16", lambda: True)
+    assert affordable(both, CPU, LARGE_MODEL) == both
