@@ -156,7 +156,7 @@ def per_sample_gradients(
     require_model(model)
     require_function("losses", losses)
     more = int(regulariser is not None)
-    exactly = full_precision(_device(model))
+    exactly = full_precision(_only_device(model))
     with torch.random.fork_rng(devices=devices_of(model)), torch.enable_grad(), exactly:
         require_work(model, batch)
         memory = memories.free_bytes(_device(model)) // 2 if memory is None else memory
@@ -170,7 +170,7 @@ def per_sample_gradients(
                 continue
             if regulariser is not None:
                 found = found.append(_penalty(sharing(model), regulariser))
-            return Checked(found, candidate.name, refused, task.size, _device(model))
+            return Checked(found, candidate.name, refused, task.size, _only_device(model))
     told = "; ".join(f"{name} {reason}" for name, reason in refused.items())
     raise CaseError(f"no engine gives right per-sample gradients: {told}")
 
@@ -277,7 +277,7 @@ def require_memory(
         UsageError: The losses are not `[samples]` or `[samples, parts]`.
         CaseError: They are not finite, or depend on no parameter.
     """
-    exactly = full_precision(_device(model))
+    exactly = full_precision(_only_device(model))
     with torch.random.fork_rng(devices=devices_of(model)), torch.enable_grad(), exactly:
         size = size_of(model, batch, losses)
         least: DoesNotFit | None = None
@@ -309,7 +309,13 @@ def _order(name: str) -> list[Engine]:
 
 
 def _device(model: nn.Module) -> torch.device:
-    return next((p.device for p in model.parameters()), torch.device("cpu"))
+    return next(p.device for p in model.parameters())
+
+
+def _only_device(model: nn.Module) -> torch.device | None:
+    """Where all of the model is; None where that is in several places."""
+    places = {t.device for t in (*model.parameters(), *model.buffers())}
+    return places.pop() if len(places) == 1 else None
 
 
 def _penalty(model: nn.Module, regulariser: Regulariser) -> dict[str, Tensor]:

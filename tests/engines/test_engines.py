@@ -376,3 +376,11 @@ def test_an_engine_that_runs_out_of_memory_gives_it_back_before_the_next_begins(
     found = per_sample_gradients(model, torch.randn(4, 3), lambda m, b: m(b).square().sum(1))
     assert found.engine == "streaming"
     assert found.refused["opacus"].startswith("raised OutOfMemoryError: CUDA out of memory.")
+
+
+def test_only_a_model_that_is_in_one_place_is_computed_there() -> None:
+    from suite.engines.per_sample_gradients import _only_device
+
+    here, there = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2, device="meta")
+    assert _only_device(here) == torch.device("cpu")
+    assert _only_device(torch.nn.Sequential(here, there)) is None
